@@ -1,0 +1,44 @@
+# The targets of the project.
+#
+# This file needs nothing but make, so that `make check` and `make demo` can
+# start on a machine that has no PostgreSQL yet; building is in Makefile.pgxs.
+#
+#   make check        install what is missing, build, run every test
+#   make demo         install what is missing, build, show it on real data
+#   make demo-stop    stop and remove the cluster that `make demo` left
+#
+#   make              build the extension (needs the server's headers)
+#   make install      install it into the PostgreSQL of PG_CONFIG
+#   make installcheck regression tests and isolation tests on a running server
+#   make clean        remove what a build left
+#
+# Variables: PG_CONFIG=path, OPTFLAGS=-O2, ASSERTS=1, SANITIZE=undefined,
+# for check also JOBS=n, PARTS="unit regress ..." and KEEP=1.
+
+PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
+
+.PHONY: $(PGXS_TARGETS) check demo demo-stop verify-version META.json
+
+all:
+
+# Variables given on the command line or in the environment reach these too.
+$(PGXS_TARGETS):
+	@$(MAKE) --no-print-directory -f Makefile.pgxs $@
+
+check:
+	@tools/check.sh
+
+demo:
+	@tools/demo.sh
+
+demo-stop:
+	@tools/demo.sh stop
+
+# kyrodb.control is the one place of the version; META.json repeats it.
+VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" kyrodb.control)
+
+META.json:
+	sed -i '/"meta-spec"/,$$!s/"version": "[^"]*"/"version": "$(VERSION)"/' $@
+
+verify-version:
+	@tools/verify-version.sh

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  Settings.
+ *
+ * IDENTIFICATION
+ *	  src/guc.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_GUC_H
+#define KYRO_GUC_H
+
+/* kyro.directory_cache: most a backend keeps of learned directories, in kB. */
+extern int	kyro_directory_cache;
+
+extern void kyro_guc_init(void);
+
+#endif							/* KYRO_GUC_H */

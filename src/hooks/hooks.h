@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * hooks.h
+ *	  What kyrodb hooks into the server beside its access methods.
+ *
+ * The init functions are called once, from _PG_init(); each keeps and calls
+ * the hook that was there before.
+ *
+ * IDENTIFICATION
+ *	  src/hooks/hooks.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_HOOKS_H
+#define KYRO_HOOKS_H
+
+/*
+ * preload.c: is the library there from the start of this session, by
+ * shared_preload_libraries or session_preload_libraries?  False if it was
+ * loaded when first needed.
+ */
+extern bool kyro_preloaded(void);
+
+/* onconflict.c: INSERT ... ON CONFLICT on tables with a unique kyro_rmi index */
+extern void kyro_onconflict_init(void);
+
+/* shadow.c: uniqueness proofs and end-point estimates from kyro_rmi indexes */
+extern void kyro_shadow_init(void);
+
+#endif							/* KYRO_HOOKS_H */

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * rebuild.c
+ *	  kyro.rebuild() and kyro.warmup().
+ *
+ * IDENTIFICATION
+ *	  src/inspect/rebuild.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "commands/vacuum.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "model/rmi.h"
+#include "rmi/kyro_rmi.h"
+
+/*
+ * Merge the insert run of every leaf and list the leaves.  A merge keeps every
+ * entry on its page, so an exclusive lock is enough.
+ */
+static void
+rebuild_leaves(Relation index, uint32 index_id, RmiFenceList *leaves)
+{
+	KyroFence	at = KYRO_FENCE_MIN;
+
+	for (;;)
+	{
+		Buffer		buf = rmi_descend(index, at, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+		Page		page = BufferGetPage(buf);
+		RmiWork    *w = rmi_work();
+		bool		more;
+
+		if (leaf_header(page)->nrun > 0)
+		{
+			int			fits = leaf_merge(page, w->image[0], w->scratch);
+
+			if (fits < 0)
+				rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf cannot be merged");
+			/* a leaf without room keeps its run until an insert splits it */
+			if (fits == 1)
+			{
+				RmiChange	c;
+
+				rmi_leaf_set_bounds(w->image[0]);
+				rmi_change_begin(&c, index);
+				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+				rmi_change_finish(&c);
+			}
+		}
+		rmi_fences_add(leaves, leaf_low(page), BufferGetBlockNumber(buf));
+		more = leaf_has_high(page);
+		if (more)
+		{
+			if (kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
+				rmi_corrupt(index, BufferGetBlockNumber(buf), "fences do not ascend");
+			at = leaf_high(page);
+		}
+		UnlockReleaseBuffer(buf);
+		if (!more)
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+PG_FUNCTION_INFO_V1(kyro_rebuild);
+
+/*
+ * kyro.rebuild(index): merge insert runs, write a new directory and model.
+ * Blocks neither readers nor writers; excludes VACUUM and other rebuilds.
+ */
+Datum
+kyro_rebuild(PG_FUNCTION_ARGS)
+{
+	Relation	heap,
+				index;
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+	RmiMetaData seen,
+				meta;
+	RmiFenceList leaves;
+	RmiModel   *model;
+	BlockNumber before;
+	instr_time	start,
+				duration;
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot rebuild an index during recovery"),
+				 errhint("Run kyro.rebuild() on the primary.")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PreventCommandIfReadOnly("kyro.rebuild()");
+
+	INSTR_TIME_SET_CURRENT(start);
+	index = rmi_open_for_function(PG_GETARG_OID(0), ShareUpdateExclusiveLock, true, &heap);
+	before = RelationGetNumberOfBlocks(index);
+
+	(void) rmi_rebuild_lock(index, true);
+	rmi_read_meta(index, &seen);
+	rmi_fences_init(&leaves);
+	rebuild_leaves(index, seen.index_id, &leaves);
+	rmi_directory_write(index, &leaves, &seen);
+	rmi_read_meta(index, &meta);
+	model = rmi_model_read(index, &meta, true);
+	rmi_rebuild_unlock(index);
+	rmi_dir_forget(index);
+
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, start);
+	interval->time = INSTR_TIME_GET_MICROSEC(duration);
+
+	values[0] = Int64GetDatum(leaves.n);
+	values[1] = Int64GetDatum(before);
+	values[2] = Int64GetDatum(RelationGetNumberOfBlocks(index));
+	values[3] = Int32GetDatum(model ? model->eps_max : 0);
+	nulls[3] = model == NULL;
+	values[4] = IntervalPGetDatum(interval);
+	relation_close(index, NoLock);
+	table_close(heap, NoLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(kyro_warmup);
+
+/*
+ * kyro.warmup(index): read every page into shared buffers, and the directory
+ * into this session.  Needs SELECT on the table.
+ */
+Datum
+kyro_warmup(PG_FUNCTION_ARGS)
+{
+	Oid			oid = PG_GETARG_OID(0);
+	Relation	heap,
+				index;
+	BlockNumber nblocks;
+	AclResult	acl;
+
+	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
+	acl = pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, get_relkind_objtype(heap->rd_rel->relkind), RelationGetRelationName(heap));
+
+	nblocks = RelationGetNumberOfBlocks(index);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		BlockNumber ahead = block + Max(maintenance_io_concurrency, 1);
+
+		CHECK_FOR_INTERRUPTS();
+		if (ahead < nblocks)
+			(void) PrefetchBuffer(index, MAIN_FORKNUM, ahead);
+		ReleaseBuffer(ReadBuffer(index, block));
+	}
+	rmi_dir_refresh(index);
+	relation_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	PG_RETURN_INT64(nblocks);
+}

@@ -1,0 +1,527 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify.c
+ *	  kyro.verify(): is an index sound, and does it agree with its table?
+ *
+ * The check of the structure walks the chain of leaves with each next leaf
+ * locked before the last is let go, so that a concurrent split or deletion is
+ * never seen half done.  It reports what it finds as rows and goes on where
+ * it can.
+ *
+ * With deep, the table is scanned first with an MVCC snapshot; the keys and
+ * addresses that its rows should have in the index are sorted and merged with
+ * the entries met on the walk.  A row that the snapshot sees was in the index
+ * before the walk began, so one not met is missing, whatever writers do
+ * meanwhile.  An entry without such a row belongs to a row newer than the
+ * snapshot or to a dead one: it must point to an item that exists, is not
+ * heap-only, and has the entry's key.  VACUUM may remove both meanwhile, the
+ * entry first; so an entry is reported only if it is still there after the
+ * look at the table.
+ *
+ * All locks are the weakest ones, and it works on a standby.
+ *
+ * IDENTIFICATION
+ *	  src/inspect/verify.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "model/rmi.h"
+#include "rmi/kyro_rmi.h"
+#include "rmi/sort.h"
+#include "rmi/splitlog.h"
+
+typedef struct Verify
+{
+	ReturnSetInfo *rsinfo;
+	Relation	heap;
+	Relation	index;
+	RmiMetaData meta;
+	RmiKeyType	type;
+	uint8	   *seen;			/* bitmap of blocks: leaves of the chain */
+	BlockNumber nblocks;
+
+	/* deep */
+	RmiSort    *rows;			/* NULL: not deep */
+	RmiSortItem row;			/* the next row expected */
+	bool		have_row;
+	IndexInfo  *info;
+	EState	   *estate;
+	TupleTableSlot *slot;
+	KyroEntry  *entries;
+} Verify;
+
+static void verify_report(Verify *v, BlockNumber block, const char *fmt,...) pg_attribute_printf(3, 4);
+
+static void
+verify_report(Verify *v, BlockNumber block, const char *fmt,...)
+{
+	StringInfoData s;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	initStringInfo(&s);
+	for (;;)
+	{
+		va_list		args;
+		int			need;
+
+		va_start(args, fmt);
+		need = appendStringInfoVA(&s, fmt, args);
+		va_end(args);
+		if (need == 0)
+			break;
+		enlargeStringInfo(&s, need);
+	}
+	values[0] = Int64GetDatum(block);
+	nulls[0] = block == InvalidBlockNumber;
+	values[1] = CStringGetTextDatum(s.data);
+	tuplestore_putvalues(v->rsinfo->setResult, v->rsinfo->setDesc, values, nulls);
+	pfree(s.data);
+}
+
+/* ---- index against table ---- */
+
+static void
+verify_row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+					bool alive, void *state)
+{
+	Verify	   *v = (Verify *) state;
+
+	rmi_sort_put(v->rows, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(v->type, values[0]),
+				 kyro_tid_from_pointer(tid), alive);
+}
+
+/* Sort what the rows of a new snapshot should have in the index. */
+static void
+verify_collect_rows(Verify *v)
+{
+	Snapshot	snapshot;
+	TableScanDesc scan;
+
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	if (IsolationUsesXactSnapshot() && v->index->rd_index->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(v->index->rd_indextuple->t_data), snapshot->xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("index \"%s\" cannot be verified using transaction snapshot",
+						RelationGetRelationName(v->index))));
+
+	v->rows = rmi_sort_begin(maintenance_work_mem);
+	v->info = BuildIndexInfo(v->index);
+	v->info->ii_Unique = false;
+	v->info->ii_ExclusionOps = NULL;
+	v->info->ii_Concurrent = true;	/* an MVCC scan */
+	scan = table_beginscan_strat(v->heap, snapshot, 0, NULL, true, true);
+	(void) table_index_build_scan(v->heap, v->index, v->info, true, false,
+								  verify_row_callback, v, scan);
+	UnregisterSnapshot(snapshot);
+	rmi_sort_perform(v->rows);
+	v->have_row = rmi_sort_next(v->rows, &v->row);
+
+	v->estate = CreateExecutorState();
+	v->slot = table_slot_create(v->heap, NULL);
+	GetPerTupleExprContext(v->estate)->ecxt_scantuple = v->slot;
+}
+
+/* Is the entry in the index now? */
+static bool
+verify_entry_exists(Verify *v, KyroFence at)
+{
+	Buffer		buf = rmi_descend(v->index, at, false, BUFFER_LOCK_SHARE, NULL);
+	LeafCursor *c = palloc(sizeof(LeafCursor));
+	KyroEntry	e;
+	bool		found;
+
+	leaf_cursor_init(c, BufferGetPage(buf));
+	leaf_cursor_seek(c, (KyroEntry) {at.key, at.tid}, false);
+	found = leaf_low(BufferGetPage(buf)).isnull == at.isnull &&
+		leaf_cursor_next(c, &e) && e.key == at.key && e.tid == at.tid;
+	UnlockReleaseBuffer(buf);
+	pfree(c);
+	return found;
+}
+
+/* Why an entry cannot be right, from the table's side; NULL if it can. */
+static const char *
+verify_entry_problem(Verify *v, KyroFence at)
+{
+	ItemPointerData tid;
+	BlockNumber block = (BlockNumber) (at.tid >> 16);
+	OffsetNumber off = (OffsetNumber) (at.tid & 0xFFFF);
+	Buffer		buf;
+	Page		page;
+	const char *problem = NULL;
+	HeapTupleData tuple;
+	bool		compare = false;
+	Datum		value;
+	bool		isnull;
+
+	if (off == InvalidOffsetNumber)
+		return "address is not valid";
+	if (block >= RelationGetNumberOfBlocks(v->heap))
+		return "address is past the end of the table";
+
+	buf = ReadBuffer(v->heap, block);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
+		problem = "address has no item in the table";
+	else
+	{
+		ItemId		item = PageGetItemId(page, off);
+
+		if (!ItemIdIsUsed(item))
+			problem = "address has no row in the table";
+		else if (ItemIdIsNormal(item))
+		{
+			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+			tuple.t_len = ItemIdGetLength(item);
+			tuple.t_tableOid = RelationGetRelid(v->heap);
+			kyro_tid_to_pointer(at.tid, &tid);
+			tuple.t_self = tid;
+			if (HeapTupleHeaderIsHeapOnly(tuple.t_data))
+				problem = "address belongs to a heap-only tuple";
+			else
+			{
+				ExecStoreBufferHeapTuple(&tuple, v->slot, buf);
+				ExecMaterializeSlot(v->slot);
+				compare = true;
+			}
+		}
+	}
+	UnlockReleaseBuffer(buf);
+
+	/* an aborted row may lack the toasted values an expression would need */
+	if (compare && v->info->ii_Expressions == NIL)
+	{
+		FormIndexDatum(v->info, v->slot, v->estate, &value, &isnull);
+		if (isnull != at.isnull ||
+			(!isnull && rmi_key_from_datum(v->type, value) != at.key))
+			problem = "key differs from the row's";
+	}
+	ExecClearTuple(v->slot);
+	return problem;
+}
+
+static void
+verify_missing_row(Verify *v, BlockNumber block)
+{
+	verify_report(v, block, "row (%u,%u) of the table is missing in the index",
+				  (BlockNumber) (v->row.tid >> 16), (unsigned) (v->row.tid & 0xFFFF));
+	v->have_row = rmi_sort_next(v->rows, &v->row);
+}
+
+/* Merge the entries of one leaf, in order, with the rows. */
+static void
+verify_entries(Verify *v, Page page, BlockNumber block)
+{
+	bool		isnull = leaf_low(page).isnull;
+	int			n = leaf_decode(page, v->entries);
+
+	for (int i = 0; i < n; i++)
+	{
+		KyroFence	at = {v->entries[i].key, v->entries[i].tid, isnull};
+		KyroFence	row = KYRO_FENCE_MIN;
+		int			cmp = -1;
+		const char *problem;
+
+		CHECK_FOR_INTERRUPTS();
+		while (v->have_row)
+		{
+			row = (KyroFence) {v->row.key, v->row.tid, v->row.isnull};
+			cmp = kyro_fence_cmp(at, row);
+			if (cmp <= 0)
+				break;
+			verify_missing_row(v, block);
+			cmp = -1;
+		}
+		if (cmp == 0)
+		{
+			v->have_row = rmi_sort_next(v->rows, &v->row);
+			continue;
+		}
+		problem = verify_entry_problem(v, at);
+		if (problem != NULL && verify_entry_exists(v, at))
+			verify_report(v, block, "entry for row (%u,%u): %s",
+						  (BlockNumber) (at.tid >> 16), (unsigned) (at.tid & 0xFFFF), problem);
+	}
+}
+
+/* ---- structure ---- */
+
+/* Pin and share-lock a leaf of the chain, or say why not. */
+static Buffer
+verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from)
+{
+	Buffer		buf;
+	const char *problem;
+
+	if (block >= RelationGetNumberOfBlocks(v->index))
+	{
+		verify_report(v, from, "right link leads to block %u, past the end of the index", block);
+		return InvalidBuffer;
+	}
+	buf = ReadBuffer(v->index, block);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	problem = rmi_page_problem(BufferGetPage(buf), v->meta.index_id, block, RMI_PAGE_LEAF);
+	if (problem == NULL && !leaf_header_ok(BufferGetPage(buf)))
+		problem = "the leaf header is not valid";
+	if (problem != NULL)
+	{
+		verify_report(v, block, "%s", problem);
+		UnlockReleaseBuffer(buf);
+		return InvalidBuffer;
+	}
+	return buf;
+}
+
+/* Walk the chain; false if it breaks off. */
+static bool
+verify_chain(Verify *v)
+{
+	BlockNumber block = RMI_FIRST_LEAF;
+	Buffer		buf = verify_open_leaf(v, block, RMI_META_BLOCK);
+	PGAlignedBlock copy;
+
+	if (!BufferIsValid(buf))
+		return false;
+	if (kyro_fence_cmp(leaf_low(BufferGetPage(buf)), KYRO_FENCE_MIN) != 0)
+		verify_report(v, block, "low fence of the leftmost leaf is not the lowest key");
+	if (leaf_header(BufferGetPage(buf))->left != KYRO_NO_BLOCK)
+		verify_report(v, block, "leftmost leaf has a left link");
+
+	for (;;)
+	{
+		Page		page = BufferGetPage(buf);
+		Buffer		next = InvalidBuffer;
+		bool		more = leaf_has_high(page);
+		bool		broken = false;
+		const char *problem;
+
+		if (block < v->nblocks)
+		{
+			if (v->seen[block / 8] & (1 << (block % 8)))
+			{
+				verify_report(v, block, "leaf is in the chain twice");
+				UnlockReleaseBuffer(buf);
+				return false;
+			}
+			v->seen[block / 8] |= 1 << (block % 8);
+		}
+		if (more)
+		{
+			BlockNumber to = leaf_header(page)->right;
+
+			if (kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
+			{
+				verify_report(v, block, "high fence is not above low fence");
+				broken = true;
+			}
+			else if (to == block || to <= RMI_FIRST_LEAF)
+			{
+				verify_report(v, block, "right link leads to block %u, which cannot be a right sibling", to);
+				broken = true;
+			}
+			else
+			{
+				next = verify_open_leaf(v, to, block);
+				if (!BufferIsValid(next))
+					broken = true;
+				else
+				{
+					if (leaf_header(BufferGetPage(next))->left != block)
+						verify_report(v, to, "left link leads to block %u instead of %u",
+									  leaf_header(BufferGetPage(next))->left, block);
+					if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0)
+					{
+						verify_report(v, to, "low fence is not the high fence of its left sibling, block %u", block);
+						broken = true;
+					}
+				}
+			}
+		}
+		memcpy(copy.data, page, BLCKSZ);
+		UnlockReleaseBuffer(buf);
+
+		problem = leaf_verify(copy.data);
+		if (problem == NULL && (((PageHeader) copy.data)->pd_lower != leaf_lower(copy.data) ||
+								((PageHeader) copy.data)->pd_upper != leaf_upper(copy.data)))
+			problem = "page header does not agree with the leaf header";
+		if (problem != NULL)
+			verify_report(v, block, "%s", problem);
+		else if (v->rows != NULL)
+		{
+			/* looks elsewhere: not with the next leaf locked, its pin will do */
+			if (BufferIsValid(next))
+				LockBuffer(next, BUFFER_LOCK_UNLOCK);
+			verify_entries(v, copy.data, block);
+			if (BufferIsValid(next))
+			{
+				LockBuffer(next, BUFFER_LOCK_SHARE);
+				if (!rmi_page_is(BufferGetPage(next), v->meta.index_id,
+								 BufferGetBlockNumber(next), RMI_PAGE_LEAF) ||
+					kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(copy.data)) != 0)
+				{
+					/* deleted meanwhile; go on where it began */
+					UnlockReleaseBuffer(next);
+					next = rmi_descend(v->index, leaf_high(copy.data), false, BUFFER_LOCK_SHARE, NULL);
+				}
+			}
+		}
+		if (broken)
+		{
+			if (BufferIsValid(next))
+				UnlockReleaseBuffer(next);
+			return false;
+		}
+		if (!more)
+			return true;
+		buf = next;
+		block = BufferGetBlockNumber(buf);
+
+		/* let cancels through; the pin keeps the page, and the fence is checked again */
+		if (InterruptPending)
+		{
+			KyroFence	low = leaf_low(BufferGetPage(buf));
+
+			UnlockReleaseBuffer(buf);
+			CHECK_FOR_INTERRUPTS();
+			buf = rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
+			block = BufferGetBlockNumber(buf);
+		}
+	}
+}
+
+/* The directory, the model's windows, and pages that are in no list. */
+static void
+verify_directory(Verify *v)
+{
+	RmiFenceList list;
+	RmiModel   *model;
+	bool		stale = false;
+
+	rmi_fences_init(&list);
+	if (!rmi_directory_read(v->index, &v->meta, &list, &stale))
+	{
+		if (!stale)
+			verify_report(v, v->meta.dir_root, "directory is damaged; kyro.rebuild() writes a new one");
+		return;
+	}
+	for (uint32 i = 0; i < list.n; i++)
+	{
+		if (i > 0 && kyro_fence_cmp(rmi_item_fence(&list.items[i - 1]), rmi_item_fence(&list.items[i])) >= 0)
+		{
+			verify_report(v, v->meta.dir_root, "directory entries %u and %u do not ascend", i - 1, i);
+			return;
+		}
+		if (list.items[i].block == RMI_META_BLOCK || !rmi_block_exists(v->index, list.items[i].block))
+			verify_report(v, v->meta.dir_root, "directory entry %u names block %u, which cannot be a leaf",
+						  i, list.items[i].block);
+	}
+
+	model = rmi_model_read(v->index, &v->meta, true);
+	if (model == NULL)
+	{
+		RmiMetaData now;
+
+		rmi_read_meta(v->index, &now);
+		if (v->meta.generation != 0 && now.generation == v->meta.generation)
+			verify_report(v, v->meta.model_first, "model is damaged; kyro.rebuild() writes a new one");
+		return;
+	}
+	for (uint32 i = 0; i < model->nentries; i++)
+	{
+		RmiWindow	w;
+
+		CHECK_FOR_INTERRUPTS();
+		/* the promise is about the last entry of a key */
+		if (i + 1 < model->nentries && list.items[i + 1].key == list.items[i].key)
+			continue;
+		w = rmi_predict(model, list.items[i].key);
+		if (w.lo > i || w.hi < i)
+			verify_report(v, v->meta.model_first, "model predicts positions %u to %u for position %u",
+						  w.lo, w.hi, i);
+	}
+}
+
+PG_FUNCTION_INFO_V1(kyro_verify);
+
+Datum
+kyro_verify(PG_FUNCTION_ARGS)
+{
+	bool		deep = PG_GETARG_BOOL(1);
+	Verify	   *v = palloc0(sizeof(Verify));
+	Oid			save_userid;
+	int			save_sec_context;
+	int			save_nestlevel;
+
+	InitMaterializedSRF(fcinfo, 0);
+	v->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	v->index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, true, &v->heap);
+	v->type = rmi_key_type(v->index);
+
+	if (v->index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot access unlogged indexes during recovery")));
+	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("only indexes on heap tables can be compared with their tables")));
+
+	/* expressions and predicates run as the owner of the table, and harmlessly */
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	SetUserIdAndSecContext(v->heap->rd_rel->relowner,
+						   save_sec_context | SECURITY_RESTRICTED_OPERATION);
+	save_nestlevel = NewGUCNestLevel();
+
+	rmi_read_meta(v->index, &v->meta);
+	if (v->meta.key_type != v->type)
+		verify_report(v, RMI_META_BLOCK, "index was built for another type");
+	verify_directory(v);
+
+	v->nblocks = RelationGetNumberOfBlocks(v->index);
+	v->seen = palloc0(v->nblocks / 8 + 1);
+	if (deep)
+	{
+		v->entries = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(KyroEntry));
+		verify_collect_rows(v);
+	}
+	if (verify_chain(v) && deep)
+	{
+		while (v->have_row)
+			verify_missing_row(v, InvalidBlockNumber);
+	}
+	if (deep)
+	{
+		rmi_sort_end(v->rows);
+		ExecDropSingleTupleTableSlot(v->slot);
+		FreeExecutorState(v->estate);
+	}
+
+	AtEOXact_GUC(false, save_nestlevel);
+	SetUserIdAndSecContext(save_userid, save_sec_context);
+	relation_close(v->index, AccessShareLock);
+	table_close(v->heap, AccessShareLock);
+	return (Datum) 0;
+}

@@ -1,0 +1,115 @@
+/*-------------------------------------------------------------------------
+ *
+ * rmi.h
+ *	  The recursive model index over the directory of leaf pages.
+ *
+ * The directory is the sorted list of leaf low fences.  The model predicts a
+ * window of positions in it for a key.  Stage 0 is a router: the sorted keys
+ * of every S-th directory entry ("sampled splits"), so that no stage-1 model
+ * ever gets more than S entries, whatever the keys look like.  Stage 1 is one
+ * line per router interval, in 64-bit fixed point, with its own exact
+ * epsilon.  See README.md in this folder.
+ *
+ * The trained model is one flat block of bytes that is used where it lies: on
+ * disk, in memory and on the wire it is the same, little endian, integers
+ * only, closed by an xxHash64.
+ *
+ * IDENTIFICATION
+ *	  src/model/rmi.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_RMI_MODEL_H
+#define KYRO_RMI_MODEL_H
+
+#include "key.h"
+
+#define KYRO_RMI_MAGIC		"KYRO_RMI"	/* 8 bytes, no terminator on disk */
+#define KYRO_RMI_VERSION	1
+#define KYRO_RMI_SEGMENT	64		/* entries a stage-1 model gets, at least */
+#define KYRO_RMI_MODELS_MAX	4096	/* so the router stays in the L1/L2 cache */
+
+typedef struct RmiLinear
+{
+	int64_t		key_min;		/* first and last key trained on */
+	int64_t		key_max;
+	uint64_t	slope;			/* positions per key step, times 2^shift */
+	int32_t		base;			/* position predicted at key_min; may lie
+								 * outside first .. first + count - 1 */
+	uint32_t	first;			/* first directory position of this model */
+	uint32_t	count;			/* entries trained on, >= 1 */
+	uint32_t	eps;			/* exact: max |predicted - true| over them,
+								 * predictions clamped to the model's range */
+	uint32_t	shift;			/* 0 .. 127 */
+	uint32_t	spare;			/* zero */
+} RmiLinear;					/* 48 bytes */
+
+typedef struct RmiModel
+{
+	char		magic[8];
+	uint32_t	version;
+	uint32_t	bytes;			/* of the whole block, hash included */
+	uint64_t	generation;		/* the directory it was trained on */
+	uint32_t	nentries;		/* directory entries with a key (not NULL) */
+	uint32_t	nmodels;		/* 0 iff nentries is 0 */
+	uint32_t	segment;		/* S: entries per model */
+	uint32_t	eps_max;
+	int64_t		key_min;
+	int64_t		key_max;
+	uint64_t	spare;			/* zero */
+	/* RmiLinear models[nmodels]; int64_t splits[nmodels]; uint64_t hash; */
+} RmiModel;						/* 64 bytes */
+
+/* Bytes rmi_train() needs for n directory entries. */
+extern size_t rmi_model_bytes(uint32_t n);
+
+/*
+ * Train on keys[0..n), ascending, duplicates allowed: one per directory
+ * entry that is not a NULL page.  keys[i] is keys + i * stride bytes.
+ * Cannot fail; n may be 0.
+ */
+extern void rmi_train(RmiModel *model, const int64_t *keys, size_t stride,
+					  uint32_t n, uint64_t generation);
+
+/* NULL if these bytes are a sound model, else what is wrong. */
+extern const char *rmi_check(const void *bytes, size_t len);
+
+static inline const RmiLinear *
+rmi_models(const RmiModel *m)
+{
+	return (const RmiLinear *) (m + 1);
+}
+
+static inline const int64_t *
+rmi_splits(const RmiModel *m)
+{
+	return (const int64_t *) (rmi_models(m) + m->nmodels);
+}
+
+/*
+ * The model for a key: the last one whose split key is <= key (the first one
+ * for keys below all).  With duplicates over several models it is the last of
+ * them.  nmodels must be > 0.
+ */
+extern uint32_t rmi_route(const RmiModel *m, int64_t key);
+
+/* Predicted position, clamped to the model's own range. */
+extern uint32_t rmi_predict_one(const RmiLinear *lm, int64_t key);
+
+typedef struct RmiWindow
+{
+	uint32_t	lo;				/* the answer lies in lo .. hi, both inclusive */
+	uint32_t	hi;
+	uint32_t	predicted;
+	uint32_t	model;
+} RmiWindow;
+
+/*
+ * Window of positions that holds the LAST entry whose key is <= key, for
+ * present and absent keys alike; for keys below every entry it holds 0.
+ * nentries must be > 0.  The caller searches the window by full fences, and
+ * with duplicate keys across entries walks left from it.
+ */
+extern RmiWindow rmi_predict(const RmiModel *m, int64_t key);
+
+#endif							/* KYRO_RMI_MODEL_H */

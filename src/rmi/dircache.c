@@ -1,0 +1,635 @@
+/*-------------------------------------------------------------------------
+ *
+ * dircache.c
+ *	  A backend's own view of an index's directory.
+ *
+ * What a directory says never lies, it only lags (README, I2), so a backend
+ * may keep a copy for as long as it likes.  The copy is an array of fences
+ * with the block and the buffer last seen for each, the model that predicts
+ * positions in it, and a small sorted overlay of leaves learned since.  When
+ * the overlay is full it is merged into the array and the model trained
+ * again, here, from what is at hand.
+ *
+ * A backend's first few lookups go through the shared directory pages; the
+ * copy is made when an index turns out to be used.  Copies live in a hash
+ * table of our own keyed by the index's file, in a context of our own,
+ * because the relation cache may drop what hangs on it at any invalidation.
+ * Their total is bounded by kyro.directory_cache; the least recently used
+ * ones go first, and an index whose directory alone is above the bound is
+ * always read through the shared pages.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/dircache.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/bufmgr.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "guc.h"
+#include "model/rmi.h"
+#include "rmi/kyro_rmi.h"
+
+/* Lookups through the shared pages before a copy is made. */
+#define RMI_SHARED_PROBES	4
+
+#define RMI_OVERLAY_MAX		1024
+
+typedef struct RmiDirEntry
+{
+	int64		key;
+	BlockNumber block;
+	Buffer		recent;
+} RmiDirEntry;
+
+typedef struct RmiOverlayEntry
+{
+	KyroFence	low;
+	BlockNumber block;
+	Buffer		recent;
+} RmiOverlayEntry;
+
+struct RmiDir
+{
+	KyroLocator locator;		/* hash key */
+	MemoryContext cxt;
+	RmiMetaData meta;			/* as last read */
+	BlockNumber nblocks;		/* the file has at least so many */
+	uint64		used;			/* for LRU */
+	Size		bytes;
+
+	int			probes;			/* lookups without a copy */
+	bool		loaded;
+	bool		too_big;
+	bool		loading;		/* a copy is being made: do not start another */
+	bool		want_refresh;	/* noticed while pages were locked; done at */
+	bool		want_fold;		/* the next lookup */
+	uint32		n;				/* leaves in the copy */
+	uint32		nkeys;			/* those before the NULL pages */
+	RmiDirEntry *e;
+	uint64	   *tids;			/* low tids; NULL if all are 0 */
+	RmiModel   *model;			/* NULL: binary search */
+	uint32		log_seen;		/* split log entries taken in */
+
+	RmiOverlayEntry *over;
+	uint32		nover;
+};
+
+static HTAB *rmi_dirs = NULL;
+static MemoryContext rmi_dirs_cxt = NULL;
+static RmiDir *rmi_dir_last = NULL; /* the one used last */
+static uint64 rmi_dir_clock = 0;
+
+static inline bool
+rmi_same_locator(KyroLocator a, KyroLocator b)
+{
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static void
+rmi_dir_drop(RmiDir *dir)
+{
+	if (rmi_dir_last == dir)
+		rmi_dir_last = NULL;
+	MemoryContextDelete(dir->cxt);
+	(void) hash_search(rmi_dirs, &dir->locator, HASH_REMOVE, NULL);
+}
+
+void
+rmi_dir_forget(Relation index)
+{
+	RmiDir	   *dir;
+
+	if (rmi_dirs == NULL)
+		return;
+	dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_FIND, NULL);
+	if (dir != NULL)
+		rmi_dir_drop(dir);
+}
+
+/* Make room for another copy of so many bytes; false if it can never fit. */
+static bool
+rmi_dir_make_room(RmiDir *keep, Size bytes)
+{
+	Size		limit = (Size) kyro_directory_cache * 1024;
+
+	if (bytes > limit)
+		return false;
+	for (;;)
+	{
+		HASH_SEQ_STATUS seq;
+		RmiDir	   *dir,
+				   *oldest = NULL;
+		Size		total = bytes;
+
+		hash_seq_init(&seq, rmi_dirs);
+		while ((dir = hash_seq_search(&seq)) != NULL)
+		{
+			if (dir == keep)
+				continue;
+			total += dir->bytes;
+			if (dir->bytes > 0 && (oldest == NULL || dir->used < oldest->used))
+				oldest = dir;
+		}
+		if (total <= limit || oldest == NULL)
+			return true;
+		rmi_dir_drop(oldest);
+	}
+}
+
+RmiDir *
+rmi_dir(Relation index)
+{
+	RmiDir	   *dir = rmi_dir_last;
+	RmiMetaData meta;
+	bool		found;
+
+	if (likely(dir != NULL && rmi_same_locator(dir->locator, kyro_locator(index))))
+		return dir;
+
+	if (rmi_dirs == NULL)
+	{
+		HASHCTL		ctl;
+
+		rmi_dirs_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb directories",
+											 ALLOCSET_DEFAULT_SIZES);
+		ctl.keysize = sizeof(KyroLocator);
+		ctl.entrysize = sizeof(RmiDir);
+		ctl.hcxt = rmi_dirs_cxt;
+		rmi_dirs = hash_create("kyrodb directories", 16, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+
+	dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_FIND, NULL);
+	if (dir == NULL)
+	{
+		MemoryContext cxt;
+
+		/* what may fail comes first, so that no half-made entry stays */
+		rmi_read_meta(index, &meta);
+		cxt = AllocSetContextCreate(rmi_dirs_cxt, "kyrodb directory", ALLOCSET_SMALL_SIZES);
+		dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_ENTER, &found);
+		memset((char *) dir + sizeof(dir->locator), 0, sizeof(*dir) - sizeof(dir->locator));
+		dir->cxt = cxt;
+		dir->meta = meta;
+	}
+	dir->used = ++rmi_dir_clock;
+	rmi_dir_last = dir;
+	return dir;
+}
+
+uint32
+rmi_dir_index_id(RmiDir *dir)
+{
+	return dir->meta.index_id;
+}
+
+bool
+rmi_block_exists(Relation index, BlockNumber block)
+{
+	RmiDir	   *dir = rmi_dir_last;
+
+	if (dir == NULL || !rmi_same_locator(dir->locator, kyro_locator(index)))
+		return block < RelationGetNumberOfBlocks(index);
+	if (block >= dir->nblocks)
+		dir->nblocks = RelationGetNumberOfBlocks(index);
+	return block < dir->nblocks;
+}
+
+/* ---- the copy ---- */
+
+/* Forget the copy and the overlay, keep the entry. */
+static void
+rmi_dir_reset(RmiDir *dir)
+{
+	MemoryContextReset(dir->cxt);
+	dir->bytes = 0;
+	dir->probes = 0;
+	dir->loaded = false;
+	dir->too_big = false;
+	dir->n = dir->nkeys = 0;
+	dir->e = NULL;
+	dir->tids = NULL;
+	dir->model = NULL;
+	dir->log_seen = 0;
+	dir->over = NULL;
+	dir->nover = 0;
+	dir->want_refresh = dir->want_fold = false;
+}
+
+/* Make the arrays from an ascending list; train a model unless given one. */
+static void
+rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
+{
+	MemoryContext old = MemoryContextSwitchTo(dir->cxt);
+	bool		need_tids = false;
+	Size		model_bytes;
+
+	dir->n = list->n;
+	dir->nkeys = list->n;
+	dir->e = palloc_extended((Size) list->n * sizeof(RmiDirEntry), MCXT_ALLOC_HUGE);
+	for (uint32 i = 0; i < list->n; i++)
+	{
+		const RmiDirItem *it = &list->items[i];
+
+		dir->e[i].key = it->key;
+		dir->e[i].block = it->block;
+		dir->e[i].recent = InvalidBuffer;
+		if (it->tid & RMI_ITEM_NULL)
+			dir->nkeys = Min(dir->nkeys, i);
+		if (it->tid & ~RMI_ITEM_NULL)
+			need_tids = true;
+	}
+	dir->bytes = (Size) list->n * sizeof(RmiDirEntry);
+	if (need_tids)
+	{
+		dir->tids = palloc_extended((Size) list->n * sizeof(uint64), MCXT_ALLOC_HUGE);
+		for (uint32 i = 0; i < list->n; i++)
+			dir->tids[i] = list->items[i].tid & ~RMI_ITEM_NULL;
+		dir->bytes += (Size) list->n * sizeof(uint64);
+	}
+
+	if (model != NULL && model->nentries == dir->nkeys)
+	{
+		dir->model = palloc_extended(model->bytes, MCXT_ALLOC_HUGE);
+		memcpy(dir->model, model, model->bytes);
+		dir->bytes += model->bytes;
+	}
+	else if (model == NULL && dir->nkeys > 0)
+	{
+		model_bytes = rmi_model_bytes(dir->nkeys);
+		dir->model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
+		rmi_train(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
+		dir->bytes += model_bytes;
+	}
+	MemoryContextSwitchTo(old);
+	dir->loaded = true;
+}
+
+/* Add to the overlay; false if it is full. */
+static bool
+rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
+{
+	uint32		lo = 0,
+				hi = dir->nover;
+
+	while (lo < hi)
+	{
+		uint32		mid = lo + (hi - lo) / 2;
+
+		if (kyro_fence_cmp(dir->over[mid].low, low) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < dir->nover && kyro_fence_cmp(dir->over[lo].low, low) == 0)
+	{
+		if (dir->over[lo].block != block)
+		{
+			dir->over[lo].block = block;
+			dir->over[lo].recent = InvalidBuffer;
+		}
+		return true;
+	}
+	if (dir->nover == RMI_OVERLAY_MAX)
+		return false;
+	if (dir->over == NULL)
+		dir->over = MemoryContextAlloc(dir->cxt, RMI_OVERLAY_MAX * sizeof(RmiOverlayEntry));
+	memmove(&dir->over[lo + 1], &dir->over[lo], (dir->nover - lo) * sizeof(RmiOverlayEntry));
+	dir->over[lo] = (RmiOverlayEntry) {low, block, InvalidBuffer};
+	dir->nover++;
+	return true;
+}
+
+/* Merge the overlay into the copy; without one, start it anew. */
+static void
+rmi_dir_fold(RmiDir *dir)
+{
+	RmiFenceList list;
+	uint32		i = 0,
+				o = 0;
+
+	if (!dir->loaded)
+	{
+		dir->nover = 0;
+		return;
+	}
+	list.size = dir->n + dir->nover;
+	list.n = 0;
+	list.items = palloc_extended((Size) list.size * sizeof(RmiDirItem), MCXT_ALLOC_HUGE);
+	while (i < dir->n || o < dir->nover)
+	{
+		KyroFence	low = KYRO_FENCE_MIN;
+		int			cmp = 1;
+
+		if (i < dir->n)
+		{
+			low = (KyroFence) {dir->e[i].key, dir->tids ? dir->tids[i] : 0, i >= dir->nkeys};
+			cmp = o < dir->nover ? kyro_fence_cmp(low, dir->over[o].low) : -1;
+		}
+		if (cmp < 0)
+			rmi_fences_add(&list, low, dir->e[i++].block);
+		else
+		{
+			/* the overlay is newer */
+			if (cmp == 0)
+				i++;
+			rmi_fences_add(&list, dir->over[o].low, dir->over[o].block);
+			o++;
+		}
+	}
+	{
+		uint32		log_seen = dir->log_seen;
+
+		rmi_dir_reset(dir);
+		dir->log_seen = log_seen;
+		rmi_dir_install(dir, &list, NULL);
+	}
+	pfree(list.items);
+}
+
+static void
+rmi_dir_add_log(RmiDir *dir, const RmiFenceList *log)
+{
+	for (uint32 i = 0; i < log->n; i++)
+	{
+		if (!rmi_dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block))
+		{
+			rmi_dir_fold(dir);
+			(void) rmi_dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block);
+		}
+	}
+}
+
+static void
+rmi_dir_load_guts(Relation index, RmiDir *dir)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb directory load",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	RmiFenceList list,
+				log;
+	RmiModel   *model = NULL;
+	bool		ok = false;
+
+	rmi_dir_reset(dir);
+	for (int attempt = 0; attempt < 3 && !ok; attempt++)
+	{
+		bool		stale;
+
+		rmi_read_meta(index, &dir->meta);
+		if (!rmi_dir_make_room(dir, (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64))))
+		{
+			dir->too_big = true;
+			break;
+		}
+		rmi_fences_init(&list);
+		ok = rmi_directory_read(index, &dir->meta, &list, &stale);
+		if (!ok && !stale)
+		{
+			/* damaged; the chain knows better, at the price of reading it */
+			list.n = 0;
+			rmi_fences_from_chain(index, dir->meta.index_id, &list);
+			dir->meta.dir_keys = 0;
+			ok = true;
+		}
+		else if (ok)
+			model = rmi_model_read(index, &dir->meta, true);
+	}
+	if (ok)
+	{
+		rmi_fences_init(&log);
+		rmi_log_read(index, &dir->meta, 0, &log);
+		/* a long log is folded in at once; else the model on disk serves */
+		if (log.n >= RMI_OVERLAY_MAX / 2)
+		{
+			for (uint32 i = 0; i < log.n; i++)
+				rmi_fences_add(&list, rmi_item_fence(&log.items[i]), log.items[i].block);
+			log.n = 0;
+			model = NULL;
+		}
+		rmi_fences_sort(&list);
+		rmi_dir_install(dir, &list, model);
+		dir->log_seen = dir->meta.log_entries;
+		rmi_dir_add_log(dir, &log);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/*
+ * Copy the shared directory.  Reading the chain, should that be necessary,
+ * looks up pages in turn and must not come back here.
+ */
+static void
+rmi_dir_load(Relation index, RmiDir *dir)
+{
+	if (dir->loading)
+		return;
+	dir->loading = true;
+	PG_TRY();
+	{
+		rmi_dir_load_guts(index, dir);
+	}
+	PG_FINALLY();
+	{
+		dir->loading = false;
+	}
+	PG_END_TRY();
+}
+
+void
+rmi_dir_refresh(Relation index)
+{
+	RmiDir	   *dir = rmi_dir(index);
+	RmiMetaData meta;
+
+	dir->want_refresh = false;
+	rmi_read_meta(index, &meta);
+	if (meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id)
+	{
+		bool		was_loaded = dir->loaded;
+
+		rmi_dir_reset(dir);
+		dir->meta = meta;
+		dir->nblocks = 0;
+		if (was_loaded)
+			rmi_dir_load(index, dir);
+	}
+	else if (!dir->loaded)
+	{
+		if (!dir->too_big)
+			rmi_dir_load(index, dir);
+	}
+	else if (meta.log_entries > dir->log_seen)
+	{
+		RmiFenceList log;
+
+		rmi_fences_init(&log);
+		rmi_log_read(index, &meta, dir->log_seen, &log);
+		dir->log_seen = meta.log_entries;
+		dir->meta = meta;
+		rmi_dir_add_log(dir, &log);
+		pfree(log.items);
+	}
+}
+
+/* ---- lookups ---- */
+
+static inline KyroFence
+rmi_dir_fence(const RmiDir *dir, uint32 i)
+{
+	return (KyroFence) {dir->e[i].key, dir->tids ? dir->tids[i] : 0, i >= dir->nkeys};
+}
+
+/* Last position in lo .. hi - 1 whose fence is <= target (< if strictly); lo - 1 if none. */
+static int64
+rmi_dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, uint32 hi)
+{
+	int64		first = (int64) lo - 1;
+
+	while (lo < hi)
+	{
+		uint32		mid = lo + (hi - lo) / 2;
+
+		if (kyro_fence_cmp(rmi_dir_fence(dir, mid), target) < (strictly ? 0 : 1))
+		{
+			first = mid;
+			lo = mid + 1;
+		}
+		else
+			hi = mid;
+	}
+	return first;
+}
+
+static int64
+rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
+{
+	RmiWindow	w;
+	uint32		lo,
+				hi;
+	int64		i;
+
+	if (target.isnull || dir->model == NULL || dir->nkeys == 0)
+		return rmi_dir_search(dir, target, strictly, 0, dir->n);
+
+	/* the last entry with this key or a smaller one */
+	w = rmi_predict(dir->model, target.key);
+	lo = w.lo;
+	hi = w.hi;
+	while (lo < hi)
+	{
+		uint32		mid = lo + (hi - lo + 1) / 2;
+
+		if (dir->e[mid].key <= target.key)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	i = lo;
+	if (dir->e[i].key < target.key ||
+		(dir->e[i].key == target.key && kyro_fence_cmp(rmi_dir_fence(dir, i), target) < (strictly ? 0 : 1)))
+		return i;
+	/* entries of one key over several leaves, or below the first */
+	return rmi_dir_search(dir, target, strictly, 0, i);
+}
+
+void
+rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
+{
+	int64		i;
+
+	if (unlikely(dir->want_refresh))
+		rmi_dir_refresh(index);
+	if (unlikely(dir->want_fold))
+	{
+		dir->want_fold = false;
+		rmi_dir_fold(dir);
+	}
+	if (unlikely(!dir->loaded && !dir->too_big && ++dir->probes > RMI_SHARED_PROBES))
+		rmi_dir_load(index, dir);
+
+	landing->recent = InvalidBuffer;
+	landing->slot = landing->overlay = -1;
+	landing->block = RMI_FIRST_LEAF;
+	landing->low = KYRO_FENCE_MIN;
+
+	if (likely(dir->loaded))
+	{
+		i = rmi_dir_find(dir, target, strictly);
+		if (likely(i >= 0))
+		{
+			landing->slot = i;
+			landing->block = dir->e[i].block;
+			landing->recent = dir->e[i].recent;
+			landing->low = rmi_dir_fence(dir, i);
+		}
+	}
+	else
+		(void) rmi_directory_probe(index, &dir->meta, target, strictly, landing);
+
+	if (dir->nover > 0)
+	{
+		uint32		lo = 0,
+					hi = dir->nover;
+
+		while (lo < hi)
+		{
+			uint32		mid = lo + (hi - lo) / 2;
+
+			if (kyro_fence_cmp(dir->over[mid].low, target) < (strictly ? 0 : 1))
+				lo = mid + 1;
+			else
+				hi = mid;
+		}
+		if (lo > 0 && kyro_fence_cmp(dir->over[lo - 1].low, landing->low) >= 0)
+		{
+			landing->slot = -1;
+			landing->overlay = lo - 1;
+			landing->block = dir->over[lo - 1].block;
+			landing->recent = dir->over[lo - 1].recent;
+			landing->low = dir->over[lo - 1].low;
+		}
+	}
+}
+
+void
+rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf)
+{
+	if (landing->slot >= 0 && (uint32) landing->slot < dir->n &&
+		dir->e[landing->slot].block == landing->block)
+		dir->e[landing->slot].recent = buf;
+	else if (landing->overlay >= 0 && (uint32) landing->overlay < dir->nover &&
+			 dir->over[landing->overlay].block == landing->block)
+		dir->over[landing->overlay].recent = buf;
+}
+
+void
+rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
+{
+	if (!rmi_dir_add(dir, low, block))
+		dir->want_fold = true;
+}
+
+void
+rmi_dir_want_refresh(RmiDir *dir)
+{
+	dir->want_refresh = true;
+}
+
+/* For kyro.trace() and kyro.model(): what the last lookup stood on. */
+const RmiModel *
+rmi_dir_model(const RmiDir *dir)
+{
+	return dir->loaded ? dir->model : NULL;
+}
+
+uint32
+rmi_dir_entries(const RmiDir *dir)
+{
+	return dir->loaded ? dir->n : 0;
+}

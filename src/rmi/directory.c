@@ -1,0 +1,884 @@
+/*-------------------------------------------------------------------------
+ *
+ * directory.c
+ *	  The shared directory of leaves, its model, and how they are replaced.
+ *
+ * The directory is a small static tree: level 0 lists the leaves by low
+ * fence, each higher level the pages of the one below.  It is written whole,
+ * bottom up, into fresh pages, and becomes the directory when the meta page
+ * is switched to it, by one WAL record.  A crash leaves the old or the new
+ * one; the loser's pages carry a generation the meta page does not name, by
+ * which VACUUM finds and frees them.  The trained model is a chain of pages
+ * written beside it.
+ *
+ * Locks: one rebuild at a time, by the heavyweight page lock on the meta
+ * block.  Readers take no lock but the page's own and check the generation
+ * on each page; when it is not the one they came for, they start again from
+ * the meta page.  The split log is changed under an exclusive lock on the
+ * meta page; order: meta page, then log pages.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/directory.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <xxhash.h>
+
+#include "access/xlog.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "model/rmi.h"
+#include "rmi/kyro_rmi.h"
+#include "rmi/splitlog.h"
+
+/* Splits the log may hold before an inserting backend retrains: this, or 1/8 of the leaves. */
+#define RMI_FOLD_MIN	64
+
+/* ---- fence lists ---- */
+
+void
+rmi_fences_init(RmiFenceList *list)
+{
+	list->n = 0;
+	list->size = 256;
+	list->items = palloc(list->size * sizeof(RmiDirItem));
+}
+
+void
+rmi_fences_add(RmiFenceList *list, KyroFence low, BlockNumber block)
+{
+	RmiDirItem *it;
+
+	if (list->n == list->size)
+	{
+		list->size *= 2;
+		list->items = repalloc_huge(list->items, (Size) list->size * sizeof(RmiDirItem));
+	}
+	it = &list->items[list->n++];
+	it->key = low.isnull ? 0 : low.key;
+	it->tid = low.tid | (low.isnull ? RMI_ITEM_NULL : 0);
+	it->block = block;
+	it->spare = 0;
+}
+
+static int
+rmi_item_cmp(const void *a, const void *b)
+{
+	return kyro_fence_cmp(rmi_item_fence((const RmiDirItem *) a),
+						  rmi_item_fence((const RmiDirItem *) b));
+}
+
+/* Sort by fence.  Of entries with the same fence the one added last stays. */
+void
+rmi_fences_sort(RmiFenceList *list)
+{
+	uint32		i,
+				out = 0;
+	bool		sorted = true;
+
+	for (i = 1; i < list->n && sorted; i++)
+		sorted = rmi_item_cmp(&list->items[i - 1], &list->items[i]) < 0;
+	if (sorted)
+		return;
+
+	/* qsort is not stable: keep the order of arrival in spare meanwhile */
+	for (i = 0; i < list->n; i++)
+		list->items[i].spare = i;
+	qsort(list->items, list->n, sizeof(RmiDirItem), rmi_item_cmp);
+	for (i = 0; i < list->n; i++)
+	{
+		if (out > 0 && rmi_item_cmp(&list->items[out - 1], &list->items[i]) == 0)
+		{
+			if (list->items[i].spare > list->items[out - 1].spare)
+				list->items[out - 1] = list->items[i];
+		}
+		else
+			list->items[out++] = list->items[i];
+	}
+	list->n = out;
+	for (i = 0; i < list->n; i++)
+		list->items[i].spare = 0;
+}
+
+/*
+ * Walk the chain of leaves from the leftmost one.  Raises XX002 on a chain
+ * that does not ascend.
+ */
+void
+rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list)
+{
+	Buffer		buf = ReadBuffer(index, RMI_FIRST_LEAF);
+
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	for (;;)
+	{
+		Page		page = BufferGetPage(buf);
+		BlockNumber block = BufferGetBlockNumber(buf);
+		Buffer		next;
+
+		rmi_check_leaf(index, index_id, buf);
+		rmi_fences_add(list, leaf_low(page), block);
+		if (!leaf_has_high(page))
+			break;
+		next = rmi_lock_right(index, index_id, buf, BUFFER_LOCK_SHARE);
+		UnlockReleaseBuffer(buf);
+		buf = next;
+		if ((list->n & 1023) == 0)
+		{
+			/* interrupts are held while the page is locked */
+			KyroFence	low = leaf_low(BufferGetPage(buf));
+			BlockNumber at = BufferGetBlockNumber(buf);
+
+			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+			CHECK_FOR_INTERRUPTS();
+			LockBuffer(buf, BUFFER_LOCK_SHARE);
+
+			/* deleted meanwhile?  then find who owns its range now */
+			if (!rmi_page_is(BufferGetPage(buf), index_id, at, RMI_PAGE_LEAF) ||
+				kyro_fence_cmp(leaf_low(BufferGetPage(buf)), low) != 0)
+			{
+				ReleaseBuffer(buf);
+				list->n--;
+				buf = rmi_descend(index, rmi_item_fence(&list->items[list->n]),
+								  false, BUFFER_LOCK_SHARE, NULL);
+			}
+		}
+	}
+	UnlockReleaseBuffer(buf);
+}
+
+/* ---- pages of the directory and the model ---- */
+
+static inline RmiDirHeader *
+rmi_dir_header(Page page)
+{
+	return (RmiDirHeader *) PageGetContents(page);
+}
+
+static inline char *
+rmi_dir_body(Page page)
+{
+	return PageGetContents(page) + sizeof(RmiDirHeader);
+}
+
+/* Bytes of the body, clipped to what a page can hold. */
+static inline Size
+rmi_dir_body_bytes(Page page, RmiPageKind kind)
+{
+	Size		n = rmi_dir_header(page)->count;
+
+	if (kind == RMI_PAGE_DIRECTORY)
+		n *= sizeof(RmiDirItem);
+	return Min(n, RMI_DIR_SPACE);
+}
+
+static uint64
+rmi_dir_hash(Page page, RmiPageKind kind)
+{
+	RmiDirHeader h = *rmi_dir_header(page);
+	uint64		seed;
+
+	h.hash = 0;
+	seed = XXH64(&h, sizeof(h), 0);
+	return XXH64(rmi_dir_body(page), rmi_dir_body_bytes(page, kind), seed);
+}
+
+/*
+ * Why this page of the directory cannot be used, or NULL.  *stale: because it
+ * was replaced, not because it is damaged.
+ */
+static const char *
+rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
+					 RmiPageKind kind, uint32 level, bool *stale)
+{
+	const char *problem;
+	RmiMetaData now;
+
+	problem = rmi_page_problem(page, meta->index_id, block, kind);
+	if (problem == NULL && rmi_dir_header(page)->generation != meta->generation)
+		problem = "page is not of this generation";
+	if (problem == NULL && rmi_dir_header(page)->level != level)
+		problem = "page is of another level";
+	if (problem == NULL &&
+		rmi_dir_header(page)->count > (kind == RMI_PAGE_DIRECTORY ? RMI_DIR_FANOUT : RMI_DIR_SPACE))
+		problem = "page has too many entries";
+	if (problem == NULL && rmi_dir_header(page)->hash != rmi_dir_hash(page, kind))
+		problem = "checksum does not match";
+	*stale = false;
+	if (problem != NULL)
+	{
+		rmi_read_meta(index, &now);
+		*stale = now.generation != meta->generation;
+	}
+	return problem;
+}
+
+static void
+rmi_dir_warn(Relation index, BlockNumber block, const char *what, const char *problem)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("the %s of index \"%s\" is damaged at block %u and will not be used",
+					what, RelationGetRelationName(index), block),
+			 errdetail("%s.", problem),
+			 errhint("Answers stay right but take longer; kyro.rebuild() writes a new one.")));
+}
+
+/* Write one page of a directory or model; returns its block. */
+static BlockNumber
+rmi_dir_put(Relation index, uint32 index_id, RmiPageKind kind, uint64 generation,
+			uint32 level, uint32 count, BlockNumber next, const void *body, Size bytes)
+{
+	Buffer		buf = rmi_alloc_page(index, index_id);
+	BlockNumber block = BufferGetBlockNumber(buf);
+	Page		image = rmi_work()->image[0];
+	RmiDirHeader *h;
+	RmiChange	c;
+
+	rmi_page_init(image, index_id, block, kind);
+	h = rmi_dir_header(image);
+	h->generation = generation;
+	h->level = level;
+	h->count = count;
+	h->next = next;
+	memcpy(rmi_dir_body(image), body, bytes);
+	((PageHeader) image)->pd_lower = rmi_dir_body(image) + bytes - (char *) image;
+	h->hash = rmi_dir_hash(image, kind);
+
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
+	rmi_change_finish(&c);
+	UnlockReleaseBuffer(buf);
+	return block;
+}
+
+/* Mark a page free if it still is what it was, and tell the free space map. */
+static void
+rmi_free_if(Relation index, uint32 index_id, BlockNumber block, RmiPageKind kind, uint64 generation)
+{
+	Buffer		buf;
+	Page		page;
+	uint64		gen;
+
+	if (!rmi_block_exists(index, block))
+		return;
+	buf = ReadBuffer(index, block);
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	page = BufferGetPage(buf);
+	if (rmi_page_is(page, index_id, block, kind))
+	{
+		/* both headers begin with the generation */
+		memcpy(&gen, PageGetContents(page), sizeof(gen));
+		if (gen == generation)
+		{
+			RmiChange	c;
+
+			rmi_change_begin(&c, index);
+			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
+			rmi_change_finish(&c);
+			UnlockReleaseBuffer(buf);
+			RecordFreeIndexPage(index, block);
+			return;
+		}
+	}
+	UnlockReleaseBuffer(buf);
+}
+
+/*
+ * Collect the blocks of a directory below (and with) one page.  Stops quietly at
+ * damage: what is not found now, VACUUM finds by its generation.
+ */
+static void
+rmi_dir_collect(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
+				BlockNumber *blocks, uint32 *n, uint32 max)
+{
+	Buffer		buf;
+	Page		copy;
+	bool		sound;
+
+	if (*n >= max || !rmi_block_exists(index, block))
+		return;
+	CHECK_FOR_INTERRUPTS();
+	blocks[(*n)++] = block;
+	if (level == 0)
+		return;
+	copy = palloc(BLCKSZ);
+	buf = ReadBuffer(index, block);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	memcpy(copy, BufferGetPage(buf), BLCKSZ);
+	UnlockReleaseBuffer(buf);
+	sound = rmi_page_is(copy, meta->index_id, block, RMI_PAGE_DIRECTORY) &&
+		rmi_dir_header(copy)->generation == meta->generation &&
+		rmi_dir_header(copy)->level == level;
+	if (sound)
+	{
+		uint32		count = Min(rmi_dir_header(copy)->count, (uint32) RMI_DIR_FANOUT);
+		const RmiDirItem *it = (const RmiDirItem *) rmi_dir_body(copy);
+
+		for (uint32 i = 0; i < count; i++)
+			rmi_dir_collect(index, meta, it[i].block, level - 1, blocks, n, max);
+	}
+	pfree(copy);
+}
+
+/* Give back the pages of a directory that is no longer in use. */
+static void
+rmi_directory_free(Relation index, const RmiMetaData *old)
+{
+	if (old->generation != 0 && old->dir_pages > 0)
+	{
+		BlockNumber *blocks = palloc_extended(old->dir_pages * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
+		uint32		n = 0;
+
+		if (old->dir_levels >= 1 && old->dir_levels <= 8)
+			rmi_dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, old->dir_pages);
+		for (uint32 i = 0; i < n; i++)
+			rmi_free_if(index, old->index_id, blocks[i], RMI_PAGE_DIRECTORY, old->generation);
+		pfree(blocks);
+	}
+
+	for (int pass = 0; pass < 2; pass++)
+	{
+		RmiPageKind kind = pass == 0 ? RMI_PAGE_MODEL : RMI_PAGE_LOG;
+		BlockNumber block = pass == 0 ? old->model_first : old->log_first;
+		uint32		left = pass == 0 ? old->model_pages : old->log_entries / RMI_LOG_FANOUT + 1;
+
+		while (left-- > 0 && block != InvalidBlockNumber && rmi_block_exists(index, block))
+		{
+			Buffer		buf = ReadBuffer(index, block);
+			Page		page = BufferGetPage(buf);
+			BlockNumber next = InvalidBlockNumber;
+
+			LockBuffer(buf, BUFFER_LOCK_SHARE);
+			if (rmi_page_is(page, old->index_id, block, kind))
+				next = kind == RMI_PAGE_MODEL ? rmi_dir_header(page)->next :
+					rmi_log_page_header(page)->next;
+			UnlockReleaseBuffer(buf);
+			rmi_free_if(index, old->index_id, block, kind, old->generation);
+			block = next;
+		}
+	}
+}
+
+/*
+ * Write a log page with the first n of these items, for the directory of that
+ * generation; returns its block.
+ */
+static BlockNumber
+rmi_log_put(Relation index, uint32 index_id, uint64 generation, BlockNumber next,
+			const RmiDirItem *items, uint32 n)
+{
+	Buffer		buf = rmi_alloc_page(index, index_id);
+	BlockNumber block = BufferGetBlockNumber(buf);
+	Page		image = rmi_work()->image[0];
+	RmiChange	c;
+
+	rmi_log_page_init(image, index_id, block, generation);
+	memcpy(rmi_log_page_items(image), items, n * sizeof(RmiDirItem));
+	rmi_log_page_set_count(image, n);
+	rmi_log_page_header(image)->next = next;
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
+	rmi_change_finish(&c);
+	UnlockReleaseBuffer(buf);
+	return block;
+}
+
+void
+rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
+{
+	uint64		generation;
+	uint32		dir_pages = 0;
+	uint32		levels = 0;
+	uint32		nkeys;
+	RmiDirItem *items = list->items;
+	uint32		n = list->n;
+	BlockNumber root = InvalidBlockNumber;
+	RmiModel   *model;
+	Size		model_bytes;
+	BlockNumber model_first = InvalidBlockNumber;
+	uint32		model_pages;
+	Buffer		metabuf;
+	RmiMetaData old,
+				meta;
+	RmiFenceList late;
+	RmiChange	c;
+
+	Assert(list->n > 0);
+	do
+	{
+		generation = pg_prng_uint64(&pg_global_prng_state);
+	} while (generation == 0);
+
+	for (nkeys = n; nkeys > 0 && (items[nkeys - 1].tid & RMI_ITEM_NULL); nkeys--)
+		;
+
+	/* the tree, level by level; each level right to left, so that next is known */
+	for (;;)
+	{
+		uint32		pages = (n + RMI_DIR_FANOUT - 1) / RMI_DIR_FANOUT;
+		RmiDirItem *up = palloc_extended((Size) pages * sizeof(RmiDirItem), MCXT_ALLOC_HUGE);
+		BlockNumber next = InvalidBlockNumber;
+
+		for (uint32 p = pages; p-- > 0;)
+		{
+			uint32		first = p * RMI_DIR_FANOUT;
+			uint32		count = Min(n - first, (uint32) RMI_DIR_FANOUT);
+
+			CHECK_FOR_INTERRUPTS();
+			next = rmi_dir_put(index, seen->index_id, RMI_PAGE_DIRECTORY, generation, levels,
+							   count, next, &items[first], count * sizeof(RmiDirItem));
+			up[p] = items[first];
+			up[p].block = next;
+		}
+		dir_pages += pages;
+		levels++;
+		if (items != list->items)
+			pfree(items);
+		items = up;
+		n = pages;
+		root = next;
+		if (pages == 1)
+			break;
+	}
+	pfree(items);
+
+	model_bytes = rmi_model_bytes(nkeys);
+	model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
+	rmi_train(model, &list->items[0].key, sizeof(RmiDirItem), nkeys, generation);
+	model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
+	model_bytes = model->bytes;
+	for (uint32 p = model_pages; p-- > 0;)
+	{
+		Size		first = (Size) p * RMI_DIR_SPACE;
+		Size		bytes = Min(model_bytes - first, RMI_DIR_SPACE);
+
+		model_first = rmi_dir_put(index, seen->index_id, RMI_PAGE_MODEL, generation, p,
+								  bytes, model_first, (char *) model + first, bytes);
+	}
+	pfree(model);
+
+	/*
+	 * Switch.  With the meta page locked the split log stands still; splits
+	 * logged since the caller looked begin the new log.
+	 */
+	rmi_fences_init(&late);
+	metabuf = ReadBuffer(index, RMI_META_BLOCK);
+	LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
+	rmi_meta_from_page(index, BufferGetPage(metabuf), &old);
+	if (old.generation == seen->generation && old.log_entries > seen->log_entries)
+		rmi_log_read(index, &old, seen->log_entries, &late);
+
+	meta = old;
+	meta.generation = generation;
+	meta.dir_root = root;
+	meta.dir_levels = levels;
+	meta.dir_entries = list->n;
+	meta.dir_keys = nkeys;
+	meta.dir_pages = dir_pages;
+	meta.model_first = model_first;
+	meta.model_pages = model_pages;
+	meta.model_bytes = model_bytes;
+	meta.log_first = meta.log_last = InvalidBlockNumber;
+	meta.log_entries = late.n;
+	for (uint32 end = late.n; end > 0;)
+	{
+		uint32		first = (end - 1) / RMI_LOG_FANOUT * RMI_LOG_FANOUT;
+
+		meta.log_first = rmi_log_put(index, meta.index_id, generation, meta.log_first,
+									 &late.items[first], end - first);
+		if (meta.log_last == InvalidBlockNumber)
+			meta.log_last = meta.log_first;
+		end = first;
+	}
+	meta.trained_at = GetCurrentTimestamp();
+	meta.rebuilds++;
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+	rmi_change_finish(&c);
+	UnlockReleaseBuffer(metabuf);
+	pfree(late.items);
+
+	/* the map is searched from its root, which lone pages do not reach */
+	rmi_directory_free(index, &old);
+	IndexFreeSpaceMapVacuum(index);
+}
+
+/* Read level 0 below one page into list; false on damage or replacement. */
+static bool
+rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
+				   RmiFenceList *list, bool *stale)
+{
+	Buffer		buf;
+	Page		copy;
+	const char *problem;
+	bool		ok = true;
+
+	CHECK_FOR_INTERRUPTS();
+	*stale = false;
+	if (!rmi_block_exists(index, block))
+	{
+		rmi_dir_warn(index, block, "directory", "block does not exist");
+		return false;
+	}
+	copy = palloc(BLCKSZ);
+	buf = ReadBuffer(index, block);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	memcpy(copy, BufferGetPage(buf), BLCKSZ);
+	UnlockReleaseBuffer(buf);
+	problem = rmi_dir_page_problem(index, meta, copy, block, RMI_PAGE_DIRECTORY, level, stale);
+	if (problem != NULL)
+	{
+		if (!*stale)
+			rmi_dir_warn(index, block, "directory", problem);
+		ok = false;
+	}
+	else
+	{
+		const RmiDirItem *it = (const RmiDirItem *) rmi_dir_body(copy);
+		uint32		count = rmi_dir_header(copy)->count;
+
+		for (uint32 i = 0; i < count && ok; i++)
+		{
+			if (level == 0)
+				rmi_fences_add(list, rmi_item_fence(&it[i]), it[i].block);
+			else
+				ok = rmi_dir_read_level(index, meta, it[i].block, level - 1, list, stale);
+		}
+	}
+	pfree(copy);
+	return ok;
+}
+
+bool
+rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale)
+{
+	*stale = false;
+	if (meta->generation == 0)
+	{
+		rmi_fences_add(list, KYRO_FENCE_MIN, RMI_FIRST_LEAF);
+		return true;
+	}
+	if (meta->dir_levels < 1 || meta->dir_levels > 8)
+	{
+		rmi_dir_warn(index, RMI_META_BLOCK, "directory", "number of levels is out of range");
+		return false;
+	}
+	if (!rmi_dir_read_level(index, meta, meta->dir_root, meta->dir_levels - 1, list, stale))
+		return false;
+	if (list->n != meta->dir_entries || list->n == 0)
+	{
+		rmi_dir_warn(index, meta->dir_root, "directory", "number of entries does not match");
+		return false;
+	}
+	return true;
+}
+
+RmiModel *
+rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
+{
+	char	   *bytes;
+	Size		got = 0;
+	BlockNumber block = meta->model_first;
+	const char *problem = NULL;
+	bool		stale = false;
+
+	if (meta->generation == 0 || meta->model_first == InvalidBlockNumber)
+		return NULL;
+	if (meta->model_bytes > (Size) meta->model_pages * RMI_DIR_SPACE ||
+		meta->model_bytes < sizeof(RmiModel) ||
+		meta->model_bytes > rmi_model_bytes(meta->dir_entries))
+	{
+		if (warn)
+			rmi_dir_warn(index, RMI_META_BLOCK, "model", "its size is out of range");
+		return NULL;
+	}
+
+	bytes = palloc_extended(meta->model_bytes, MCXT_ALLOC_HUGE);
+	for (uint32 piece = 0; got < meta->model_bytes && problem == NULL; piece++)
+	{
+		Buffer		buf;
+		Page		page;
+
+		if (block == InvalidBlockNumber || !rmi_block_exists(index, block))
+		{
+			problem = "a piece is missing";
+			break;
+		}
+		CHECK_FOR_INTERRUPTS();
+		buf = ReadBuffer(index, block);
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		page = palloc(BLCKSZ);
+		memcpy(page, BufferGetPage(buf), BLCKSZ);
+		UnlockReleaseBuffer(buf);
+		problem = rmi_dir_page_problem(index, meta, page, block, RMI_PAGE_MODEL, piece, &stale);
+		if (problem == NULL)
+		{
+			Size		n = rmi_dir_header(page)->count;
+
+			if (n == 0 || got + n > meta->model_bytes)
+				problem = "a piece has the wrong size";
+			else
+			{
+				memcpy(bytes + got, rmi_dir_body(page), n);
+				got += n;
+				block = rmi_dir_header(page)->next;
+			}
+		}
+		pfree(page);
+	}
+	if (problem == NULL)
+		problem = rmi_check(bytes, got);
+	if (problem == NULL &&
+		(((RmiModel *) bytes)->generation != meta->generation ||
+		 ((RmiModel *) bytes)->nentries != meta->dir_keys))
+		problem = "it belongs to another directory";
+	if (problem != NULL)
+	{
+		if (!stale && warn)
+			rmi_dir_warn(index, block == InvalidBlockNumber ? meta->model_first : block,
+						 "model", problem);
+		pfree(bytes);
+		return NULL;
+	}
+	return (RmiModel *) bytes;
+}
+
+/*
+ * Find a landing in the shared pages, without a copy: one page per level.
+ * False if that did not work, for whatever reason.
+ */
+bool
+rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target, bool strictly,
+					RmiLanding *landing)
+{
+	BlockNumber block = meta->dir_root;
+	RmiDirItem	found;
+
+	if (meta->generation == 0 || meta->dir_levels < 1 || meta->dir_levels > 8)
+		return false;
+	for (uint32 level = meta->dir_levels; level-- > 0;)
+	{
+		Buffer		buf;
+		Page		page;
+		const RmiDirItem *it;
+		uint32		lo,
+					hi;
+
+		if (!rmi_block_exists(index, block))
+			return false;
+		buf = ReadBuffer(index, block);
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buf);
+		if (!rmi_page_is(page, meta->index_id, block, RMI_PAGE_DIRECTORY) ||
+			rmi_dir_header(page)->generation != meta->generation ||
+			rmi_dir_header(page)->level != level ||
+			rmi_dir_header(page)->count == 0 ||
+			rmi_dir_header(page)->count > RMI_DIR_FANOUT)
+		{
+			UnlockReleaseBuffer(buf);
+			return false;
+		}
+		it = (const RmiDirItem *) rmi_dir_body(page);
+		lo = 0;					/* last entry <= target lies in lo .. hi - 1 */
+		hi = rmi_dir_header(page)->count;
+		while (hi - lo > 1)
+		{
+			uint32		mid = lo + (hi - lo) / 2;
+
+			if (kyro_fence_cmp(rmi_item_fence(&it[mid]), target) < (strictly ? 0 : 1))
+				lo = mid;
+			else
+				hi = mid;
+		}
+		found = it[lo];
+		UnlockReleaseBuffer(buf);
+		block = found.block;
+	}
+	landing->block = block;
+	landing->recent = InvalidBuffer;
+	landing->slot = landing->overlay = -1;
+	landing->low = rmi_item_fence(&found);
+	return true;
+}
+
+/* ---- split log ---- */
+
+void
+rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list)
+{
+	BlockNumber block = meta->log_first;
+	uint32		seen = 0;
+
+	while (seen < meta->log_entries && block != InvalidBlockNumber &&
+		   rmi_block_exists(index, block))
+	{
+		Buffer		buf = ReadBuffer(index, block);
+		Page		page = BufferGetPage(buf);
+		uint32		n;
+
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		if (!rmi_page_is(page, meta->index_id, block, RMI_PAGE_LOG) ||
+			rmi_log_page_header(page)->generation != meta->generation)
+		{
+			UnlockReleaseBuffer(buf);
+			break;
+		}
+		n = rmi_log_page_count(page);
+		for (uint32 i = 0; i < n; i++, seen++)
+		{
+			const RmiDirItem *it = &rmi_log_page_items(page)[i];
+
+			if (seen >= from && it->block > RMI_META_BLOCK)
+				rmi_fences_add(list, rmi_item_fence(it), it->block);
+		}
+		block = rmi_log_page_header(page)->next;
+		UnlockReleaseBuffer(buf);
+		if (n == 0)
+			break;
+	}
+}
+
+void
+rmi_log_append(Relation index, const RmiDirItem *items, int n)
+{
+	Buffer		metabuf;
+	RmiMetaData meta;
+
+	for (int i = 0; i < n; i++)
+	{
+		Buffer		last = InvalidBuffer,
+					fresh = InvalidBuffer;
+		RmiChange	c;
+
+		metabuf = ReadBuffer(index, RMI_META_BLOCK);
+		LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
+		rmi_meta_from_page(index, BufferGetPage(metabuf), &meta);
+
+		if (meta.log_last != InvalidBlockNumber && rmi_block_exists(index, meta.log_last))
+		{
+			last = ReadBuffer(index, meta.log_last);
+			LockBuffer(last, BUFFER_LOCK_EXCLUSIVE);
+			if (!rmi_page_is(BufferGetPage(last), meta.index_id, meta.log_last, RMI_PAGE_LOG))
+			{
+				/* damaged: begin the log anew, hints are lost but nothing else */
+				UnlockReleaseBuffer(last);
+				last = InvalidBuffer;
+			}
+		}
+		if (!BufferIsValid(last))
+		{
+			meta.log_first = InvalidBlockNumber;
+			meta.log_entries = 0;
+		}
+
+		if (!BufferIsValid(last) || rmi_log_page_count(BufferGetPage(last)) >= RMI_LOG_FANOUT)
+			fresh = rmi_alloc_page(index, meta.index_id);
+
+		meta.log_entries++;
+		meta.splits++;
+		if (BufferIsValid(fresh))
+		{
+			Page		image = rmi_work()->image[0];
+
+			rmi_log_page_init(image, meta.index_id, BufferGetBlockNumber(fresh), meta.generation);
+			rmi_log_page_add(image, &items[i]);
+			meta.log_last = BufferGetBlockNumber(fresh);
+			if (meta.log_first == InvalidBlockNumber)
+				meta.log_first = meta.log_last;
+
+			rmi_change_begin(&c, index);
+			rmi_change_apply(&c, fresh, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
+			if (BufferIsValid(last))
+				rmi_change_apply(&c, last, &(RmiOp) {.kind = RMI_OP_LOG_NEXT, .block = meta.log_last});
+		}
+		else
+		{
+			rmi_change_begin(&c, index);
+			rmi_change_apply(&c, last, &(RmiOp) {.kind = RMI_OP_LOG_ADD, .item = &items[i]});
+		}
+		rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+		rmi_change_finish(&c);
+		if (BufferIsValid(fresh))
+			UnlockReleaseBuffer(fresh);
+		if (BufferIsValid(last))
+			UnlockReleaseBuffer(last);
+		UnlockReleaseBuffer(metabuf);
+	}
+
+	if (n > 0 && meta.log_entries >= Max(RMI_FOLD_MIN, meta.dir_entries / 8))
+		rmi_maybe_fold(index);
+}
+
+/* ---- folding ---- */
+
+bool
+rmi_rebuild_lock(Relation index, bool wait)
+{
+	if (wait)
+	{
+		LockPage(index, RMI_META_BLOCK, ExclusiveLock);
+		return true;
+	}
+	return ConditionalLockPage(index, RMI_META_BLOCK, ExclusiveLock);
+}
+
+void
+rmi_rebuild_unlock(Relation index)
+{
+	UnlockPage(index, RMI_META_BLOCK, ExclusiveLock);
+}
+
+/*
+ * Write a new directory from the old one and the split log.  Does nothing if
+ * somebody else is rebuilding, or if the directory is damaged: then the way
+ * along the chain is for VACUUM or kyro.rebuild().
+ */
+void
+rmi_maybe_fold(Relation index)
+{
+	RmiMetaData meta;
+	RmiFenceList list;
+	bool		stale;
+	MemoryContext cxt,
+				old;
+
+	if (!rmi_rebuild_lock(index, false))
+		return;
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb fold", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	rmi_read_meta(index, &meta);
+	rmi_fences_init(&list);
+	if (meta.log_entries > 0 && rmi_directory_read(index, &meta, &list, &stale))
+	{
+		rmi_log_read(index, &meta, 0, &list);
+		rmi_fences_sort(&list);
+		rmi_directory_write(index, &list, &meta);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	rmi_rebuild_unlock(index);
+}
+
+void
+rmi_meta_set_tuples(Relation index, uint64 tuples)
+{
+	Buffer		buf = ReadBuffer(index, RMI_META_BLOCK);
+	RmiMetaData meta;
+	RmiChange	c;
+
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	rmi_meta_from_page(index, BufferGetPage(buf), &meta);
+	meta.tuples = tuples;
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+	rmi_change_finish(&c);
+	UnlockReleaseBuffer(buf);
+}

@@ -1,0 +1,485 @@
+/*-------------------------------------------------------------------------
+ *
+ * insert.c
+ *	  Inserting entries, splitting leaves, and keeping unique indexes unique.
+ *
+ * An entry goes where the leaf format can take it cheapest: appended to the
+ * last block at the right edge, else to the leaf's insert run.  A full run is
+ * merged into the blocks, in one new image of the page; a page that does not
+ * fit any more is split.  Each step is one WAL record that leaves every page
+ * and the chain sound (I11), so a crash between steps loses only the entry
+ * that was on its way, whose heap tuple is then not committed.
+ *
+ * New leaves are noted in the split log after the leaf locks are gone.  Until
+ * then, or if that never happens, they are reached by their left neighbour.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/insert.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "rmi/kyro_rmi.h"
+
+/* Splits that one insert can cause: halvings of a full page, with slack. */
+#define RMI_MAX_CHAIN	64
+
+/* New leaves of one insert, to be logged afterwards. */
+typedef struct RmiNewLeaves
+{
+	int			n;
+	RmiDirItem	items[RMI_MAX_CHAIN];
+} RmiNewLeaves;
+
+RmiWork *
+rmi_work(void)
+{
+	static RmiWork work;
+
+	if (work.scratch == NULL)
+	{
+		for (int i = 0; i < 3; i++)
+			work.image[i] = MemoryContextAllocZero(TopMemoryContext, BLCKSZ);
+		work.scratch = MemoryContextAlloc(TopMemoryContext, LEAF_WORK_SIZE);
+	}
+	return &work;
+}
+
+static void
+rmi_note_new_leaf(RmiNewLeaves *made, KyroFence low, BlockNumber block)
+{
+	RmiDirItem *it;
+
+	if (made->n == RMI_MAX_CHAIN)
+		return;					/* a hint only */
+	it = &made->items[made->n++];
+	it->key = low.key;
+	it->tid = low.tid | (low.isnull ? RMI_ITEM_NULL : 0);
+	it->block = block;
+	it->spare = 0;
+}
+
+/* Make known, to this backend and to all, the leaves just made.  No locks held. */
+static void
+rmi_publish_new_leaves(Relation index, const RmiNewLeaves *made)
+{
+	RmiDir	   *dir;
+
+	if (made->n == 0)
+		return;
+	dir = rmi_dir(index);
+	for (int i = 0; i < made->n; i++)
+		rmi_dir_note_page(index, dir, rmi_item_fence(&made->items[i]), made->items[i].block);
+	rmi_log_append(index, made->items, made->n);
+}
+
+/* The right neighbour of a locked leaf, exclusively locked, or InvalidBuffer. */
+static Buffer
+rmi_lock_neighbour(Relation index, uint32 index_id, Buffer buf)
+{
+	if (!leaf_has_high(BufferGetPage(buf)))
+		return InvalidBuffer;
+	return rmi_lock_right(index, index_id, buf, BUFFER_LOCK_EXCLUSIVE);
+}
+
+KyroFence
+rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
+{
+	RmiWork    *w = rmi_work();
+	Page		page = BufferGetPage(buf);
+	Page		limage = w->image[1];
+	Page		rimage = w->image[2];
+	BlockNumber rblock;
+	Buffer		neighbour;
+	KyroFence	cut;
+	RmiChange	c;
+
+	*right = rmi_alloc_page(index, index_id);
+	rblock = BufferGetBlockNumber(*right);
+	neighbour = rmi_lock_neighbour(index, index_id, buf);
+
+	if (leaf_split(page, limage, rimage, &cut, w->scratch) != 1)
+		rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf cannot be split");
+	leaf_header(rimage)->left = BufferGetBlockNumber(buf);
+	leaf_header(rimage)->right = leaf_header(page)->right;
+	leaf_header(limage)->right = rblock;
+	rmi_trailer(rimage)->block = rblock;
+	rmi_leaf_set_bounds(limage);
+	rmi_leaf_set_bounds(rimage);
+
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = limage});
+	rmi_change_apply(&c, *right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = rimage});
+	if (BufferIsValid(neighbour))
+		rmi_change_apply(&c, neighbour, &(RmiOp) {.kind = RMI_OP_SET_LEFT, .block = rblock});
+	rmi_change_finish(&c);
+	if (BufferIsValid(neighbour))
+		UnlockReleaseBuffer(neighbour);
+	return cut;
+}
+
+/*
+ * Open an empty leaf to the right of buf, which has nothing of its kind to
+ * its right, and put e there.  Releases nothing.
+ */
+static void
+rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isnull,
+			  RmiNewLeaves *made)
+{
+	Page		page = BufferGetPage(buf);
+	Page		image = rmi_work()->image[1];
+	BlockNumber block = BufferGetBlockNumber(buf);
+	BlockNumber rblock;
+	Buffer		right,
+				neighbour;
+	KyroFence	low;
+	RmiChange	c;
+
+	if (isnull && !leaf_low(page).isnull)
+		low = (KyroFence) {0, 0, true};	/* the first page of NULLs */
+	else
+	{
+		LeafCursor *cursor = palloc(sizeof(LeafCursor));
+		KyroEntry	last;
+
+		leaf_cursor_init(cursor, page);
+		leaf_cursor_last(cursor);
+		if (!leaf_cursor_prev(cursor, &last))
+			last = (KyroEntry) {e.key, 0};
+		if (cursor->corrupt || kyro_entry_cmp(last, e) >= 0)
+			rmi_corrupt(index, block, "the last entry of the leaf is not below a new one");
+		pfree(cursor);
+		low = leaf_cut(last, e);
+		low.isnull = isnull;
+	}
+
+	right = rmi_alloc_page(index, index_id);
+	rblock = BufferGetBlockNumber(right);
+	neighbour = rmi_lock_neighbour(index, index_id, buf);
+
+	rmi_leaf_page_init(image, index_id, rblock, low, block, leaf_header(page)->right,
+					   leaf_header(page)->reserve);
+	if (leaf_has_high(page))
+		leaf_set_high(image, leaf_high(page));
+	if (leaf_insert_kind(image, e, true) != LEAF_INS_APPEND || !leaf_append(image, e))
+		elog(ERROR, "kyro_rmi: entry does not fit an empty leaf");
+	rmi_leaf_set_bounds(image);
+
+	rmi_change_begin(&c, index);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_SET_RIGHT, .fence = low, .block = rblock});
+	rmi_change_apply(&c, right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
+	if (BufferIsValid(neighbour))
+		rmi_change_apply(&c, neighbour, &(RmiOp) {.kind = RMI_OP_SET_LEFT, .block = rblock});
+	rmi_change_finish(&c);
+	if (BufferIsValid(neighbour))
+		UnlockReleaseBuffer(neighbour);
+	UnlockReleaseBuffer(right);
+	rmi_note_new_leaf(made, low, rblock);
+}
+
+/*
+ * Put e on the exclusively locked leaf buf that owns it, or on what that leaf
+ * is split into.  keep: a buffer that must stay locked (the first page of the
+ * key, under a unique check), or InvalidBuffer; everything else is released.
+ */
+static void
+rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e, bool isnull,
+		  RmiNewLeaves *made)
+{
+	RmiWork    *w = rmi_work();
+	bool		done = false;
+
+	while (!done)
+	{
+		Page		page = BufferGetPage(buf);
+		BlockNumber block = BufferGetBlockNumber(buf);
+		KyroFence	at = {e.key, e.tid, isnull};
+		bool		edge = !leaf_has_high(page) ||
+			(leaf_high(page).isnull && !leaf_low(page).isnull);
+		RmiChange	c;
+		Buffer		right;
+		KyroFence	cut;
+
+		if (isnull && !leaf_low(page).isnull)
+		{
+			/* NULLs have leaves of their own, at the end of the chain */
+			if (leaf_has_high(page))
+				rmi_corrupt(index, block, "a NULL would belong to a leaf of keys");
+			rmi_new_right(index, index_id, buf, e, isnull, made);
+			break;
+		}
+
+		switch (leaf_insert_kind(page, e, edge))
+		{
+			case LEAF_INS_APPEND:
+				rmi_change_begin(&c, index);
+				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_APPEND, .entry = e});
+				rmi_change_finish(&c);
+				done = true;
+				break;
+
+			case LEAF_INS_RUN:
+				rmi_change_begin(&c, index);
+				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});
+				rmi_change_finish(&c);
+				done = true;
+				break;
+
+			case LEAF_INS_NEW_RIGHT:
+				rmi_new_right(index, index_id, buf, e, isnull, made);
+				done = true;
+				break;
+
+			case LEAF_INS_MERGE:
+				switch (leaf_merge(page, w->image[0], w->scratch))
+				{
+					case 1:
+						/* in the same record, since a merge leaves room for it */
+						if (!leaf_run_add(w->image[0], e))
+							elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
+						rmi_leaf_set_bounds(w->image[0]);
+						rmi_change_begin(&c, index);
+						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+						rmi_change_finish(&c);
+						done = true;
+						break;
+
+					case 0:
+						cut = rmi_split(index, index_id, buf, &right);
+						rmi_note_new_leaf(made, cut, BufferGetBlockNumber(right));
+						if (kyro_fence_cmp(at, cut) < 0)
+							UnlockReleaseBuffer(right);
+						else
+						{
+							if (buf != keep)
+								UnlockReleaseBuffer(buf);
+							buf = right;
+						}
+						break;
+
+					default:
+						rmi_corrupt(index, block, "the leaf cannot be merged");
+				}
+				break;
+
+			default:
+				rmi_corrupt(index, block, "the leaf cannot take an entry");
+		}
+	}
+	if (buf != keep)
+		UnlockReleaseBuffer(buf);
+	if (BufferIsValid(keep))
+		UnlockReleaseBuffer(keep);
+}
+
+/* ---- unique ---- */
+
+static void
+rmi_report_duplicate(Relation index, Relation heap, Datum *values, bool *isnull)
+{
+	char	   *key = BuildIndexValueDescription(index, values, isnull);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("duplicate key value violates unique constraint \"%s\"",
+					RelationGetRelationName(index)),
+			 key ? errdetail("Key %s already exists.", key) : 0,
+			 errtableconstraint(heap, RelationGetRelationName(index))));
+}
+
+/* What a unique check found. */
+typedef enum RmiUniqueResult
+{
+	RMI_UNIQUE_OK,
+	RMI_UNIQUE_MAYBE,			/* a possible conflict, under UNIQUE_CHECK_PARTIAL */
+	RMI_UNIQUE_WAIT				/* wait for *xwait and check again */
+} RmiUniqueResult;
+
+/*
+ * Look for live rows with the key of the new entry.  buf, exclusively locked,
+ * is the first leaf that can hold the key; it stays locked, so that nobody
+ * else can insert this key meanwhile.  Raises 23505 for a definite conflict,
+ * having released buf.
+ */
+static RmiUniqueResult
+rmi_check_unique(Relation index, Relation heap, uint32 index_id, Buffer buf,
+				 KyroEntry e, bool isnull, Datum *values, bool *isnulls,
+				 ItemPointer htid, IndexUniqueCheck check,
+				 TransactionId *xwait, uint32 *token)
+{
+	const KyroFence last = {e.key, KYRO_TID_MAX, isnull};
+	Buffer		cur = buf;
+	bool		found = false;
+	uint64		few[16];
+	uint64	   *tids = few;
+	int			max = lengthof(few);
+	RmiUniqueResult result = RMI_UNIQUE_OK;
+
+	for (;;)
+	{
+		Page		page = BufferGetPage(cur);
+		int			n = 0;
+		Buffer		next;
+
+		if (leaf_low(page).isnull == isnull)
+			n = leaf_find(page, e.key, tids, max, NULL);
+		if (n > max && max < KYRO_LEAF_MAX_ENTRIES)
+		{
+			max = KYRO_LEAF_MAX_ENTRIES;
+			tids = palloc(sizeof(uint64) * max);
+			n = leaf_find(page, e.key, tids, max, NULL);
+		}
+		if (n < 0 || n > max)
+			rmi_corrupt(index, BufferGetBlockNumber(cur), "the leaf cannot be read");
+
+		for (int i = 0; i < n; i++)
+		{
+			ItemPointerData tid;
+			SnapshotData dirty;
+			bool		all_dead = false;
+
+			kyro_tid_to_pointer(tids[i], &tid);
+			if (check == UNIQUE_CHECK_EXISTING && ItemPointerEquals(&tid, htid))
+			{
+				found = true;
+				continue;
+			}
+			InitDirtySnapshot(dirty);
+			if (!table_index_fetch_tuple_check(heap, &tid, &dirty, &all_dead))
+				continue;
+
+			if (check == UNIQUE_CHECK_PARTIAL)
+			{
+				result = RMI_UNIQUE_MAYBE;
+				goto out;
+			}
+			*xwait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			if (TransactionIdIsValid(*xwait))
+			{
+				*token = dirty.speculativeToken;
+				result = RMI_UNIQUE_WAIT;
+				goto out;
+			}
+
+			/*
+			 * The other row is live.  If ours is not any more, this is CREATE
+			 * INDEX CONCURRENTLY adding what has died since; no conflict.
+			 */
+			tid = *htid;
+			if (!table_index_fetch_tuple_check(heap, &tid, SnapshotSelf, NULL))
+				goto out;
+
+			CheckForSerializableConflictIn(index, NULL, BufferGetBlockNumber(buf));
+			if (cur != buf)
+				UnlockReleaseBuffer(cur);
+			UnlockReleaseBuffer(buf);
+			rmi_report_duplicate(index, heap, values, isnulls);
+		}
+
+		if (!leaf_has_high(page) || kyro_fence_cmp(leaf_high(page), last) > 0)
+			break;
+		next = rmi_lock_right(index, index_id, cur, BUFFER_LOCK_SHARE);
+		if (cur != buf)
+			UnlockReleaseBuffer(cur);
+		cur = next;
+	}
+
+	if (check == UNIQUE_CHECK_EXISTING && !found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("failed to re-find a row in index \"%s\"", RelationGetRelationName(index)),
+				 errhint("This may be because of a non-immutable index expression."),
+				 errtableconstraint(heap, RelationGetRelationName(index))));
+out:
+	if (cur != buf)
+		UnlockReleaseBuffer(cur);
+	if (tids != few)
+		pfree(tids);
+	return result;
+}
+
+/*
+ * aminsert.  Returns whether the new row is known to be unique (meaningful for
+ * UNIQUE_CHECK_PARTIAL and UNIQUE_CHECK_EXISTING).
+ */
+bool
+rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
+		   Relation heap, IndexUniqueCheck check, bool unchanged, IndexInfo *info)
+{
+	uint32		index_id;
+	KyroEntry	e;
+	KyroFence	at;
+	Buffer		buf,
+				keep = InvalidBuffer;
+	bool		is_unique = true;
+	RmiNewLeaves made;
+
+	made.n = 0;
+	e.key = isnull[0] ? 0 : rmi_key_from_datum(rmi_key_type(index), values[0]);
+	e.tid = kyro_tid_from_pointer(htid);
+	at = (KyroFence) {e.key, e.tid, isnull[0]};
+
+	if (check == UNIQUE_CHECK_NO ||
+		(isnull[0] && !index->rd_index->indnullsnotdistinct))
+	{
+		if (check == UNIQUE_CHECK_EXISTING)
+			return true;
+		buf = rmi_descend(index, at, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+		index_id = rmi_dir_index_id(rmi_dir(index));
+	}
+	else
+	{
+		const KyroFence first = {e.key, 0, isnull[0]};
+
+		for (;;)
+		{
+			TransactionId xwait = InvalidTransactionId;
+			uint32		token = 0;
+			RmiUniqueResult result;
+
+			buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+			index_id = rmi_dir_index_id(rmi_dir(index));
+			result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
+									  htid, check, &xwait, &token);
+			if (result != RMI_UNIQUE_WAIT)
+			{
+				is_unique = (result == RMI_UNIQUE_OK);
+				break;
+			}
+			UnlockReleaseBuffer(buf);
+			if (token)
+				SpeculativeInsertionWait(xwait, token);
+			else
+				XactLockTableWait(xwait, index, htid, XLTW_InsertIndex);
+		}
+		if (check == UNIQUE_CHECK_EXISTING)
+		{
+			UnlockReleaseBuffer(buf);
+			return is_unique;
+		}
+
+		/* equal keys may reach over several leaves; ours has its place by tid */
+		keep = buf;
+		while (leaf_has_high(BufferGetPage(buf)) &&
+			   kyro_fence_cmp(at, leaf_high(BufferGetPage(buf))) >= 0)
+		{
+			Buffer		next = rmi_lock_right(index, index_id, buf, BUFFER_LOCK_EXCLUSIVE);
+
+			if (buf != keep)
+				UnlockReleaseBuffer(buf);
+			buf = next;
+		}
+	}
+
+	/* core checks for conflicts on the whole index, see ampredlocks */
+	rmi_place(index, index_id, buf, keep, e, isnull[0], &made);
+	rmi_publish_new_leaves(index, &made);
+	return is_unique;
+}

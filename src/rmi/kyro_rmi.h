@@ -1,0 +1,355 @@
+/*-------------------------------------------------------------------------
+ *
+ * kyro_rmi.h
+ *	  The kyro_rmi index access method: what its files offer one another.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/kyro_rmi.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_RMI_H
+#define KYRO_RMI_H
+
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/itup.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "rmi/page.h"
+
+/* Support functions of an operator class. */
+#define RMI_CMP_PROC		1	/* btree-like comparison, cross-type too */
+#define RMI_NPROCS			1
+#define RMI_NSTRATEGIES		5
+
+#define RMI_MIN_FILLFACTOR		50
+#define RMI_DEFAULT_FILLFACTOR	90
+
+typedef struct RmiOptions
+{
+	int32		vl_len_;
+	int			fillfactor;
+} RmiOptions;
+
+#define RmiGetFillFactor(rel) \
+	((rel)->rd_options ? ((RmiOptions *) (rel)->rd_options)->fillfactor : \
+	 RMI_DEFAULT_FILLFACTOR)
+
+/* The server's heap address as the model's 48-bit tid, and back. */
+static inline uint64
+kyro_tid_from_pointer(const ItemPointerData *p)
+{
+	return ((uint64) ItemPointerGetBlockNumberNoCheck(p) << 16) | ItemPointerGetOffsetNumberNoCheck(p);
+}
+
+static inline void
+kyro_tid_to_pointer(uint64 tid, ItemPointer p)
+{
+	ItemPointerSet(p, (BlockNumber) (tid >> 16), (OffsetNumber) (tid & 0xFFFF));
+}
+
+/* ---- handler.c ---- */
+extern bytea *rmi_options(Datum reloptions, bool validate);
+extern void rmi_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
+							 Cost *startup, Cost *total, Selectivity *selectivity,
+							 double *correlation, double *pages);
+
+/* Is this one of ours?  No catalog look-up, no lock. */
+extern bool rmi_is_index(Relation index);
+extern bool rmi_is_index_info(const IndexOptInfo *info);
+
+/*
+ * Open a kyro_rmi index by oid for a SQL function, or raise: 42P01 no such
+ * relation, 42809 not a kyro_rmi index (or partitioned), 0A000 another
+ * session's temporary table.  Also locks the table first, in the same mode.
+ */
+extern Relation rmi_open_for_function(Oid indexoid, LOCKMODE lockmode,
+									  bool need_owner, Relation *heap);
+
+/* ---- keys.c: types to keys, scan keys to intervals ---- */
+
+/* Type of the (only) key column of an index; errors 42704 if unsupported. */
+extern RmiKeyType rmi_key_type(Relation index);
+extern int64 rmi_key_from_datum(RmiKeyType type, Datum value);
+extern Datum rmi_datum_from_key(RmiKeyType type, int64 key);
+
+/*
+ * A stretch of the index: (lo_null, lo) .. (hi_null, hi), both inclusive,
+ * where (true, 0) stands for the NULLs.  {false, INT64_MIN, true, 0} is the
+ * whole index, NULLs included.
+ */
+typedef struct RmiInterval
+{
+	int64		lo;
+	int64		hi;
+	bool		lo_null;
+	bool		hi_null;
+} RmiInterval;
+
+/*
+ * The rows a scan wants, as disjoint intervals in ascending order.  n = 0:
+ * none.  recheck: the intervals are a superset (comparisons between types
+ * whose order depends on the time zone), the executor must test each row.
+ */
+typedef struct RmiQuals
+{
+	int			n;
+	int			size;			/* allocated */
+	RmiInterval *iv;			/* in CurrentMemoryContext of the first call */
+	bool		recheck;
+} RmiQuals;
+
+/*
+ * Set quals from scan keys.  Reuses quals->iv; a plain comparison or equality
+ * with the column's own or an integer type allocates nothing.
+ */
+extern void rmi_quals_set(RmiQuals *quals, Relation index, RmiKeyType type,
+						  ScanKey keys, int nkeys);
+
+/* ---- validate.c ---- */
+extern bool rmi_validate(Oid opclassoid);
+
+/* ---- xlog.c: carriers ---- */
+
+typedef enum RmiOpKind
+{
+	RMI_OP_APPEND,				/* leaf_append(entry) */
+	RMI_OP_RUN_ADD,				/* leaf_run_add(entry) */
+	RMI_OP_IMAGE,				/* replace the whole page by image */
+	RMI_OP_SET_LEFT,			/* leaf: left sibling := block */
+	RMI_OP_META,				/* meta page: replace RmiMetaData by *meta */
+	RMI_OP_LOG_ADD,				/* split log page: add *item */
+	RMI_OP_LOG_NEXT,			/* split log page: next := block */
+	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling := block */
+	RMI_OP_FREE					/* make it a free page */
+} RmiOpKind;
+
+/* One change of one page: everything its effect depends on. */
+typedef struct RmiOp
+{
+	RmiOpKind	kind;
+	KyroEntry	entry;
+	KyroFence	fence;
+	BlockNumber block;
+	const char *image;			/* BLCKSZ bytes, complete */
+	const RmiMetaData *meta;
+	const RmiDirItem *item;
+} RmiOp;
+
+#define RMI_CHANGE_MAX	4		/* pages in one record */
+
+typedef struct RmiChange
+{
+	Relation	index;
+	void	   *generic;		/* GenericXLogState */
+	int			npages;
+} RmiChange;
+
+/*
+ * One WAL record: begin, apply an op to each of up to RMI_CHANGE_MAX
+ * exclusively locked buffers, finish.  Nothing reaches the pages before
+ * finish; an error in between leaves them as they were.
+ */
+extern void rmi_change_begin(RmiChange *c, Relation index);
+extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
+extern void rmi_change_finish(RmiChange *c);
+extern void rmi_change_abort(RmiChange *c);
+
+/* The effect of an op on a page: the same code for every carrier and redo. */
+extern void rmi_apply(const RmiOp *op, Page page);
+
+/* ---- page.c: making, checking, allocating pages ---- */
+extern void rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind);
+extern void rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block,
+							   KyroFence low, BlockNumber left, BlockNumber right,
+							   uint8 reserve);
+/* pd_lower and pd_upper follow the leaf's own bounds. */
+extern void rmi_leaf_set_bounds(Page page);
+extern uint8 rmi_reserve(int fillfactor);
+
+/* Why this is not the page expected (NULL if it is).  Holds any page, any bytes. */
+extern const char *rmi_page_problem(Page page, uint32 index_id, BlockNumber block, int kind);
+static inline bool
+rmi_page_is(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind)
+{
+	const KyroPageTrailer *t = rmi_trailer(page);
+
+	return t->page_id == KYRO_PAGE_ID && t->index_id == index_id &&
+		t->block == block && t->kind == kind && t->format == KYRO_PAGE_FORMAT;
+}
+
+/* XX002 with index, block and what is wrong. */
+extern void rmi_corrupt(Relation index, BlockNumber block, const char *problem) pg_attribute_noreturn();
+
+/*
+ * A page for a new leaf, directory, model or log page: exclusively locked,
+ * its contents to be replaced by RMI_OP_IMAGE.  From the free space map, or by
+ * extending.  May process invalidations.
+ */
+extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
+
+/* Read and check the meta page; copies it out, keeps nothing. */
+extern void rmi_read_meta(Relation index, RmiMetaData *meta);
+/* The same from a locked buffer. */
+extern void rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta);
+
+/* ---- dircache.c: a backend's view of the directory ---- */
+typedef struct RmiDir RmiDir;
+
+/* Where a lookup starts.  Plain values: stays valid when the copy goes away. */
+typedef struct RmiLanding
+{
+	BlockNumber block;
+	Buffer		recent;			/* where it was seen last, or InvalidBuffer */
+	int			slot;			/* position in the copy, -1 if from elsewhere */
+	int			overlay;		/* position in the overlay, -1 if not from it */
+	KyroFence	low;			/* fence the directory knows it by */
+} RmiLanding;
+
+/*
+ * The backend's directory of an index, made on first use.  The pointer holds
+ * until the next call that may load a directory or process invalidations.
+ */
+extern RmiDir *rmi_dir(Relation index);
+extern uint32 rmi_dir_index_id(RmiDir *dir);
+
+/* Last known page with low fence <= target; < target if strictly. Never fails: the leftmost leaf at worst. */
+extern void rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing);
+
+/* Blocks the index has at least, as far as this backend knows; asks again if block is not below. */
+extern bool rmi_block_exists(Relation index, BlockNumber block);
+
+/* Remember a page seen (buffer hint), or a page met while walking right. */
+extern void rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf);
+extern void rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block);
+
+/*
+ * A landing page was no good, or the walk was long: read what is new.  Not
+ * with a leaf locked; the second form leaves it to the next lookup.
+ */
+extern void rmi_dir_refresh(Relation index);
+extern void rmi_dir_want_refresh(RmiDir *dir);
+
+/* For inspection: the copy's model (NULL if none) and number of leaves (0 if no copy). */
+extern const struct RmiModel *rmi_dir_model(const RmiDir *dir);
+extern uint32 rmi_dir_entries(const RmiDir *dir);
+
+/* Forget this index's copy (build, truncate); all of them (tests). */
+extern void rmi_dir_forget(Relation index);
+
+/* ---- directory.c: the shared, persistent directory ---- */
+
+/* A list of (low fence, block), ascending. */
+typedef struct RmiFenceList
+{
+	RmiDirItem *items;
+	uint32		n;
+	uint32		size;
+} RmiFenceList;
+
+extern void rmi_fences_init(RmiFenceList *list);
+extern void rmi_fences_add(RmiFenceList *list, KyroFence low, BlockNumber block);
+extern void rmi_fences_sort(RmiFenceList *list);	/* by fence; drops repeats */
+
+/* All leaves by walking the chain; also the way out when the directory is damaged. */
+extern void rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list);
+
+/*
+ * Write a new directory and model of these leaves and switch to it by one
+ * meta record; splits logged since *meta was read are carried over.  Caller
+ * holds the rebuild lock.
+ */
+extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen);
+
+/*
+ * Read the directory that meta describes.  False after a WARNING if it is
+ * damaged, false silently if it was replaced meanwhile (*stale).
+ */
+extern bool rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale);
+/* A landing from the shared pages alone; false if that did not work. */
+extern bool rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target,
+								bool strictly, RmiLanding *landing);
+/* The trained model, palloc'd, or NULL (with one WARNING if damaged). */
+extern struct RmiModel *rmi_model_read(Relation index, const RmiMetaData *meta, bool warn);
+/* Entries of the split log from number 'from' on, appended to list. */
+extern void rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list);
+/* Best-effort note of new leaves, without locks held. */
+extern void rmi_log_append(Relation index, const RmiDirItem *items, int n);
+/* Retrain if the log has grown long; from directory and log alone. */
+extern void rmi_maybe_fold(Relation index);
+
+/* Note the number of live entries on the meta page. */
+extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
+
+/* Excludes other rebuilds of this index, not readers or writers. */
+extern bool rmi_rebuild_lock(Relation index, bool wait);
+extern void rmi_rebuild_unlock(Relation index);
+
+/* ---- search.c: from a fence to a locked leaf ---- */
+
+/*
+ * The leaf that owns target (low <= target < high), locked in mode; with
+ * strictly, the leaf that owns what comes right before it (low < target <=
+ * high).  Pins and locks one buffer.  Raises XX002 on damage.
+ */
+extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited);
+
+/* Check that a locked buffer is a sound leaf header of this index; else XX002. */
+extern void rmi_check_leaf(Relation index, uint32 index_id, Buffer buf);
+
+/*
+ * The right sibling of a locked leaf that has one, pinned and locked while
+ * the leaf stays locked, checked to begin where the leaf ends; else XX002.
+ */
+extern Buffer rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode);
+
+/* ---- insert.c ---- */
+extern bool rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+					   Relation heap, IndexUniqueCheck check, bool unchanged, IndexInfo *info);
+
+/*
+ * Split the exclusively locked leaf buf in two, one record.  *right gets the
+ * new page, exclusively locked; both keep their locks.  The caller passes the
+ * new page to rmi_log_append() when its locks are gone.
+ */
+extern KyroFence rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right);
+
+/* One BLCKSZ image each and the scratch leaf functions want; per backend. */
+typedef struct RmiWork
+{
+	char	   *image[3];
+	void	   *scratch;
+} RmiWork;
+extern RmiWork *rmi_work(void);
+
+/* ---- scan.c ---- */
+extern IndexScanDesc rmi_beginscan(Relation index, int nkeys, int norderbys);
+extern void rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+extern bool rmi_gettuple(IndexScanDesc scan, ScanDirection dir);
+extern int64 rmi_getbitmap(IndexScanDesc scan, TIDBitmap *tbm);
+extern void rmi_endscan(IndexScanDesc scan);
+extern void rmi_markpos(IndexScanDesc scan);
+extern void rmi_restrpos(IndexScanDesc scan);
+extern bool rmi_canreturn(Relation index, int attno);
+
+/* ---- vacuum.c ---- */
+extern IndexBulkDeleteResult *rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+											 IndexBulkDeleteCallback callback, void *arg);
+extern IndexBulkDeleteResult *rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats);
+
+/* ---- build.c, sort.c ---- */
+extern IndexBuildResult *rmi_build(Relation heap, Relation index, IndexInfo *info);
+extern void rmi_buildempty(Relation index);
+extern char *rmi_buildphasename(int64 phase);
+
+#endif							/* KYRO_RMI_H */

@@ -1,0 +1,185 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.c
+ *	  Pages of a kyro_rmi index: making, checking and allocating them.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/page.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+
+#include "rmi/kyro_rmi.h"
+
+/*
+ * An empty page of the given kind.  pd_lower is left at the end of the page
+ * header and pd_upper at the trailer: who puts something in must move them,
+ * since WAL drops what lies in between.
+ */
+void
+rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind)
+{
+	KyroPageTrailer *t;
+
+	PageInit(page, BLCKSZ, sizeof(KyroPageTrailer));
+	t = rmi_trailer(page);
+	t->index_id = index_id;
+	t->block = block;
+	t->kind = (uint8) kind;
+	t->format = KYRO_PAGE_FORMAT;
+	t->page_id = KYRO_PAGE_ID;
+}
+
+void
+rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block, KyroFence low,
+				   BlockNumber left, BlockNumber right, uint8 reserve)
+{
+	rmi_page_init(page, index_id, block, RMI_PAGE_LEAF);
+	leaf_init(page, low, left, right, reserve);
+	rmi_leaf_set_bounds(page);
+}
+
+void
+rmi_leaf_set_bounds(Page page)
+{
+	((PageHeader) page)->pd_lower = leaf_lower(page);
+	((PageHeader) page)->pd_upper = leaf_upper(page);
+}
+
+/* What a leaf keeps free, in 1/256 of the page, for a fillfactor in percent. */
+uint8
+rmi_reserve(int fillfactor)
+{
+	return (uint8) ((100 - fillfactor) * 256 / 100);
+}
+
+const char *
+rmi_page_problem(Page page, uint32 index_id, BlockNumber block, int kind)
+{
+	KyroPageTrailer t;
+
+	/* PageIsNew looks at pd_upper only; a zeroed page has no trailer either */
+	if (PageIsNew(page))
+		return "page is empty";
+	memcpy(&t, rmi_trailer(page), sizeof(t));
+	if (PageGetSpecialSize(page) != sizeof(KyroPageTrailer) ||
+		t.page_id != KYRO_PAGE_ID)
+		return "page does not belong to a kyro_rmi index";
+	if (t.format != KYRO_PAGE_FORMAT)
+		return "page has an unknown format version";
+	if (t.index_id != index_id)
+		return "page belongs to another index";
+	if (t.block != block)
+		return "page belongs at another place of the index";
+	if (t.kind != kind)
+		return "page is of another kind";
+	return NULL;
+}
+
+void
+rmi_corrupt(Relation index, BlockNumber block, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" is damaged at block %u",
+					RelationGetRelationName(index), block),
+			 errdetail("%s.", problem),
+			 errhint("Please REINDEX it.")));
+}
+
+Buffer
+rmi_alloc_page(Relation index, uint32 index_id)
+{
+	Buffer		buf;
+	bool		needlock;
+
+	/*
+	 * The free space map is a hint.  Take only a page that is new or says
+	 * itself that it is free; a locked one is being taken by somebody else.
+	 */
+	for (;;)
+	{
+		BlockNumber block = GetFreeIndexPage(index);
+
+		if (block == InvalidBlockNumber)
+			break;
+		if (block <= RMI_FIRST_LEAF || block >= RelationGetNumberOfBlocks(index))
+			continue;
+		buf = ReadBuffer(index, block);
+		if (ConditionalLockBuffer(buf))
+		{
+			Page		page = BufferGetPage(buf);
+
+			if (PageIsNew(page) || rmi_page_is(page, index_id, block, RMI_PAGE_FREE))
+				return buf;
+			UnlockReleaseBuffer(buf);
+		}
+		else
+			ReleaseBuffer(buf);
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	needlock = !RELATION_IS_LOCAL(index);
+	for (;;)
+	{
+		if (needlock)
+			LockRelationForExtension(index, ExclusiveLock);
+		buf = ReadBuffer(index, P_NEW);
+		LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+		if (needlock)
+			UnlockRelationForExtension(index, ExclusiveLock);
+
+		/*
+		 * A free space map that survived a crash may have named the block
+		 * before it existed, and somebody may have been quicker to lock it.
+		 */
+		if (PageIsNew(BufferGetPage(buf)))
+			return buf;
+		UnlockReleaseBuffer(buf);
+	}
+}
+
+void
+rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
+{
+	if (PageIsNew(page) || PageGetSpecialSize(page) != sizeof(KyroPageTrailer) ||
+		rmi_trailer(page)->page_id != KYRO_PAGE_ID ||
+		rmi_trailer(page)->kind != RMI_PAGE_META)
+		rmi_corrupt(index, RMI_META_BLOCK, "the meta page is not one");
+
+	memcpy(meta, PageGetContents(page), sizeof(*meta));
+	if (meta->magic != KYRO_RMI_META_MAGIC)
+		rmi_corrupt(index, RMI_META_BLOCK, "the meta page has no valid magic number");
+	if (meta->version != KYRO_RMI_META_VERSION ||
+		rmi_trailer(page)->format != KYRO_PAGE_FORMAT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" has format version %u, which this version of kyrodb does not know",
+						RelationGetRelationName(index), meta->version),
+				 errhint("Please REINDEX it.")));
+	if (meta->index_id != rmi_trailer(page)->index_id ||
+		rmi_trailer(page)->block != RMI_META_BLOCK)
+		rmi_corrupt(index, RMI_META_BLOCK, "the meta page belongs elsewhere");
+	if (meta->carrier != RMI_CARRIER_GENERIC)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" was written by a WAL method this version of kyrodb does not know",
+						RelationGetRelationName(index)),
+				 errhint("Please REINDEX it.")));
+}
+
+void
+rmi_read_meta(Relation index, RmiMetaData *meta)
+{
+	Buffer		buf = ReadBuffer(index, RMI_META_BLOCK);
+
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	rmi_meta_from_page(index, BufferGetPage(buf), meta);
+	UnlockReleaseBuffer(buf);
+}

@@ -1,0 +1,153 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.h
+ *	  On-disk pages of a kyro_rmi index, other than the inside of leaves.
+ *
+ * Block 0 is the meta page, block 1 the leftmost leaf; both for ever.  Every
+ * page ends with a KyroPageTrailer in its special space, so that a reader
+ * can tell from the page alone whether it is the page it came for.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/page.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_RMI_PAGE_H
+#define KYRO_RMI_PAGE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "storage/block.h"
+#include "storage/bufpage.h"
+
+#include "model/leaf.h"
+
+#define RMI_META_BLOCK		((BlockNumber) 0)
+#define RMI_FIRST_LEAF		((BlockNumber) 1)
+
+/* Last two bytes of every page, so that tools can tell whose it is. */
+#define KYRO_PAGE_ID		0xFF8B
+#define KYRO_PAGE_FORMAT	1
+
+typedef enum RmiPageKind
+{
+	RMI_PAGE_META = 1,
+	RMI_PAGE_LEAF = 2,
+	RMI_PAGE_DIRECTORY = 3,		/* sorted fences, immutable once written */
+	RMI_PAGE_MODEL = 4,			/* a piece of the trained model, immutable */
+	RMI_PAGE_LOG = 5,			/* split log: fences newer than the directory */
+	RMI_PAGE_FREE = 6			/* deleted, may be reused at once */
+} RmiPageKind;
+
+typedef struct KyroPageTrailer
+{
+	uint32		index_id;		/* random, from the meta page: whose page */
+	BlockNumber block;			/* this page's own number */
+	uint16		spare;			/* zero */
+	uint8		kind;			/* RmiPageKind */
+	uint8		format;			/* KYRO_PAGE_FORMAT */
+	uint16		spare2;			/* zero */
+	uint16		page_id;		/* KYRO_PAGE_ID */
+} KyroPageTrailer;
+
+StaticAssertDecl(BLCKSZ == KYRO_PAGE_SIZE, "kyrodb needs 8 kB blocks");
+StaticAssertDecl(sizeof(KyroPageTrailer) == KYRO_PAGE_TRAILER, "trailer size");
+StaticAssertDecl(SizeOfPageHeaderData == KYRO_PAGE_HEADER, "header size");
+
+static inline KyroPageTrailer *
+rmi_trailer(Page page)
+{
+	return (KyroPageTrailer *) ((char *) page + KYRO_PAGE_END);
+}
+
+#define KYRO_RMI_META_MAGIC		0x4B59524F	/* "KYRO" */
+#define KYRO_RMI_META_VERSION	1
+
+/* How changes are logged; a property of the index (README, I10). */
+typedef enum RmiCarrier
+{
+	RMI_CARRIER_GENERIC = 1,
+	RMI_CARRIER_OWN = 2			/* own resource manager; reserved */
+} RmiCarrier;
+
+/* What the keys are; the operator class decides, the meta page remembers. */
+typedef enum RmiKeyType
+{
+	RMI_KEY_INT2 = 1,
+	RMI_KEY_INT4,
+	RMI_KEY_INT8,
+	RMI_KEY_DATE,
+	RMI_KEY_TIMESTAMP,
+	RMI_KEY_TIMESTAMPTZ
+} RmiKeyType;
+
+/* At PageGetContents() of block 0; pd_lower is set past it. */
+typedef struct RmiMetaData
+{
+	uint32		magic;
+	uint32		version;
+	uint32		index_id;		/* random, stamped on every page */
+	uint8		carrier;		/* RmiCarrier */
+	uint8		key_type;		/* RmiKeyType */
+	uint16		fillfactor;		/* in force at build */
+
+	/* The directory: swapped as one by a rebuild.  All zero or invalid: none. */
+	uint64		generation;		/* stamped on its pages; 0 = no directory */
+	BlockNumber dir_root;		/* topmost directory page */
+	uint32		dir_levels;		/* 1 = the root is the only page */
+	uint32		dir_entries;	/* leaves it lists */
+	uint32		dir_keys;		/* those that are not NULL pages */
+	uint32		dir_pages;
+	BlockNumber model_first;	/* chain of model pages, or invalid */
+	uint32		model_pages;
+	uint32		model_bytes;
+
+	/* Splits since. */
+	BlockNumber log_first;		/* split log, or invalid */
+	BlockNumber log_last;
+	uint32		log_entries;
+
+	uint32		spare32;
+	TimestampTz trained_at;		/* of the directory */
+	uint64		rebuilds;		/* directories written in this index's life */
+	uint64		splits;			/* leaf splits logged in its life */
+	uint64		tuples;			/* live entries at the last vacuum or build */
+	uint64		spare[8];		/* zero */
+} RmiMetaData;
+
+/*
+ * A directory or model page, at PageGetContents().  Directory pages of level
+ * 0 list leaves, of level n pages of level n - 1.  All but the last page of
+ * a level are full, so the page that holds position p is found by division.
+ */
+typedef struct RmiDirHeader
+{
+	uint64		generation;
+	uint64		hash;			/* xxHash64 of the rest of the contents */
+	uint32		level;			/* model pages: number of this piece */
+	uint32		count;			/* entries; model pages: bytes */
+	BlockNumber next;			/* right neighbour on the level, next piece */
+	uint32		spare;			/* zero */
+} RmiDirHeader;
+
+typedef struct RmiDirItem
+{
+	int64		key;
+	uint64		tid;			/* top bit: fence of a NULL page */
+	BlockNumber block;
+	uint32		spare;			/* zero */
+} RmiDirItem;
+
+#define RMI_ITEM_NULL	(UINT64CONST(1) << 63)
+
+#define RMI_DIR_SPACE	(KYRO_PAGE_END - MAXALIGN(SizeOfPageHeaderData) - sizeof(RmiDirHeader))
+#define RMI_DIR_FANOUT	((int) (RMI_DIR_SPACE / sizeof(RmiDirItem)))
+
+static inline KyroFence
+rmi_item_fence(const RmiDirItem *it)
+{
+	return (KyroFence) {it->key, it->tid & ~RMI_ITEM_NULL, (it->tid & RMI_ITEM_NULL) != 0};
+}
+
+#endif							/* KYRO_RMI_PAGE_H */

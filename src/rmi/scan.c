@@ -1,0 +1,532 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *	  Index scans: amgettuple, amgetbitmap, marks.
+ *
+ * A scan wants the entries of a few disjoint intervals, in order.  It reads
+ * one leaf at a time: the matches of a single key are decoded under the
+ * page's share lock; for anything longer the page is copied and decoded
+ * lazily from the private copy, so that ORDER BY id LIMIT 1 pays for one
+ * block of a page of thousands.
+ *
+ * Going right, the next page must begin at the high fence remembered; if it
+ * does not (it was deleted, or reused), the scan descends to that fence.
+ * Going left, it goes to the page that owns what comes right before the low
+ * fence remembered and takes only entries below that fence, since the left
+ * page may have taken over the one it came from.
+ *
+ * The pin is dropped with the lock if the scan wants no index tuples and its
+ * snapshot is an MVCC one.  Otherwise it is kept until the page is left:
+ * VACUUM takes a cleanup lock on every leaf, so a tid from a pinned page
+ * cannot be reused meanwhile (I8).
+ *
+ * IDENTIFICATION
+ *	  src/rmi/scan.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "miscadmin.h"
+#include "nodes/tidbitmap.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "rmi/kyro_rmi.h"
+
+/* Matches of one key that are decoded under the lock; more: copy the page. */
+#define RMI_POINT_MAX	64
+
+/* Above every tid of a key. */
+#define RMI_TID_END		(KYRO_TID_MAX + 1)
+
+typedef enum RmiSource
+{
+	RMI_SOURCE_NONE,			/* no leaf at hand */
+	RMI_SOURCE_POINT,			/* tids[] of one key */
+	RMI_SOURCE_PAGE				/* page[] and cursor */
+} RmiSource;
+
+/* Where a scan stands, enough to go on from there. */
+typedef struct RmiPosition
+{
+	bool		started;
+	bool		has_last;		/* an entry was returned */
+	int			interval;
+	ScanDirection dir;			/* of the last call */
+	KyroFence	last;			/* the entry returned last */
+} RmiPosition;
+
+typedef struct RmiScanOpaque
+{
+	RmiKeyType	type;
+	RmiQuals	quals;
+	RmiPosition at;
+	bool		marked;
+	RmiPosition mark;
+	uint64		mark_load;		/* the leaf that was at hand then */
+
+	/* the leaf at hand */
+	RmiSource	source;
+	uint64		load;			/* number of this load */
+	Buffer		pin;			/* or InvalidBuffer */
+	BlockNumber block;
+	BlockNumber left;
+	BlockNumber right;
+	bool		isnull;			/* a page of NULLs */
+	bool		has_high;
+	KyroFence	low;
+	KyroFence	high;
+
+	int			ntids;			/* RMI_SOURCE_POINT */
+	int			tidpos;			/* the gap: tids before it */
+	int64		tidkey;
+	uint64		tids[RMI_POINT_MAX];
+
+	IndexTuple	tuple;			/* for index-only scans, filled in per row */
+	IndexTuple	null_tuple;
+
+	LeafCursor	cursor;			/* RMI_SOURCE_PAGE */
+	PGAlignedBlock page;
+} RmiScanOpaque;
+
+IndexScanDesc
+rmi_beginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	RmiScanOpaque *so = palloc(sizeof(RmiScanOpaque));
+
+	memset(so, 0, offsetof(RmiScanOpaque, cursor));
+	so->type = rmi_key_type(index);
+	so->pin = InvalidBuffer;
+	scan->opaque = so;
+	scan->xs_itupdesc = RelationGetDescr(index);
+	return scan;
+}
+
+static void
+rmi_leave_page(RmiScanOpaque *so)
+{
+	if (BufferIsValid(so->pin))
+	{
+		ReleaseBuffer(so->pin);
+		so->pin = InvalidBuffer;
+	}
+	so->source = RMI_SOURCE_NONE;
+}
+
+void
+rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+
+	rmi_leave_page(so);
+	so->at.started = so->at.has_last = false;
+	so->marked = false;
+	if (keys && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	rmi_quals_set(&so->quals, scan->indexRelation, so->type, scan->keyData, scan->numberOfKeys);
+}
+
+void
+rmi_endscan(IndexScanDesc scan)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+
+	rmi_leave_page(so);
+	if (so->tuple)
+		pfree(so->tuple);
+	if (so->null_tuple)
+		pfree(so->null_tuple);
+	if (so->quals.iv)
+		pfree(so->quals.iv);
+	pfree(so);
+}
+
+/* ---- loading a leaf ---- */
+
+/*
+ * Take what the scan needs from a locked leaf and give back the lock (and the
+ * pin, if it may go).  point: only the entries with this key are wanted.
+ */
+static void
+rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	Page		page = BufferGetPage(buf);
+	const LeafHeader *h = leaf_header_const(page);
+
+	Assert(so->source == RMI_SOURCE_NONE);
+	if (scan->xs_snapshot != NULL)
+		TestForOldSnapshot(scan->xs_snapshot, scan->indexRelation, page);
+
+	so->load++;
+	so->block = BufferGetBlockNumber(buf);
+	so->left = h->left;
+	so->right = h->right;
+	so->low = leaf_low(page);
+	so->isnull = so->low.isnull;
+	so->has_high = leaf_has_high(page);
+	if (so->has_high)
+		so->high = leaf_high(page);
+
+	if (point != NULL)
+	{
+		int			n = so->isnull ? 0 : leaf_find(page, *point, so->tids, RMI_POINT_MAX, NULL);
+
+		if (unlikely(n < 0))
+			rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
+		if (likely(n <= RMI_POINT_MAX))
+		{
+			so->source = RMI_SOURCE_POINT;
+			so->ntids = n;
+			so->tidkey = *point;
+		}
+	}
+	if (so->source == RMI_SOURCE_NONE)
+	{
+		uint16		lower = leaf_lower(page);
+		uint16		upper = leaf_upper(page);
+
+		memcpy(so->page.data, page, lower);
+		memcpy(so->page.data + upper, (char *) page + upper, BLCKSZ - upper);
+		leaf_cursor_init(&so->cursor, so->page.data);
+		so->source = RMI_SOURCE_PAGE;
+	}
+
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	if (scan->xs_want_itup || scan->xs_snapshot == NULL || !IsMVCCSnapshot(scan->xs_snapshot))
+		so->pin = buf;
+	else
+		ReleaseBuffer(buf);
+}
+
+/* Put the gap before the first entry at or after this place (which may lie off the page). */
+static void
+rmi_seek(RmiScanOpaque *so, KyroFence to, bool after)
+{
+	if (so->source == RMI_SOURCE_POINT)
+	{
+		KyroFence	f = {so->tidkey, 0, false};
+
+		for (so->tidpos = 0; so->tidpos < so->ntids; so->tidpos++)
+		{
+			f.tid = so->tids[so->tidpos];
+			if (kyro_fence_cmp(f, to) >= (after ? 1 : 0))
+				break;
+		}
+	}
+	else if (to.isnull != so->isnull)
+	{
+		if (to.isnull)
+			leaf_cursor_last(&so->cursor);
+		else
+			leaf_cursor_first(&so->cursor);
+	}
+	else if (to.tid > KYRO_TID_MAX)
+		leaf_cursor_seek(&so->cursor, (KyroEntry) {to.key, KYRO_TID_MAX}, true);
+	else
+		leaf_cursor_seek(&so->cursor, (KyroEntry) {to.key, to.tid}, after);
+}
+
+/* Step over one entry of the leaf at hand. */
+static inline bool
+rmi_step(IndexScanDesc scan, bool forward, KyroFence *out)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	KyroEntry	e;
+
+	if (so->source == RMI_SOURCE_POINT)
+	{
+		if (forward ? so->tidpos >= so->ntids : so->tidpos <= 0)
+			return false;
+		*out = (KyroFence) {so->tidkey, so->tids[forward ? so->tidpos++ : --so->tidpos], false};
+		return true;
+	}
+	if (forward ? leaf_cursor_next(&so->cursor, &e) : leaf_cursor_prev(&so->cursor, &e))
+	{
+		*out = (KyroFence) {e.key, e.tid, so->isnull};
+		return true;
+	}
+	if (unlikely(so->cursor.corrupt))
+		rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
+	return false;
+}
+
+/* ---- intervals ---- */
+
+static inline KyroFence
+rmi_interval_begin(const RmiInterval *iv)
+{
+	return (KyroFence) {iv->lo, 0, iv->lo_null};
+}
+
+/* Exclusive. */
+static inline KyroFence
+rmi_interval_end(const RmiInterval *iv)
+{
+	return (KyroFence) {iv->hi, RMI_TID_END, iv->hi_null};
+}
+
+/*
+ * The key of a one-key interval that is best served by a point look-up: not
+ * if the next interval is likely on the same page, for then the page is
+ * copied once and serves them all.
+ */
+static inline const int64 *
+rmi_point_key(const RmiScanOpaque *so)
+{
+	const RmiInterval *iv = &so->quals.iv[so->at.interval];
+
+	if (iv->lo != iv->hi || iv->lo_null || iv->hi_null || so->quals.n > 1)
+		return NULL;
+	return &iv->lo;
+}
+
+/* Go to the leaf where the current interval begins, in this direction. */
+static void
+rmi_start_interval(IndexScanDesc scan, bool forward)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	const RmiInterval *iv = &so->quals.iv[so->at.interval];
+	KyroFence	to = forward ? rmi_interval_begin(iv) : rmi_interval_end(iv);
+
+	/* often the leaf at hand */
+	if (so->source == RMI_SOURCE_PAGE &&
+		(forward ?
+		 kyro_fence_cmp(so->low, to) <= 0 && (!so->has_high || kyro_fence_cmp(to, so->high) < 0) :
+		 kyro_fence_cmp(so->low, to) < 0 && (!so->has_high || kyro_fence_cmp(to, so->high) <= 0)))
+	{
+		rmi_seek(so, to, false);
+		return;
+	}
+	rmi_leave_page(so);
+	CHECK_FOR_INTERRUPTS();
+	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL),
+			 rmi_point_key(so));
+	rmi_seek(so, to, false);
+}
+
+/* ---- from leaf to leaf ---- */
+
+/* Go to the next leaf that way; there is one. */
+static void
+rmi_next_leaf(IndexScanDesc scan, bool forward)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	Relation	index = scan->indexRelation;
+	uint32		index_id = rmi_dir_index_id(rmi_dir(index));
+	BlockNumber block = forward ? so->right : so->left;
+	KyroFence	bound = forward ? so->high : so->low;
+	Buffer		buf = InvalidBuffer;
+
+	rmi_leave_page(so);
+	CHECK_FOR_INTERRUPTS();
+	if (block != KYRO_NO_BLOCK && rmi_block_exists(index, block))
+	{
+		Page		page;
+		bool		good;
+
+		buf = ReadBuffer(index, block);
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buf);
+		good = rmi_page_is(page, index_id, block, RMI_PAGE_LEAF) && leaf_header_ok(page);
+		if (good && forward)
+			good = kyro_fence_cmp(leaf_low(page), bound) == 0;
+		else if (good)
+			good = kyro_fence_cmp(leaf_low(page), bound) < 0 &&
+				leaf_has_high(page) && kyro_fence_cmp(leaf_high(page), bound) >= 0;
+		if (!good)
+		{
+			UnlockReleaseBuffer(buf);
+			buf = InvalidBuffer;
+		}
+	}
+	if (!BufferIsValid(buf))
+		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
+	rmi_load(scan, buf, rmi_point_key(so));
+	rmi_seek(so, bound, false);
+}
+
+/* ---- the scan ---- */
+
+static bool
+rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	bool		forward = ScanDirectionIsForward(dir);
+
+	if (so->quals.n == 0)
+		return false;
+
+	if (!so->at.started)
+	{
+		pgstat_count_index_scan(scan->indexRelation);
+		so->at.started = true;
+		so->at.has_last = false;
+		so->at.interval = forward ? 0 : so->quals.n - 1;
+		rmi_start_interval(scan, forward);
+	}
+	else if (so->source == RMI_SOURCE_NONE)
+	{
+		/* a mark was restored: find the leaf of its entry again */
+		rmi_load(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL), NULL);
+		rmi_seek(so, so->at.last, forward);
+	}
+	else if (so->at.has_last && forward != ScanDirectionIsForward(so->at.dir))
+	{
+		/* turned round: the entry returned last is on the other side now */
+		rmi_seek(so, so->at.last, forward);
+	}
+	so->at.dir = dir;
+
+	for (;;)
+	{
+		const RmiInterval *iv = &so->quals.iv[so->at.interval];
+		KyroFence	e;
+
+		if (rmi_step(scan, forward, &e))
+		{
+			if (forward ? kyro_fence_cmp(e, rmi_interval_end(iv)) < 0 :
+				kyro_fence_cmp(e, rmi_interval_begin(iv)) >= 0)
+			{
+				so->at.last = e;
+				so->at.has_last = true;
+				*out = e;
+				return true;
+			}
+		}
+		else if (forward ?
+				 so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
+				 kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0)
+		{
+			rmi_next_leaf(scan, forward);
+			continue;
+		}
+
+		/* this interval is done */
+		so->at.interval += forward ? 1 : -1;
+		if (so->at.interval < 0 || so->at.interval >= so->quals.n)
+			break;
+		rmi_start_interval(scan, forward);
+	}
+
+	/* the end; a call in the other direction starts from here again */
+	rmi_leave_page(so);
+	so->at.started = so->at.has_last = false;
+	return false;
+}
+
+/*
+ * The index tuple of an entry, in a buffer that lives as long as the scan.
+ */
+static IndexTuple
+rmi_form_tuple(IndexScanDesc scan, KyroFence e)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	TupleDesc	desc = scan->xs_itupdesc;
+	IndexTuple *slot = e.isnull ? &so->null_tuple : &so->tuple;
+
+	if (unlikely(*slot == NULL))
+	{
+		Datum		value = rmi_datum_from_key(so->type, e.key);
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(so));
+
+		*slot = index_form_tuple(desc, &value, &e.isnull);
+		MemoryContextSwitchTo(old);
+	}
+	if (!e.isnull)
+		store_att_byval((char *) *slot + IndexInfoFindDataOffset((*slot)->t_info),
+						rmi_datum_from_key(so->type, e.key), TupleDescAttr(desc, 0)->attlen);
+	kyro_tid_to_pointer(e.tid, &(*slot)->t_tid);
+	return *slot;
+}
+
+bool
+rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	KyroFence	e;
+
+	/* kill_prior_tuple is not acted upon: see README, "Dead entries" */
+	if (!rmi_next(scan, dir, &e))
+		return false;
+	kyro_tid_to_pointer(e.tid, &scan->xs_heaptid);
+	scan->xs_recheck = so->quals.recheck;
+	if (scan->xs_want_itup)
+		scan->xs_itup = rmi_form_tuple(scan, e);
+	return true;
+}
+
+int64
+rmi_getbitmap(IndexScanDesc scan, TIDBitmap *tbm)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	ItemPointerData batch[256];
+	int			n = 0;
+	int64		total = 0;
+	KyroFence	e;
+
+	while (rmi_next(scan, ForwardScanDirection, &e))
+	{
+		kyro_tid_to_pointer(e.tid, &batch[n++]);
+		if (n == lengthof(batch))
+		{
+			tbm_add_tuples(tbm, batch, n, so->quals.recheck);
+			total += n;
+			n = 0;
+		}
+	}
+	if (n > 0)
+		tbm_add_tuples(tbm, batch, n, so->quals.recheck);
+	return total + n;
+}
+
+/*
+ * A mark is the entry returned last.  It needs no pin of its own: going back
+ * to it, unless its leaf is still at hand, reads the leaf afresh.
+ */
+void
+rmi_markpos(IndexScanDesc scan)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+
+	so->mark = so->at;
+	so->mark_load = so->load;
+	so->marked = true;
+}
+
+void
+rmi_restrpos(IndexScanDesc scan)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	bool		same;
+
+	if (!so->marked)
+		return;
+	same = so->source != RMI_SOURCE_NONE && so->load == so->mark_load;
+	so->at = so->mark;
+	if (!so->at.started || !so->at.has_last)
+	{
+		rmi_leave_page(so);
+		so->at.started = so->at.has_last = false;
+	}
+	else if (same)
+		rmi_seek(so, so->at.last, ScanDirectionIsForward(so->at.dir));
+	else
+		rmi_leave_page(so);
+}
+
+/*
+ * Generic WAL replay takes no cleanup lock, so that a standby cannot rely on
+ * a pin to keep a tid from being reused: no index-only scans there.
+ */
+bool
+rmi_canreturn(Relation index, int attno)
+{
+	return !RecoveryInProgress();
+}

@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.c
+ *	  From a place in the order to the leaf that owns it.
+ *
+ * The directory proposes a landing page; the page itself says whether that
+ * is right.  A landing is good if it is a live leaf of this index whose low
+ * fence is not above the target: its range and everything to the right of it
+ * can then be reached by right links.  Anything else - a page deleted or
+ * used for something else since - sends us to the directory's entry before
+ * it; the leftmost leaf ends every such retreat, for it is never deleted.
+ *
+ * Walking right, the next page is locked before the last is released.  All
+ * who lock several leaves do so from left to right, so that cannot deadlock,
+ * and a page cannot be deleted while its left neighbour is locked.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/search.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+
+#include "rmi/kyro_rmi.h"
+
+/* Walk at most so far before asking the directory for news. */
+#define RMI_LONG_WALK	4
+
+/* Retreats before asking the directory for news. */
+#define RMI_MANY_RETREATS	4
+
+void
+rmi_check_leaf(Relation index, uint32 index_id, Buffer buf)
+{
+	Page		page = BufferGetPage(buf);
+	BlockNumber block = BufferGetBlockNumber(buf);
+	const char *problem;
+
+	if (likely(rmi_page_is(page, index_id, block, RMI_PAGE_LEAF) &&
+			   leaf_header_ok(page)))
+		return;
+	problem = rmi_page_problem(page, index_id, block, RMI_PAGE_LEAF);
+	if (problem == NULL)
+		problem = "the leaf header is not valid";
+	rmi_corrupt(index, block, problem);
+}
+
+Buffer
+rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
+{
+	Page		page = BufferGetPage(buf);
+	BlockNumber from = BufferGetBlockNumber(buf);
+	BlockNumber to = leaf_header(page)->right;
+	Buffer		next;
+
+	if (to == from || to <= RMI_FIRST_LEAF || !rmi_block_exists(index, to))
+		rmi_corrupt(index, from, "the right link leads nowhere");
+	next = ReadBuffer(index, to);
+	LockBuffer(next, mode);
+	rmi_check_leaf(index, index_id, next);
+
+	/* also makes sure that fences ascend along the chain, so walks end */
+	if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0 ||
+		kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
+		rmi_corrupt(index, from, "the right sibling does not begin where this leaf ends");
+	return next;
+}
+
+/*
+ * Pin the landing page.  A buffer seen before saves the look-up in the buffer
+ * table, but pinning it that way does not mark it as used: every eighth
+ * access goes the long way, or hot leaves would be the first to be evicted.
+ */
+static Buffer
+rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
+{
+	static uint32 accesses = 0;
+	Buffer		buf;
+
+	if (BufferIsValid(l->recent) && (++accesses & 7) != 0 &&
+		ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
+	{
+		pgstat_count_buffer_read(index);
+		pgstat_count_buffer_hit(index);
+		return l->recent;
+	}
+	buf = ReadBuffer(index, l->block);
+	if (buf != l->recent)
+		rmi_dir_note_buffer(dir, l, buf);
+	return buf;
+}
+
+/*
+ * visited, if given, gets the number of leaves looked at.
+ */
+Buffer
+rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
+{
+	RmiDir	   *dir = rmi_dir(index);
+	uint32		index_id = rmi_dir_index_id(dir);
+	KyroFence	bound = target;
+	bool		below = strictly;
+	RmiLanding	l;
+	Buffer		buf;
+	Page		page;
+	BlockNumber walked = 0;
+	int			retreats = 0;
+
+	for (;;)
+	{
+		rmi_dir_lookup(index, dir, bound, below, &l);
+		if (rmi_block_exists(index, l.block))
+		{
+			buf = rmi_read_landing(index, dir, &l);
+			LockBuffer(buf, mode);
+			page = BufferGetPage(buf);
+			if (likely(rmi_page_is(page, index_id, l.block, RMI_PAGE_LEAF) &&
+					   leaf_header_ok(page) &&
+					   kyro_fence_cmp(leaf_low(page), target) < (strictly ? 0 : 1)))
+				break;
+			if (l.block == RMI_FIRST_LEAF && retreats > RMI_MANY_RETREATS)
+			{
+				/* not even the leftmost leaf, with a directory read afresh */
+				rmi_check_leaf(index, index_id, buf);
+				rmi_corrupt(index, l.block, "the leftmost leaf does not begin at the lowest key");
+			}
+			UnlockReleaseBuffer(buf);
+		}
+		else if (l.block == RMI_FIRST_LEAF)
+			rmi_corrupt(index, l.block, "the leftmost leaf is missing");
+
+		CHECK_FOR_INTERRUPTS();
+		bound = l.low;
+		below = true;
+		if (++retreats == RMI_MANY_RETREATS ||
+			(l.block == RMI_FIRST_LEAF && retreats <= RMI_MANY_RETREATS))
+		{
+			/* perhaps the index was built anew in the same file */
+			retreats = RMI_MANY_RETREATS + 1;
+			rmi_dir_refresh(index);
+			dir = rmi_dir(index);
+			index_id = rmi_dir_index_id(dir);
+			bound = target;
+			below = strictly;
+		}
+	}
+
+	while (leaf_has_high(page) &&
+		   kyro_fence_cmp(target, leaf_high(page)) >= (strictly ? 1 : 0))
+	{
+		Buffer		next = rmi_lock_right(index, index_id, buf, mode);
+
+		UnlockReleaseBuffer(buf);
+		buf = next;
+		page = BufferGetPage(buf);
+		rmi_dir_note_page(index, dir, leaf_low(page), BufferGetBlockNumber(buf));
+		walked++;
+	}
+	if (unlikely(walked > RMI_LONG_WALK))
+		rmi_dir_want_refresh(dir);
+	if (visited)
+		*visited = walked + 1;
+	return buf;
+}

@@ -1,0 +1,398 @@
+/*-------------------------------------------------------------------------
+ *
+ * vacuum.c
+ *	  VACUUM of a kyro_rmi index.
+ *
+ * ambulkdelete walks the chain of leaves from left to right, so that splits
+ * meanwhile only ever move entries ahead of it (I9), and takes a cleanup lock
+ * on every leaf, so that no scan that holds a pin can still be about to use a
+ * tid it has seen there.  A leaf that would not fit without its dead entries
+ * (they keep the numbering of slots, so dropping them can cost bytes) is split
+ * first, and both halves are vacuumed.
+ *
+ * An empty leaf is unlinked (I4): its LEFT sibling takes over the range, for
+ * a low fence never changes.  Locks: left sibling, then the leaf by a
+ * conditional cleanup lock, then the right sibling; one record changes all
+ * three.  The page is free at once: whoever still comes to it by an old link
+ * sees from the page itself that it is not what he came for.
+ *
+ * The walk knows all leaves, so at its end it writes a new directory, if
+ * anything has changed, and finds pages that belong to nothing.
+ *
+ * IDENTIFICATION
+ *	  src/rmi/vacuum.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "rmi/kyro_rmi.h"
+
+typedef struct RmiVacuum
+{
+	IndexVacuumInfo *info;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void	   *arg;
+	uint32		index_id;
+	RmiFenceList leaves;		/* all leaves seen, in order */
+	RmiFenceList made;			/* by splits of ours */
+	bool		changed;		/* leaves were split or deleted */
+} RmiVacuum;
+
+static bool
+rmi_vacuum_dead(void *arg, uint64_t tid)
+{
+	RmiVacuum  *v = (RmiVacuum *) arg;
+	ItemPointerData p;
+
+	kyro_tid_to_pointer(tid, &p);
+	return v->callback(&p, v->arg);
+}
+
+/*
+ * Remove dead entries from a leaf under cleanup lock; returns how many
+ * entries stay.  If it must be split, the new leaf on the right is left for
+ * the walk, which comes to it next.
+ */
+static int
+rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
+{
+	Relation	index = v->info->index;
+	RmiWork    *w = rmi_work();
+	int			live;
+
+	for (;;)
+	{
+		int			removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v,
+										  &live, w->scratch);
+
+		if (removed == LEAF_VACUUM_SPLIT)
+		{
+			Buffer		right;
+			KyroFence	cut = rmi_split(index, v->index_id, buf, &right);
+
+			rmi_fences_add(&v->made, cut, BufferGetBlockNumber(right));
+			v->changed = true;
+			UnlockReleaseBuffer(right);
+			continue;
+		}
+		if (removed < 0)
+			rmi_corrupt(index, BufferGetBlockNumber(buf), "a block of the leaf is not valid");
+		if (removed > 0)
+		{
+			RmiChange	c;
+
+			rmi_leaf_set_bounds(w->image[0]);
+			rmi_change_begin(&c, index);
+			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+			rmi_change_finish(&c);
+			v->stats->tuples_removed += removed;
+		}
+		return live;
+	}
+}
+
+/*
+ * Unlink the empty leaf at block, whose low fence is low; false if that is not
+ * possible now.  No locks held.
+ */
+static bool
+rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
+{
+	Relation	index = v->info->index;
+	Buffer		lbuf,
+				buf,
+				rbuf = InvalidBuffer;
+	Page		lpage,
+				page;
+	bool		ok;
+	RmiChange	c;
+
+	if (block == RMI_FIRST_LEAF)
+		return false;
+
+	/* whoever owns what comes right before the leaf is its left sibling */
+	lbuf = rmi_descend(index, low, true, BUFFER_LOCK_EXCLUSIVE, NULL);
+	lpage = BufferGetPage(lbuf);
+	if (!leaf_has_high(lpage) || leaf_header(lpage)->right != block ||
+		kyro_fence_cmp(leaf_high(lpage), low) != 0)
+	{
+		UnlockReleaseBuffer(lbuf);
+		return false;
+	}
+	buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
+	if (!ConditionalLockBufferForCleanup(buf))
+	{
+		ReleaseBuffer(buf);
+		UnlockReleaseBuffer(lbuf);
+		return false;
+	}
+	page = BufferGetPage(buf);
+	rmi_check_leaf(index, v->index_id, buf);
+	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0;
+
+	/*
+	 * A leaf holds keys or NULLs, never both: the leaf before the NULLs cannot
+	 * take over a part of them, only all.
+	 */
+	if (low.isnull && !leaf_low(lpage).isnull && leaf_has_high(page))
+		ok = false;
+	if (ok)
+	{
+		RmiOp		op = {.kind = RMI_OP_SET_RIGHT, .block = leaf_header(page)->right};
+
+		if (leaf_has_high(page))
+		{
+			op.fence = leaf_high(page);
+			rbuf = rmi_lock_right(index, v->index_id, buf, BUFFER_LOCK_EXCLUSIVE);
+		}
+		else
+			op.fence = KYRO_FENCE_MIN;
+		rmi_change_begin(&c, index);
+		rmi_change_apply(&c, lbuf, &op);
+		rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
+		if (BufferIsValid(rbuf))
+			rmi_change_apply(&c, rbuf, &(RmiOp) {.kind = RMI_OP_SET_LEFT,
+									  .block = BufferGetBlockNumber(lbuf)});
+		rmi_change_finish(&c);
+		if (BufferIsValid(rbuf))
+			UnlockReleaseBuffer(rbuf);
+	}
+	UnlockReleaseBuffer(buf);
+	UnlockReleaseBuffer(lbuf);
+	if (ok)
+	{
+		RecordFreeIndexPage(index, block);
+		v->stats->pages_deleted++;
+		v->stats->pages_newly_deleted++;
+		v->changed = true;
+	}
+	return ok;
+}
+
+/* Walk the chain. */
+static void
+rmi_vacuum_chain(RmiVacuum *v)
+{
+	Relation	index = v->info->index;
+	BlockNumber block = RMI_FIRST_LEAF;
+	KyroFence	low = KYRO_FENCE_MIN;
+
+	for (;;)
+	{
+		Buffer		buf;
+		Page		page;
+		bool		more;
+		BlockNumber next;
+		KyroFence	next_low = KYRO_FENCE_MIN;
+		int			live;
+
+		vacuum_delay_point();
+		if (!rmi_block_exists(index, block))
+			rmi_corrupt(index, block, "a sibling link leads to a block that does not exist");
+		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
+		LockBufferForCleanup(buf);
+		page = BufferGetPage(buf);
+		if (!rmi_page_is(page, v->index_id, block, RMI_PAGE_LEAF) || !leaf_header_ok(page) ||
+			kyro_fence_cmp(leaf_low(page), low) != 0)
+		{
+			/*
+			 * Not the page that began at our fence when we left its neighbour.
+			 * Only VACUUM deletes leaves and there is one at a time, so it is
+			 * damage; descending to the fence says where.
+			 */
+			if (rmi_page_is(page, v->index_id, block, RMI_PAGE_LEAF))
+				rmi_check_leaf(index, v->index_id, buf);
+			UnlockReleaseBuffer(buf);
+			rmi_corrupt(index, block, "the leaf does not begin where its left sibling ends");
+		}
+
+		live = rmi_vacuum_leaf(v, buf);
+		v->stats->num_index_tuples += live;
+		more = leaf_has_high(page);
+		next = leaf_header(page)->right;
+		if (more)
+			next_low = leaf_high(page);
+		UnlockReleaseBuffer(buf);
+
+		if (live > 0 || !rmi_delete_leaf(v, block, low))
+			rmi_fences_add(&v->leaves, low, block);
+		if (!more)
+			break;
+		if (kyro_fence_cmp(next_low, low) <= 0)
+			rmi_corrupt(index, block, "fences do not ascend");
+		block = next;
+		low = next_low;
+	}
+}
+
+static int
+rmi_block_cmp(const void *a, const void *b)
+{
+	BlockNumber x = *(const BlockNumber *) a;
+	BlockNumber y = *(const BlockNumber *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Give to the free space map what belongs to nothing: pages never used after
+ * a crash, free pages the map has forgotten, and pages of a directory that
+ * never came into use.  Holds the rebuild lock, so that no directory is half
+ * written meanwhile.
+ */
+static void
+rmi_sweep(RmiVacuum *v)
+{
+	Relation	index = v->info->index;
+	BlockNumber nblocks;
+	BlockNumber *leaves = palloc_extended(((Size) v->leaves.n + 1) * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
+	uint32		at = 0;
+	RmiMetaData meta;
+
+	/* behind the extension lock, every page counted is locked by who made it */
+	if (!RELATION_IS_LOCAL(index))
+		LockRelationForExtension(index, ExclusiveLock);
+	nblocks = RelationGetNumberOfBlocks(index);
+	if (!RELATION_IS_LOCAL(index))
+		UnlockRelationForExtension(index, ExclusiveLock);
+
+	rmi_read_meta(index, &meta);
+	for (uint32 i = 0; i < v->leaves.n; i++)
+		leaves[i] = v->leaves.items[i].block;
+	qsort(leaves, v->leaves.n, sizeof(BlockNumber), rmi_block_cmp);
+
+	v->stats->pages_free = 0;
+	for (BlockNumber block = RMI_FIRST_LEAF + 1; block < nblocks; block++)
+	{
+		Buffer		buf;
+		Page		page;
+		bool		is_free,
+					stale = false;
+
+		while (at < v->leaves.n && leaves[at] < block)
+			at++;
+		if (at < v->leaves.n && leaves[at] == block)
+			continue;
+		vacuum_delay_point();
+		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
+		if (!ConditionalLockBuffer(buf))
+		{
+			ReleaseBuffer(buf);
+			continue;
+		}
+		page = BufferGetPage(buf);
+		is_free = PageIsNew(page) || rmi_page_is(page, v->index_id, block, RMI_PAGE_FREE);
+		if (!is_free && rmi_page_problem(page, v->index_id, block, rmi_trailer(page)->kind) == NULL)
+		{
+			uint8		kind = rmi_trailer(page)->kind;
+			uint64		generation;
+
+			memcpy(&generation, PageGetContents(page), sizeof(generation));
+			stale = (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_LOG) &&
+				generation != meta.generation;
+		}
+		if (stale)
+		{
+			RmiChange	c;
+
+			rmi_change_begin(&c, index);
+			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
+			rmi_change_finish(&c);
+		}
+		UnlockReleaseBuffer(buf);
+		if (is_free || stale)
+		{
+			RecordFreeIndexPage(index, block);
+			v->stats->pages_free++;
+		}
+	}
+	pfree(leaves);
+}
+
+IndexBulkDeleteResult *
+rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+			   IndexBulkDeleteCallback callback, void *arg)
+{
+	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg};
+	RmiMetaData seen;
+	MemoryContext cxt,
+				old;
+
+	if (v.stats == NULL)
+		v.stats = palloc0(sizeof(IndexBulkDeleteResult));
+	v.stats->estimated_count = false;
+	v.stats->num_index_tuples = 0;
+
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	rmi_read_meta(info->index, &seen);
+	v.index_id = seen.index_id;
+	rmi_fences_init(&v.leaves);
+	rmi_fences_init(&v.made);
+
+	rmi_vacuum_chain(&v);
+	if (v.made.n > 0)
+		rmi_log_append(info->index, v.made.items, v.made.n);
+
+	/* not worth waiting for: who holds the lock is doing the same */
+	if (rmi_rebuild_lock(info->index, false))
+	{
+		RmiMetaData now;
+
+		rmi_read_meta(info->index, &now);
+		if (now.generation == seen.generation && (v.changed || seen.log_entries > 0))
+		{
+			rmi_directory_write(info->index, &v.leaves, &seen);
+			rmi_dir_refresh(info->index);
+		}
+		rmi_sweep(&v);
+		rmi_rebuild_unlock(info->index);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return v.stats;
+}
+
+/*
+ * amvacuumcleanup.  Without a bulkdelete before it, it only trains on what has
+ * been split since; counting the entries would mean reading every leaf.
+ */
+IndexBulkDeleteResult *
+rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	RmiMetaData meta;
+
+	if (info->analyze_only)
+		return stats;
+
+	rmi_read_meta(info->index, &meta);
+	if (stats == NULL)
+	{
+		if (meta.log_entries > 0)
+			rmi_maybe_fold(info->index);
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->estimated_count = true;
+		stats->num_index_tuples = info->num_heap_tuples;
+	}
+	else if (!stats->estimated_count && meta.tuples != (uint64) stats->num_index_tuples)
+		rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
+	IndexFreeSpaceMapVacuum(info->index);
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+
+	/*
+	 * Concurrent inserts make the count of entries differ from the heap's;
+	 * clip as nbtree does, where both are exact.
+	 */
+	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
+		stats->num_index_tuples = info->num_heap_tuples;
+	return stats;
+}

@@ -1,0 +1,236 @@
+
+=pod
+
+=head1 NAME
+
+KyroTest - what the TAP tests of kyrodb share
+
+=head1 DESCRIPTION
+
+Clusters with the settings of test/regress.conf, the comparison of an index
+with its table, and pages of index files.
+
+=cut
+
+package KyroTest;
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Exporter 'import';
+
+our @EXPORT = qw(new_node add_index_checks indexes_agree sound
+  read_pages page_kind write_page log_lacks
+  PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE);
+
+use constant {
+	PAGE_META => 1,
+	PAGE_LEAF => 2,
+	PAGE_DIRECTORY => 3,
+	PAGE_MODEL => 4,
+	PAGE_LOG => 5,
+	PAGE_FREE => 6,
+	BLCKSZ => 8192,
+	TRAILER => 16,
+};
+
+=item new_node(name, init => [...], conf => "...", preload => 0|1)
+
+A started cluster.  preload (default 1) puts the library into
+shared_preload_libraries.
+
+=cut
+
+sub new_node
+{
+	my ($name, %opt) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(@{ $opt{init} // [] });
+	$node->append_conf('postgresql.conf', qq{
+wal_consistency_checking = 'all'
+log_min_messages = warning
+autovacuum = off
+jit = off
+max_wal_size = 4GB
+});
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kyrodb'\n") if $opt{preload} // 1;
+	$node->append_conf('postgresql.conf', $opt{conf}) if $opt{conf};
+	$node->start;
+	return $node;
+}
+
+=item add_index_checks(node, database)
+
+Creates the extension and function index_disagrees(table, key, index), which
+returns a text for each way in which scans through the index differ from the
+sequential scan: as multisets of rows, in order both ways, and at points.
+
+=cut
+
+sub add_index_checks
+{
+	my ($node, $db) = @_;
+
+	$node->safe_psql($db // 'postgres', q{
+SET client_min_messages = error;
+CREATE EXTENSION IF NOT EXISTS kyrodb;
+CREATE FUNCTION scan_mode(mode text) RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('enable_seqscan', (mode = 'seq')::text, true),
+		set_config('enable_indexscan', (mode IN ('index', 'indexonly'))::text, true),
+		set_config('enable_indexonlyscan', (mode = 'indexonly')::text, true),
+		set_config('enable_bitmapscan', (mode = 'bitmap')::text, true),
+		set_config('enable_sort', (mode = 'seq')::text, true),
+		set_config('max_parallel_workers_per_gather', '0', true)
+$$;
+CREATE FUNCTION index_disagrees(tbl text, key text, idx text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	bounds text[];
+	cond text;
+	rows text;		-- counts and sums all columns
+	keys text;		-- counts and sums the key alone
+	q text;
+	j jsonb;
+	want text;
+	got text;
+	mode text;
+	dir text;
+BEGIN
+	PERFORM scan_mode('seq');
+	EXECUTE format('SELECT ARRAY[min(%1$I)::text, percentile_disc(0.5) WITHIN GROUP (ORDER BY %1$I)::text, max(%1$I)::text] FROM %2$I', key, tbl) INTO bounds;
+	IF bounds[1] IS NULL THEN
+		bounds := ARRAY['0', '0', '0'];
+	END IF;
+	FOREACH cond IN ARRAY ARRAY['IS NOT NULL', 'IS NULL', '>= ' || quote_literal(bounds[2]), '< ' || quote_literal(bounds[2]),
+		'= ' || quote_literal(bounds[2]), '= ' || quote_literal(bounds[1]), '>= ' || quote_literal(bounds[3])]
+	LOOP
+		rows := format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended((s.*)::text, 0)), 0) FROM %2$I s WHERE %1$I %3$s', key, tbl, cond);
+		keys := format('SELECT count(*) || '' '' || coalesce(sum(hash_array_extended(ARRAY[%1$I], 0)), 0) FROM %2$I WHERE %1$I %3$s', key, tbl, cond);
+		FOREACH mode IN ARRAY ARRAY['index', 'indexonly', 'bitmap'] LOOP
+			q := CASE mode WHEN 'indexonly' THEN keys ELSE rows END;
+			PERFORM scan_mode('seq');
+			EXECUTE q INTO want;
+			PERFORM scan_mode(mode);
+			EXECUTE 'EXPLAIN (FORMAT JSON) ' || q INTO j;
+			IF NOT j::text LIKE '%"Index Name": "' || idx || '"%' THEN
+				RETURN NEXT format('%s: the plan does not use %s', q, idx);
+			END IF;
+			EXECUTE q INTO got;
+			IF got <> want THEN
+				RETURN NEXT format('%s %s by %s: %s, not %s', key, cond, mode, got, want);
+			END IF;
+		END LOOP;
+	END LOOP;
+	PERFORM scan_mode('indexonly');
+	FOREACH dir IN ARRAY ARRAY['ASC', 'DESC'] LOOP
+		RETURN QUERY EXECUTE format('SELECT ''out of order, %3$s: '' || before || '' before '' || k FROM
+			(SELECT k, lag(k) OVER () AS before FROM (SELECT %1$I AS k FROM %2$I ORDER BY %1$I %3$s) o) s WHERE k %4$s before LIMIT 3',
+			key, tbl, dir, CASE dir WHEN 'ASC' THEN '<' ELSE '>' END);
+	END LOOP;
+END $$;
+});
+}
+
+=item indexes_agree(node, database, what, [table, key, index]...)
+
+One test: each index is sound by kyro.verify(deep) and answers as its table.
+
+=cut
+
+sub indexes_agree
+{
+	my ($node, $db, $what, @indexes) = @_;
+	my $problems = '';
+
+	foreach my $i (@indexes)
+	{
+		my ($table, $key, $index) = @$i;
+		$problems .= $node->safe_psql($db, "SELECT '$index verify: ' || block || ': ' || problem FROM kyro.verify('$index', true)
+			UNION ALL SELECT * FROM index_disagrees('$table', '$key', '$index')") . "\n";
+	}
+	$problems =~ s/\s+$//;
+	$problems =~ s/^\s+//;
+	is($problems, '', $what);
+}
+
+=item sound(node, database, what, index...)
+
+One test: kyro.verify(deep) of each index returns no row.
+
+=cut
+
+sub sound
+{
+	my ($node, $db, $what, @indexes) = @_;
+	my $problems = '';
+
+	$problems .= $node->safe_psql($db, "SELECT '$_: ' || block || ': ' || problem FROM kyro.verify('$_', true)") foreach @indexes;
+	is($problems, '', $what);
+}
+
+=item read_pages(file)
+
+The pages of a relation file, as a list of byte strings.
+
+=cut
+
+sub read_pages
+{
+	my ($file) = @_;
+	my @pages;
+
+	open(my $fh, '<:raw', $file) or die "cannot open $file: $!";
+	while (read($fh, my $page, BLCKSZ))
+	{
+		push @pages, $page;
+	}
+	close($fh);
+	return @pages;
+}
+
+=item page_kind(page)
+
+The kind in the page's trailer (one of PAGE_*), 0 if it is none of ours.
+
+=cut
+
+sub page_kind
+{
+	my ($page) = @_;
+	my ($index_id, $block, $spare, $kind, $format, $spare2, $page_id) =
+	  unpack('VVvCCvv', substr($page, BLCKSZ - TRAILER, TRAILER));
+
+	return $page_id == 0xFF8B ? $kind : 0;
+}
+
+=item write_page(file, block, page)
+
+=cut
+
+sub write_page
+{
+	my ($file, $block, $page) = @_;
+
+	open(my $fh, '+<:raw', $file) or die "cannot open $file: $!";
+	seek($fh, $block * BLCKSZ, 0) or die "cannot seek: $!";
+	print $fh $page or die "cannot write: $!";
+	close($fh) or die "cannot close: $!";
+}
+
+=item log_lacks(node, pattern, what)
+
+One test: the server log has no line that matches.
+
+=cut
+
+sub log_lacks
+{
+	my ($node, $pattern, $what) = @_;
+	my @lines = grep { /$pattern/ } split(/\n/, slurp_file($node->logfile));
+
+	is(join("\n", @lines[ 0 .. ($#lines < 4 ? $#lines : 4) ]), '', $what);
+}
+
+1;

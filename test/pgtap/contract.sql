@@ -1,0 +1,98 @@
+-- The names that people's scripts rely on: functions, views, columns, who may
+-- call what, and a comment on each.
+BEGIN;
+SELECT no_plan();
+
+SELECT has_extension('kyrodb');
+SELECT has_schema('kyro');
+
+-- functions: arguments, results, attributes
+CREATE TEMP TABLE contract (name name, args text[], result text, outs text[], volatility text, strict boolean);
+INSERT INTO contract VALUES
+	('rebuild', '{regclass}', 'record', '{leaves,pages_before,pages_after,eps_max,duration}', 'volatile', true),
+	('warmup', '{regclass}', 'bigint', NULL, 'volatile', true),
+	('verify', '{regclass,boolean}', 'setof record', '{block,problem}', 'volatile', true),
+	('model', '{regclass}', 'record', '{format,router,leaves,models,directory_eps_p50,directory_eps_p99,directory_eps_max,leaf_eps_p50,leaf_eps_p99,leaf_eps_max,bytes,trained_at,splits_since}', 'volatile', true),
+	('model_leaves', '{regclass}', 'setof record', '{model,key_min,key_max,slope,shift,base,eps,entries}', 'volatile', true),
+	('trace', '{regclass,bigint}', 'record', '{source,model,predicted_position,window_low,window_high,true_position,leaf,pages_walked,block,predicted_slot,true_slot,slot_eps,probes,run_entries,matches}', 'volatile', true);
+SELECT has_function('kyro', name, args) FROM contract;
+SELECT function_returns('kyro', name, args, result) FROM contract;
+SELECT function_lang_is('kyro', name, args, 'c') FROM contract;
+SELECT volatility_is('kyro', name, args, volatility) FROM contract;
+SELECT is_strict('kyro', name, args) FROM contract WHERE strict;
+SELECT isnt_definer('kyro', name, args) FROM contract;
+SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY u(a, m, o) WHERE m IN ('o', 't')),
+		c.outs, 'columns of kyro.' || c.name)
+	FROM contract c JOIN pg_proc p ON p.proname = c.name AND p.pronamespace = 'kyro'::regnamespace WHERE c.outs IS NOT NULL;
+SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, 'argument of kyro.' || name)
+	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
+SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'kyro'::regnamespace), 'deep', 'verify(..., deep => ...)');
+SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'false', 'deep is off unless asked for');
+SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'trace' AND pronamespace = 'kyro'::regnamespace), 'key', 'trace(..., key => ...)');
+
+-- views
+SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'build_info']) v;
+SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'indexrelname', 'relid', 'indexrelid', 'idx_scan', 'idx_tup_read',
+	'idx_tup_fetch', 'idx_blks_read', 'idx_blks_hit', 'size', 'carrier', 'leaves', 'directory_pages', 'model_pages', 'splits_since', 'splits',
+	'rebuilds', 'tuples', 'trained_at', 'eps_max']);
+SELECT columns_are('kyro', 'build_info', ARRAY['version', 'postgres', 'server', 'kernel', 'xxhash', 'preloaded', 'assertions']);
+SELECT is((SELECT version FROM kyro.build_info), (SELECT extversion COLLATE "default" FROM pg_extension WHERE extname = 'kyrodb'), 'the library is of the version of the extension');
+
+-- the access method and its operator classes
+SELECT is((SELECT amtype::text FROM pg_am WHERE amname = 'kyro_rmi'), 'i', 'access method kyro_rmi is for indexes');
+SELECT is((SELECT array_agg(opcintype::regtype::text ORDER BY opcintype::regtype::text) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
+	WHERE amname = 'kyro_rmi' AND opcdefault), ARRAY['bigint', 'date', 'integer', 'smallint', 'timestamp with time zone', 'timestamp without time zone'],
+	'a default operator class for each supported type');
+SELECT ok(amvalidate(c.oid), 'amvalidate ' || opcname) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod WHERE amname = 'kyro_rmi';
+
+-- everything that belongs to the extension has a comment
+SELECT isnt(coalesce(obj_description(objid, classid::regclass::name), ''), '', 'comment on ' || pg_describe_object(classid, objid, 0))
+	FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'kyrodb')
+		AND deptype = 'e' AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass, 'pg_namespace'::regclass, 'pg_am'::regclass)
+	ORDER BY pg_describe_object(classid, objid, 0);
+SELECT isnt(coalesce(obj_description(oid, 'pg_extension'), ''), '', 'comment on the extension') FROM pg_extension WHERE extname = 'kyrodb';
+
+-- everything lives in schema kyro, nothing is left in others
+SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'kyrodb') AND
+	coalesce((SELECT pronamespace FROM pg_proc WHERE classid = 'pg_proc'::regclass AND oid = objid),
+		(SELECT relnamespace FROM pg_class WHERE classid = 'pg_class'::regclass AND oid = objid),
+		(SELECT opcnamespace FROM pg_opclass WHERE classid = 'pg_opclass'::regclass AND oid = objid),
+		(SELECT opfnamespace FROM pg_opfamily WHERE classid = 'pg_opfamily'::regclass AND oid = objid), 'kyro'::regnamespace) <> 'kyro'::regnamespace$$,
+	'no object of the extension outside schema kyro');
+
+-- privileges
+CREATE ROLE contract_nobody;
+SELECT ok(has_schema_privilege('contract_nobody', 'kyro', 'USAGE'), 'everybody may use schema kyro');
+SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody may create in it');
+SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'build_info']) v;
+SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
+	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
+		('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
+SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
+	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.trace(regclass, bigint)']) f;
+
+-- Functions written in SQL or PL would need a pinned search_path; there are none, and views name their schemas.
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = prolang WHERE pronamespace = 'kyro'::regnamespace AND lanname <> 'c'
+	AND NOT EXISTS (SELECT 1 FROM unnest(proconfig) c WHERE c LIKE 'search_path=%')$$, 'no function depends on search_path');
+CREATE SCHEMA evil;
+CREATE FUNCTION evil.pg_relation_size(regclass) RETURNS bigint LANGUAGE sql AS 'SELECT -1::bigint';
+CREATE FUNCTION evil.eq(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR evil.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = evil.eq);
+CREATE TABLE public.t AS SELECT g::bigint AS k FROM generate_series(1, 1000) g;
+CREATE INDEX t_k ON public.t USING kyro_rmi (k);
+SET LOCAL search_path = evil, pg_catalog, public;
+SELECT public.ok((SELECT size > 0 FROM kyro.stat_indexes WHERE indexrelname = 't_k'), 'views look nowhere else');
+SET LOCAL search_path = public;
+SELECT is((SELECT matches FROM kyro.trace(index => 't_k', key => 5)), 1::bigint, 'named arguments');
+SELECT is_empty($$SELECT * FROM kyro.verify(rel => 't_k', deep => true)$$, 'verify by names');
+
+-- settings
+SELECT isnt(short_desc, '', name || ' has a description') FROM pg_settings WHERE name LIKE 'kyro.%';
+SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%'), ARRAY['kyro.directory_cache'], 'settings');
+
+-- the version: one upgrade path to it from nothing
+SELECT ok(EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'kyrodb' AND installed AND superuser AND NOT relocatable), 'installed by a superuser, not relocatable');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,117 @@
+--
+-- VACUUM: what is dead goes, pages are used again, counts are right.
+--
+\getenv srcdir PG_ABS_SRCDIR
+\set oracle :srcdir '/lib/oracle.psql'
+\set ECHO none
+\i :oracle
+\set ECHO all
+CREATE SCHEMA vac;
+SET search_path = vac, public;
+CREATE TABLE v (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
+INSERT INTO v SELECT g, rnd(g, 1), 'x' FROM generate_series(1, 20000) g;
+CREATE INDEX v_id ON v (id);
+CREATE INDEX v_k ON v USING kyro_rmi (k);
+VACUUM v;
+SELECT reltuples, relpages = pg_relation_size(oid) / 8192 AS pages_right FROM pg_class WHERE oid = 'v_k'::regclass;
+
+-- nothing to do
+VACUUM v;
+SELECT reltuples FROM pg_class WHERE oid = 'v_k'::regclass;
+
+-- a tenth at random
+DELETE FROM v WHERE id % 10 = 3;
+VACUUM v;
+SELECT reltuples FROM pg_class WHERE oid = 'v_k'::regclass;
+SELECT oracle_compare('v', oracle_conds('v'), 2, 0, 3);
+
+-- a range in the middle: whole pages become empty
+DELETE FROM v WHERE k BETWEEN -4000000000000000000 AND 4000000000000000000;
+VACUUM v;
+SELECT reltuples = (SELECT count(*) FROM v) AS right FROM pg_class WHERE oid = 'v_k'::regclass;
+SELECT oracle_compare('v', oracle_conds('v'), 2, 1, 3);
+
+-- both ends
+DELETE FROM v WHERE k < -8000000000000000000 OR k > 8000000000000000000;
+VACUUM v;
+SELECT oracle_compare('v', oracle_conds('v'), 2, 2, 3);
+
+-- all of it
+DELETE FROM v;
+VACUUM v;
+SELECT reltuples FROM pg_class WHERE oid = 'v_k'::regclass;
+SELECT oracle_compare('v', oracle_conds('v'), 2, 0, 3);
+
+-- fill and empty it again and again: freed pages are used, the file stops growing
+CREATE TABLE sizes (round int, bytes bigint);
+\set ECHO none
+SELECT format(c, i) FROM generate_series(1, 8) i, unnest(ARRAY[
+	'INSERT INTO v SELECT g, rnd(g + %1$s * 100000, 2), ''again'' FROM generate_series(1, 15000) g',
+	'VACUUM v', 'INSERT INTO sizes VALUES (%1$s, pg_relation_size(''v_k''))', 'DELETE FROM v', 'VACUUM v'])
+	WITH ORDINALITY u(c, o) ORDER BY i, o \gexec
+\set ECHO all
+SELECT max(bytes) <= 1.6 * min(bytes) AS bounded FROM sizes WHERE round > 1;
+SELECT oracle_compare('v', oracle_conds('v'), 2, 1, 3);
+
+-- a queue: keys enter at the right and leave at the left
+CREATE TABLE q (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
+CREATE INDEX q_k ON q USING kyro_rmi (k);
+TRUNCATE sizes;
+\set ECHO none
+SELECT format(c, i) FROM generate_series(1, 10) i, unnest(ARRAY[
+	'INSERT INTO q SELECT g, g * 1000 + (rnd(g, 3) & 511), ''q'' FROM generate_series(%1$s * 8000, %1$s * 8000 + 7999) g',
+	'DELETE FROM q WHERE id < (%1$s - 1) * 8000', 'VACUUM q', 'INSERT INTO sizes VALUES (%1$s, pg_relation_size(''q_k''))'])
+	WITH ORDINALITY u(c, o) ORDER BY i, o \gexec
+\set ECHO all
+SELECT max(bytes) <= 1.6 * min(bytes) AS bounded FROM sizes WHERE round > 3;
+SELECT oracle_compare('q', oracle_conds('q'), 2, 2, 3);
+SELECT reltuples = (SELECT count(*) FROM q) AS right FROM pg_class WHERE oid = 'q_k'::regclass;
+
+-- updates only: versions come and go at the same keys
+CREATE TABLE upd (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
+INSERT INTO upd SELECT g, g, 'u' FROM generate_series(1, 5000) g;
+CREATE INDEX upd_id ON upd (id);
+CREATE INDEX upd_k ON upd USING kyro_rmi (k);
+\set ECHO none
+SELECT c FROM generate_series(1, 12) i, unnest(ARRAY['UPDATE upd SET id = id + 1 WHERE (id + ' || i || ') % 3 = 0', 'VACUUM upd'])
+	WITH ORDINALITY u(c, o) ORDER BY i, o \gexec
+\set ECHO all
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 0, 3);
+SELECT pg_relation_size('upd_k') < 20 * 8192 AS small FROM pg_class WHERE oid = 'upd_k'::regclass;
+
+-- rows that are dead only for some are kept for the others: VACUUM must not touch them
+BEGIN;
+INSERT INTO upd SELECT 90000 + g, g, 'w' FROM generate_series(1, 3000) g;
+ROLLBACK;
+VACUUM (INDEX_CLEANUP ON) upd;
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 1, 3);
+
+-- in other ways: without the index, with parallel workers, FULL, with FREEZE
+DELETE FROM upd WHERE id % 4 = 1;
+VACUUM (INDEX_CLEANUP OFF) upd;
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 2, 3);
+SET min_parallel_index_scan_size = 0;
+DELETE FROM upd WHERE id % 4 = 2;
+VACUUM (PARALLEL 2, INDEX_CLEANUP ON) upd;
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 0, 3);
+VACUUM (FREEZE, INDEX_CLEANUP ON, DISABLE_PAGE_SKIPPING) upd;
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 1, 3);
+VACUUM FULL upd;
+SELECT oracle_compare('upd', oracle_conds('upd'), 2, 2, 3);
+
+-- many passes over the index in one VACUUM: a small memory for dead rows
+CREATE TABLE many (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
+INSERT INTO many SELECT g, rnd(g, 9), 'm' FROM generate_series(1, 200000) g;
+CREATE INDEX many_k ON many USING kyro_rmi (k);
+SET maintenance_work_mem = '1MB';
+DELETE FROM many WHERE id % 100 <> 0;
+VACUUM many;
+RESET maintenance_work_mem;
+SELECT oracle_compare('many', oracle_conds('many'), 2, 0, 3);
+SELECT reltuples FROM pg_class WHERE oid = 'many_k'::regclass;
+-- a partial index counts its own rows
+CREATE INDEX many_part ON many USING kyro_rmi (k) WHERE id % 1000 = 0;
+DELETE FROM many WHERE id % 2000 = 0;
+VACUUM many;
+SELECT reltuples FROM pg_class WHERE oid = 'many_part'::regclass;
+SELECT * FROM kyro.verify('many_part', true);

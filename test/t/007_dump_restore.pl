@@ -1,0 +1,101 @@
+# Copies: pg_dump and restore, a database made of a template, a base backup,
+# pg_checksums and pg_amcheck over them.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use KyroTest;
+use Test::More;
+
+my $node = new_node('source', init => [ allows_streaming => 1, extra => ['--data-checksums'] ]);
+$node->safe_psql('postgres', 'CREATE DATABASE src');
+add_index_checks($node, 'src');
+$node->safe_psql('src', q{
+CREATE TABLE t (id bigint, k bigint, d timestamptz);
+INSERT INTO t SELECT g, hashint8extended(g, 1), timestamptz '2024-01-01 UTC' + g * interval '1 second' FROM generate_series(1, 15000) g;
+CREATE INDEX t_k ON t USING kyro_rmi (k) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX t_id ON t USING kyro_rmi (id) WHERE id > 0;
+CREATE INDEX t_e ON t USING kyro_rmi ((id % 100));
+CREATE INDEX t_d ON t USING kyro_rmi (d);
+ALTER TABLE t CLUSTER ON t_k;
+CREATE TABLE pt (k bigint) PARTITION BY RANGE (k);
+CREATE TABLE pt1 PARTITION OF pt FOR VALUES FROM (0) TO (1000);
+CREATE INDEX pt_k ON pt USING kyro_rmi (k);
+INSERT INTO pt SELECT g FROM generate_series(0, 999) g;
+CREATE MATERIALIZED VIEW mv AS SELECT k FROM t WHERE k > 0;
+CREATE INDEX mv_k ON mv USING kyro_rmi (k);
+CREATE UNLOGGED TABLE unl AS SELECT k FROM t;
+CREATE INDEX unl_k ON unl USING kyro_rmi (k);
+INSERT INTO t SELECT 20000 + g, hashint8extended(g, 2), now() FROM generate_series(1, 5000) g;
+DELETE FROM t WHERE id % 10 = 1;
+VACUUM t;
+});
+my @indexes = (['t', 'k', 't_k'], ['t', 'd', 't_d'], ['pt1', 'k', 'pt1_k_idx'], ['mv', 'k', 'mv_k'], ['unl', 'k', 'unl_k']);
+my $defs = q{SELECT string_agg(pg_get_indexdef(indexrelid) || indisclustered::text, E'\n' ORDER BY indexrelid::regclass::text) FROM pg_index i
+	JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'};
+my $rows = 'SELECT count(*), sum(hash_array_extended(ARRAY[k, id], 0)) FROM t';
+
+indexes_agree($node, 'src', 'the source', @indexes);
+foreach my $format ('plain', 'custom', 'directory')
+{
+	my $file = $PostgreSQL::Test::Utils::tmp_check . "/dump_$format";
+	$node->command_ok([ 'pg_dump', '-F', substr($format, 0, 1), '-f', $file, '-d', $node->connstr('src') ], "pg_dump, $format");
+	$node->safe_psql('postgres', "CREATE DATABASE $format");
+	if ($format eq 'plain')
+	{
+		$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-d', $node->connstr($format) ], "restore, $format");
+	}
+	else
+	{
+		$node->command_ok([ 'pg_restore', '--exit-on-error', '-j', ($format eq 'directory' ? 2 : 1), '-d', $node->connstr($format), $file ], "restore, $format");
+	}
+	is($node->safe_psql($format, $defs), $node->safe_psql('src', $defs), "$format: the same index definitions");
+	is($node->safe_psql($format, $rows), $node->safe_psql('src', $rows), "$format: the same rows");
+	indexes_agree($node, $format, "$format: indexes agree", @indexes);
+}
+# the extension's own objects are not dumped
+my ($dump) = run_command([ 'pg_dump', '-s', '-d', $node->connstr('src') ]);
+unlike($dump, qr/CREATE FUNCTION kyro\.|CREATE ACCESS METHOD|CREATE OPERATOR CLASS/, 'the dump has CREATE EXTENSION, not its members');
+like($dump, qr/USING kyro_rmi/, 'and the indexes');
+
+# made of a template: by WAL and by copying files
+foreach my $strategy ('wal_log', 'file_copy')
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $strategy TEMPLATE src STRATEGY $strategy");
+	is($node->safe_psql($strategy, $rows), $node->safe_psql('src', $rows), "$strategy: the same rows");
+	indexes_agree($node, $strategy, "$strategy: indexes agree", @indexes);
+	# the copy goes its own way
+	$node->safe_psql($strategy, q{INSERT INTO t SELECT 90000 + g, hashint8extended(g, 9) FROM generate_series(1, 8000) g; DELETE FROM t WHERE id < 5000;});
+	$node->safe_psql($strategy, 'VACUUM t');
+	$node->safe_psql($strategy, q{SELECT leaves FROM kyro.rebuild('t_k')});
+	indexes_agree($node, $strategy, "$strategy: after changes", @indexes);
+	indexes_agree($node, 'src', "$strategy: the source is as it was", @indexes);
+}
+# a database of a template, while the server crashes right after
+$node->stop('immediate');
+$node->start;
+indexes_agree($node, 'wal_log', 'after a crash: wal_log', @indexes[0 .. 3]);
+indexes_agree($node, 'file_copy', 'after a crash: file_copy', @indexes[0 .. 3]);
+$node->safe_psql('postgres', 'ALTER DATABASE file_copy RENAME TO renamed');
+indexes_agree($node, 'renamed', 'a renamed database', @indexes[0 .. 3]);
+
+# a base backup, taken while rows arrive
+$node->backup('base');
+my $copy = PostgreSQL::Test::Cluster->new('copy');
+$copy->init_from_backup($node, 'base');
+$copy->start;
+indexes_agree($copy, 'src', 'a base backup', @indexes[0 .. 3]);
+$copy->safe_psql('src', q{INSERT INTO t SELECT 70000 + g, hashint8extended(g, 7) FROM generate_series(1, 5000) g});
+indexes_agree($copy, 'src', 'takes writes', @indexes[0 .. 3]);
+$copy->stop;
+$copy->command_ok([ 'pg_checksums', '--check', '-D', $copy->data_dir ], 'page checksums are right');
+
+# extension removed and made again
+my ($rc, $out, $err) = $node->psql('renamed', 'DROP EXTENSION kyrodb');
+like($err, qr/cannot drop extension kyrodb because other objects depend on it/, 'the extension is not dropped under its indexes');
+$node->safe_psql('renamed', 'SET client_min_messages = error; DROP EXTENSION kyrodb CASCADE; CREATE EXTENSION kyrodb; CREATE INDEX t_k ON t USING kyro_rmi (k)');
+indexes_agree($node, 'renamed', 'made again', ['t', 'k', 't_k']);
+log_lacks($node, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal', 'nothing bad in the log');
+$node->stop;
+
+done_testing();

@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# What the scripts of this folder share.  To be sourced by bash.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+DEBIAN_PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+PG_CONFIG=${PG_CONFIG:-$DEBIAN_PG_CONFIG}
+export PG_CONFIG
+
+# Answers and sort orders must not depend on who runs this.
+export LC_ALL=C PSQLRC=/dev/null PGTZ=UTC
+unset PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGOPTIONS PGSERVICE PGDATA
+unset MAKEFLAGS MAKELEVEL MFLAGS
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+version_of_control() {
+  sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" "$ROOT/kyrodb.control"
+}
+
+# Run a command with the rights to change the system.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "needs root: $*"
+  fi
+}
+
+# The server refuses to run as root; then it runs as this user instead.
+server_user() {
+  if [ "$(id -u)" != 0 ]; then
+    id -un
+  elif id postgres >/dev/null 2>&1; then
+    echo postgres
+  else
+    echo nobody
+  fi
+}
+
+# It may not be able to see the current directory.
+as_server() {
+  if [ "$(id -u)" = 0 ]; then
+    (cd / && runuser -u "$(server_user)" -- "$@")
+  else
+    (cd / && "$@")
+  fi
+}
+
+# A new directory of the server's user; short, because a socket will live there.
+server_tmpdir() {
+  local dir
+
+  dir=$(mktemp -d "/tmp/$1.XXXXXX") || return 1
+  chmod 700 "$dir"
+  [ "$(id -u)" != 0 ] || chown "$(server_user)" "$dir"
+  echo "$dir"
+}
+
+# private_copy DIR FLAGS...: build this tree with the given make variables and
+# install it into a copy of PostgreSQL below DIR/install, touching nothing
+# else.  A server finds its libraries and share files relative to its program,
+# so a copy just works.  Sets SRC (the tree as built), INSTALL and BIN.
+private_copy() {
+  local dir=$1 bindir pkglibdir sharedir d
+  shift
+
+  bindir=$("$PG_CONFIG" --bindir) || die "cannot run $PG_CONFIG"
+  pkglibdir=$("$PG_CONFIG" --pkglibdir)
+  sharedir=$("$PG_CONFIG" --sharedir)
+  SRC=$dir/src INSTALL=$dir/install BIN=$dir/install$bindir
+  mkdir -p "$SRC"
+  for d in "$bindir" "$pkglibdir" "$sharedir"; do
+    mkdir -p "$INSTALL$d"
+    cp -a "$d/." "$INSTALL$d/" || die "cannot copy $d"
+  done
+  rm -f "$INSTALL$pkglibdir/kyrodb.so" "$INSTALL$sharedir"/extension/kyrodb*
+  tar -C "$ROOT" -c --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.so' \
+    --exclude=./.build-flags . | tar -x -C "$SRC" || die "cannot copy the tree"
+  (cd "$SRC" && make -s -j"$(nproc)" -f Makefile.pgxs "$@" all &&
+    make -s -f Makefile.pgxs "$@" install DESTDIR="$INSTALL") || return 1
+  [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$dir"
+}
+
+now_ms() { date +%s%3N; }

@@ -1,0 +1,66 @@
+#!/bin/bash
+#
+# setup.sh build|demo|check
+#   Install the Debian packages that building, the demonstration or the tests
+#   need.  If all are there it changes nothing and calls no network.  With
+#   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
+
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+purpose=${1:-build}
+
+tools=(gcc libc6-dev make libxxhash-dev)
+server=()
+case $purpose in
+  build) server=(postgresql-server-dev-15) ;;
+  demo)  server=(postgresql-server-dev-15 postgresql-15) ;;
+  check)
+    tools+=(perl libipc-run-perl)
+    server=(postgresql-server-dev-15 postgresql-15 postgresql-15-pgtap
+            libtap-parser-sourcehandler-pgtap-perl) ;;
+  *) die "usage: setup.sh build|demo|check" ;;
+esac
+
+wanted=("${tools[@]}")
+if [ "$PG_CONFIG" = "$DEBIAN_PG_CONFIG" ]; then
+  wanted+=("${server[@]}")
+elif ! [ -x "$(command -v "$PG_CONFIG")" ]; then
+  die "PG_CONFIG=$PG_CONFIG is not a program"
+fi
+
+if ! command -v dpkg-query >/dev/null; then
+  say "set-up: not a Debian system; expecting what these packages hold: ${wanted[*]}"
+  exit 0
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+  status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$status" = installed ] || missing+=("$package")
+done
+
+if [ ${#missing[@]} = 0 ]; then
+  say "set-up: all packages are installed"
+  exit 0
+fi
+
+say "set-up: installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+
+# Keep quiet unless it fails, but show that it is alive.
+run() {
+  say "set-up: $1"
+  shift
+  as_root env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1 ||
+    { cat "$log" >&2; die "failed: $*"; }
+}
+
+apt_options=(-y -q --no-install-recommends -o Dpkg::Options::=--force-unsafe-io
+             -o DPkg::Lock::Timeout=120)
+run "reading package lists" apt-get -q update
+run "downloading" apt-get "${apt_options[@]}" --download-only install "${missing[@]}"
+run "unpacking" apt-get "${apt_options[@]}" install "${missing[@]}"
+say "set-up: done"
