@@ -14,13 +14,6 @@
 #ifndef KYRO_HOOKS_H
 #define KYRO_HOOKS_H
 
-/*
- * preload.c: is the library there from the start of this session, by
- * shared_preload_libraries or session_preload_libraries?  False if it was
- * loaded when first needed.
- */
-extern bool kyro_preloaded(void);
-
 /* onconflict.c: INSERT ... ON CONFLICT on tables with a unique kyro_rmi index */
 extern void kyro_onconflict_init(void);
 

@@ -18,7 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "hooks/hooks.h"
+#include "preload.h"
 #include "model/leaf.h"
 
 #ifndef KYRODB_VERSION

@@ -29,7 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "hooks/hooks.h"
+#include "preload.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
 

@@ -814,7 +814,7 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 	}
 
 	if (n > 0 && meta.log_entries >= Max(RMI_FOLD_MIN, meta.dir_entries / 8))
-		rmi_maybe_fold(index);
+		rmi_maybe_fold(index, false);
 }
 
 /* ---- folding ---- */
@@ -837,16 +837,19 @@ rmi_rebuild_unlock(Relation index)
 }
 
 /*
- * Write a new directory from the old one and the split log.  Does nothing if
- * somebody else is rebuilding, or if the directory is damaged: then the way
- * along the chain is for VACUUM or kyro.rebuild().
+ * Write a new directory from the old one and the split log, if there is
+ * anything in the log.  Does nothing if somebody else is rebuilding.  heal: if
+ * the directory or the model is damaged, replace it too, walking the chain of
+ * leaves if need be; an inserting backend leaves that to VACUUM.
  */
 void
-rmi_maybe_fold(Relation index)
+rmi_maybe_fold(Relation index, bool heal)
 {
 	RmiMetaData meta;
 	RmiFenceList list;
 	bool		stale;
+	bool		write;
+	bool		from_chain = false;
 	MemoryContext cxt,
 				old;
 
@@ -856,9 +859,23 @@ rmi_maybe_fold(Relation index)
 	old = MemoryContextSwitchTo(cxt);
 	rmi_read_meta(index, &meta);
 	rmi_fences_init(&list);
-	if (meta.log_entries > 0 && rmi_directory_read(index, &meta, &list, &stale))
+	write = meta.log_entries > 0;
+	if ((write || heal) && meta.generation != 0 && !rmi_directory_read(index, &meta, &list, &stale))
 	{
-		rmi_log_read(index, &meta, 0, &list);
+		write = from_chain = heal;
+		list.n = 0;
+		if (heal)
+			rmi_fences_from_chain(index, meta.index_id, &list);
+	}
+	else if (meta.generation == 0)
+		rmi_fences_add(&list, KYRO_FENCE_MIN, RMI_FIRST_LEAF);
+	else if (heal && !write)
+		write = rmi_model_read(index, &meta, true) == NULL;
+	if (write)
+	{
+		/* the chain knows all that the log does, and better */
+		if (!from_chain)
+			rmi_log_read(index, &meta, 0, &list);
 		rmi_fences_sort(&list);
 		rmi_directory_write(index, &list, &meta);
 	}

@@ -285,8 +285,8 @@ extern struct RmiModel *rmi_model_read(Relation index, const RmiMetaData *meta, 
 extern void rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list);
 /* Best-effort note of new leaves, without locks held. */
 extern void rmi_log_append(Relation index, const RmiDirItem *items, int n);
-/* Retrain if the log has grown long; from directory and log alone. */
-extern void rmi_maybe_fold(Relation index);
+/* Retrain if anything was split since; heal: also if something is damaged. */
+extern void rmi_maybe_fold(Relation index, bool heal);
 
 /* Note the number of live entries on the meta page. */
 extern void rmi_meta_set_tuples(Relation index, uint64 tuples);

@@ -349,7 +349,9 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		RmiMetaData now;
 
 		rmi_read_meta(info->index, &now);
-		if (now.generation == seen.generation && (v.changed || seen.log_entries > 0))
+		if (now.generation == seen.generation &&
+			(v.changed || seen.log_entries > 0 ||
+			 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
 		{
 			rmi_directory_write(info->index, &v.leaves, &seen);
 			rmi_dir_refresh(info->index);
@@ -377,8 +379,7 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	rmi_read_meta(info->index, &meta);
 	if (stats == NULL)
 	{
-		if (meta.log_entries > 0)
-			rmi_maybe_fold(info->index);
+		rmi_maybe_fold(info->index, true);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;
 		stats->num_index_tuples = info->num_heap_tuples;

@@ -27,7 +27,7 @@ SELECT check_t();
 REINDEX (VERBOSE OFF) TABLE t;
 REINDEX TABLE CONCURRENTLY t;
 SELECT check_t();
-SELECT count(*) FROM pg_class WHERE relname LIKE 't_k%' AND relkind = 'i';
+SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass;
 ALTER INDEX t_k SET (fillfactor = 70);
 REINDEX INDEX t_k;
 SELECT reloptions FROM pg_class WHERE oid = 't_k'::regclass;
@@ -48,7 +48,7 @@ CREATE INDEX IF NOT EXISTS t_k ON t USING kyro_rmi (k);
 -- names of its own making
 CREATE INDEX ON t USING kyro_rmi (k);
 CREATE INDEX ON t USING kyro_rmi ((id % 10));
-SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass ORDER BY 1::text;
+SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass ORDER BY indexrelid::regclass::text COLLATE "C";
 DROP INDEX t_k_idx;
 ALTER INDEX t_expr_idx RENAME TO t_mod;
 
@@ -223,7 +223,7 @@ CREATE TABLE pt3 (id bigint, k bigint, pad text);
 INSERT INTO pt3 SELECT g, g FROM generate_series(10000, 14999) g;
 CREATE INDEX pt3_mine ON pt3 USING kyro_rmi (k);
 ALTER TABLE pt ATTACH PARTITION pt3 FOR VALUES FROM (10000) TO (15000);
-SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'pt_k'::regclass ORDER BY 1::text;
+SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'pt_k'::regclass ORDER BY inhrelid::regclass::text COLLATE "C";
 ANALYZE pt;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;

@@ -26,7 +26,7 @@ SELECT o.amopopr::regoperator FROM pg_amop o JOIN pg_am a ON a.oid = o.amopmetho
 -- support functions: comparisons of the right types, immutable or, between zones, stable
 SELECT p.amproc::regprocedure, amproclefttype::regtype, amprocrighttype::regtype, amprocnum, provolatile, proparallel
 	FROM pg_amproc p JOIN pg_opfamily f ON f.oid = amprocfamily JOIN pg_am a ON a.oid = opfmethod JOIN pg_proc ON pg_proc.oid = p.amproc
-	WHERE amname = 'kyro_rmi' ORDER BY 1::text;
+	WHERE amname = 'kyro_rmi' ORDER BY p.amproc::regprocedure::text COLLATE "C";
 
 -- what the access method says it can
 SELECT p AS property, pg_indexam_has_property(a.oid, p) FROM pg_am a,

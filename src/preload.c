@@ -4,7 +4,7 @@
  *	  How was the library loaded?
  *
  * IDENTIFICATION
- *	  src/hooks/preload.c
+ *	  src/preload.c
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 #include "nodes/pg_list.h"
 #include "utils/varlena.h"
 
-#include "hooks/hooks.h"
+#include "preload.h"
 
 #define LIBRARY_NAME	"kyrodb"
 
