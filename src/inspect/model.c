@@ -13,13 +13,16 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/index.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "model/rmi.h"
@@ -318,10 +321,15 @@ kyro_trace(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(kyro_index_shape);
 
-/* From the meta page and the model alone. */
+/*
+ * From the meta page and the model alone.  NULL for an index that is gone or
+ * locked exclusively: a monitoring query should not fail or wait for one.
+ */
 Datum
 kyro_index_shape(PG_FUNCTION_ARGS)
 {
+	Oid			oid = PG_GETARG_OID(0);
+	Oid			heapoid = IndexGetRelation(oid, true);
 	Relation	heap,
 				index;
 	RmiMetaData meta;
@@ -329,7 +337,25 @@ kyro_index_shape(PG_FUNCTION_ARGS)
 	Datum		values[11];
 	bool		nulls[11] = {false};
 
-	index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, false, &heap);
+	if (OidIsValid(heapoid))
+	{
+		if (!ConditionalLockRelationOid(heapoid, AccessShareLock))
+			PG_RETURN_NULL();
+		if (!ConditionalLockRelationOid(oid, AccessShareLock))
+		{
+			UnlockRelationOid(heapoid, AccessShareLock);
+			PG_RETURN_NULL();
+		}
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)))
+		{
+			UnlockRelationOid(oid, AccessShareLock);
+			UnlockRelationOid(heapoid, AccessShareLock);
+			PG_RETURN_NULL();
+		}
+	}
+	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
+	UnlockRelationOid(oid, AccessShareLock);
+	UnlockRelationOid(heapoid, AccessShareLock);
 	rmi_read_meta(index, &meta);
 	model = rmi_model_read(index, &meta, false);
 	values[0] = CStringGetTextDatum(meta.carrier == RMI_CARRIER_GENERIC ? "generic" : "own");

@@ -8,6 +8,7 @@ RESET client_min_messages;
 CREATE SCHEMA plans;
 SET search_path = plans, public;
 SET max_parallel_workers_per_gather = 0;
+SET statement_timeout = '60s';
 
 CREATE TABLE p (k bigint, r bigint, v int, t timestamptz, pad text) WITH (autovacuum_enabled = off);
 INSERT INTO p SELECT g, hashint8extended(g, 1), g % 100, timestamptz '2024-01-01 UTC' + g * interval '1 second', repeat('x', 60)
