@@ -262,7 +262,7 @@ rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
 	{
 		model_bytes = rmi_model_bytes(dir->nkeys);
 		dir->model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
-		rmi_train(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
+		rmi_train_leaves(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
 		dir->bytes += model_bytes;
 	}
 	MemoryContextSwitchTo(old);

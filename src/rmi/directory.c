@@ -391,6 +391,23 @@ rmi_log_put(Relation index, uint32 index_id, uint64 generation, BlockNumber next
 	return block;
 }
 
+/*
+ * Train on the low keys of leaves.  That of the leftmost leaf is the lowest
+ * of all integers, far from where its entries are; no line should have to
+ * reach there.  The second leaf's key does as well for it: what lies below
+ * that is predicted to be at the first leaf in any case.
+ */
+void
+rmi_train_leaves(RmiModel *model, int64 *keys, Size stride, uint32 n, uint64 generation)
+{
+	int64		lowest = keys[0];
+
+	if (n > 1)
+		keys[0] = *(int64 *) ((char *) keys + stride);
+	rmi_train(model, keys, stride, n, generation);
+	keys[0] = lowest;
+}
+
 void
 rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 {
@@ -452,7 +469,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 
 	model_bytes = rmi_model_bytes(nkeys);
 	model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
-	rmi_train(model, &list->items[0].key, sizeof(RmiDirItem), nkeys, generation);
+	rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), nkeys, generation);
 	model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
 	model_bytes = model->bytes;
 	for (uint32 p = model_pages; p-- > 0;)

@@ -276,6 +276,9 @@ extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMet
  * damaged, false silently if it was replaced meanwhile (*stale).
  */
 extern bool rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale);
+/* Train a model on n low keys of leaves, stride bytes apart, the leftmost leaf's first. */
+extern void rmi_train_leaves(struct RmiModel *model, int64 *keys, Size stride, uint32 n,
+							 uint64 generation);
 /* A landing from the shared pages alone; false if that did not work. */
 extern bool rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target,
 								bool strictly, RmiLanding *landing);
