@@ -103,6 +103,10 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 	memset(so, 0, offsetof(RmiScanOpaque, cursor));
 	so->type = rmi_key_type(index);
 	so->pin = InvalidBuffer;
+
+	/* made here, in the scan's own context, where growing it leaves it */
+	so->quals.size = 4;
+	so->quals.iv = palloc(so->quals.size * sizeof(RmiInterval));
 	scan->opaque = so;
 	scan->xs_itupdesc = RelationGetDescr(index);
 	return scan;
@@ -142,8 +146,7 @@ rmi_endscan(IndexScanDesc scan)
 		pfree(so->tuple);
 	if (so->null_tuple)
 		pfree(so->null_tuple);
-	if (so->quals.iv)
-		pfree(so->quals.iv);
+	pfree(so->quals.iv);
 	pfree(so);
 }
 

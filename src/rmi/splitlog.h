@@ -15,7 +15,7 @@
 #ifndef KYRO_RMI_SPLITLOG_H
 #define KYRO_RMI_SPLITLOG_H
 
-#include "rmi/page.h"
+#include "rmi/kyro_rmi.h"
 
 /* At PageGetContents() of a log page; items follow, pd_lower behind them. */
 typedef struct RmiLogHeader
@@ -73,5 +73,9 @@ rmi_log_page_add(Page page, const RmiDirItem *item)
 	rmi_log_page_items(page)[n] = *item;
 	rmi_log_page_set_count(page, n + 1);
 }
+
+/* A new log page with n <= RMI_LOG_FANOUT items; under the rebuild lock.  See splitlog.c. */
+extern BlockNumber rmi_log_put(Relation index, uint32 index_id, uint64 generation, BlockNumber next,
+							   const RmiDirItem *items, uint32 n);
 
 #endif							/* KYRO_RMI_SPLITLOG_H */
