@@ -52,7 +52,7 @@ UPDATE t SET pad = pad + 1 WHERE id = :id + 5;
 },
 	delete => q{
 \set r random(1, 1000000000)
-DELETE FROM t WHERE k BETWEEN hashint8extended(:r, 4) AND hashint8extended(:r, 4) + 5000000000000000 AND id > 0;
+DELETE FROM t WHERE k BETWEEN hashint8extended(:r, 4) / 2 AND hashint8extended(:r, 4) / 2 + 5000000000000000 AND id > 0;
 },
 	# own rows are found at once and are gone at once, others' are never half there
 	own => q{
