@@ -399,16 +399,10 @@ verify_chain(Verify *v)
 		buf = next;
 		block = BufferGetBlockNumber(buf);
 
-		/* let cancels through; the pin keeps the page, and the fence is checked again */
-		if (InterruptPending)
-		{
-			KyroFence	low = leaf_low(BufferGetPage(buf));
-
-			UnlockReleaseBuffer(buf);
-			CHECK_FOR_INTERRUPTS();
-			buf = rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
-			block = BufferGetBlockNumber(buf);
-		}
+		/* let cancels through; VACUUM cannot delete a leaf that is pinned */
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		CHECK_FOR_INTERRUPTS();
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
 	}
 }
 

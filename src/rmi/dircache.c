@@ -65,8 +65,8 @@ struct RmiDir
 	bool		loaded;
 	bool		too_big;
 	bool		loading;		/* a copy is being made: do not start another */
-	bool		want_refresh;	/* noticed while pages were locked; done at */
-	bool		want_fold;		/* the next lookup */
+	bool		want_fold;		/* noticed while pages were locked; done at the
+								 * next lookup */
 	uint32		n;				/* leaves in the copy */
 	uint32		nkeys;			/* those before the NULL pages */
 	RmiDirEntry *e;
@@ -217,7 +217,7 @@ rmi_dir_reset(RmiDir *dir)
 	dir->log_seen = 0;
 	dir->over = NULL;
 	dir->nover = 0;
-	dir->want_refresh = dir->want_fold = false;
+	dir->want_fold = false;
 }
 
 /* Make the arrays from an ascending list; train a model unless given one. */
@@ -447,7 +447,6 @@ rmi_dir_refresh(Relation index)
 	RmiDir	   *dir = rmi_dir(index);
 	RmiMetaData meta;
 
-	dir->want_refresh = false;
 	rmi_read_meta(index, &meta);
 	if (meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id)
 	{
@@ -459,11 +458,8 @@ rmi_dir_refresh(Relation index)
 		if (was_loaded)
 			rmi_dir_load(index, dir);
 	}
-	else if (!dir->loaded)
-	{
-		if (!dir->too_big)
-			rmi_dir_load(index, dir);
-	}
+	else if (!dir->loaded && !dir->too_big)
+		rmi_dir_load(index, dir);
 	else if (meta.log_entries > dir->log_seen)
 	{
 		RmiFenceList log;
@@ -543,8 +539,6 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 {
 	int64		i;
 
-	if (unlikely(dir->want_refresh))
-		rmi_dir_refresh(index);
 	if (unlikely(dir->want_fold))
 	{
 		dir->want_fold = false;
@@ -569,8 +563,13 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 			landing->low = rmi_dir_fence(dir, i);
 		}
 	}
-	else
+	else if (!rmi_directory_probe(index, &dir->meta, target, strictly, landing) &&
+			 dir->meta.generation != 0)
+	{
+		/* replaced since the meta page was read? */
+		rmi_read_meta(index, &dir->meta);
 		(void) rmi_directory_probe(index, &dir->meta, target, strictly, landing);
+	}
 
 	if (dir->nover > 0)
 	{
@@ -613,12 +612,6 @@ rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
 {
 	if (!rmi_dir_add(dir, low, block))
 		dir->want_fold = true;
-}
-
-void
-rmi_dir_want_refresh(RmiDir *dir)
-{
-	dir->want_refresh = true;
 }
 
 /* For kyro.trace() and kyro.model(): what the last lookup stood on. */

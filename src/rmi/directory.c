@@ -692,6 +692,9 @@ rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target, b
 		UnlockReleaseBuffer(buf);
 		block = found.block;
 	}
+	/* a damaged page may say anything; a retreat must get somewhere */
+	if (kyro_fence_cmp(rmi_item_fence(&found), target) >= (strictly ? 0 : 1))
+		return false;
 	landing->block = block;
 	landing->recent = InvalidBuffer;
 	landing->slot = landing->overlay = -1;

@@ -235,10 +235,9 @@ extern void rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockN
 
 /*
  * A landing page was no good, or the walk was long: read what is new.  Not
- * with a leaf locked; the second form leaves it to the next lookup.
+ * with a leaf locked.
  */
 extern void rmi_dir_refresh(Relation index);
-extern void rmi_dir_want_refresh(RmiDir *dir);
 
 /* For inspection: the copy's model (NULL if none) and number of leaves (0 if no copy). */
 extern const struct RmiModel *rmi_dir_model(const RmiDir *dir);

@@ -97,7 +97,8 @@ Buffer
 rmi_alloc_page(Relation index, uint32 index_id)
 {
 	Buffer		buf;
-	bool		needlock;
+	bool		needlock,
+				locked;
 
 	/*
 	 * The free space map is a hint.  Take only a page that is new or says
@@ -131,17 +132,20 @@ rmi_alloc_page(Relation index, uint32 index_id)
 		if (needlock)
 			LockRelationForExtension(index, ExclusiveLock);
 		buf = ReadBuffer(index, P_NEW);
-		LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-		if (needlock)
-			UnlockRelationForExtension(index, ExclusiveLock);
 
 		/*
 		 * A free space map that survived a crash may have named the block
 		 * before it existed, and somebody may have been quicker to lock it.
+		 * He may wait for other locks: do not wait for him.
 		 */
-		if (PageIsNew(BufferGetPage(buf)))
+		locked = ConditionalLockBuffer(buf);
+		if (needlock)
+			UnlockRelationForExtension(index, ExclusiveLock);
+		if (locked && PageIsNew(BufferGetPage(buf)))
 			return buf;
-		UnlockReleaseBuffer(buf);
+		if (locked)
+			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		ReleaseBuffer(buf);
 	}
 }
 

@@ -298,6 +298,8 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 	const RmiInterval *iv = &so->quals.iv[so->at.interval];
 	KyroFence	to = forward ? rmi_interval_begin(iv) : rmi_interval_end(iv);
 
+	CHECK_FOR_INTERRUPTS();
+
 	/* often the leaf at hand */
 	if (so->source == RMI_SOURCE_PAGE &&
 		(forward ?
@@ -308,7 +310,6 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 		return;
 	}
 	rmi_leave_page(so);
-	CHECK_FOR_INTERRUPTS();
 	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL),
 			 rmi_point_key(so));
 	rmi_seek(so, to, false);

@@ -108,10 +108,13 @@ rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumb
 	Page		page;
 	BlockNumber walked = 0;
 	int			retreats = 0;
+	bool		refreshed = false;
 
+search:
 	for (;;)
 	{
 		rmi_dir_lookup(index, dir, bound, below, &l);
+		index_id = rmi_dir_index_id(dir);
 		if (rmi_block_exists(index, l.block))
 		{
 			buf = rmi_read_landing(index, dir, &l);
@@ -141,8 +144,8 @@ rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumb
 			/* perhaps the index was built anew in the same file */
 			retreats = RMI_MANY_RETREATS + 1;
 			rmi_dir_refresh(index);
+			refreshed = true;
 			dir = rmi_dir(index);
-			index_id = rmi_dir_index_id(dir);
 			bound = target;
 			below = strictly;
 		}
@@ -151,16 +154,27 @@ rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumb
 	while (leaf_has_high(page) &&
 		   kyro_fence_cmp(target, leaf_high(page)) >= (strictly ? 1 : 0))
 	{
-		Buffer		next = rmi_lock_right(index, index_id, buf, mode);
+		Buffer		next;
 
+		/* ask for news once, without locks; then walk, however far */
+		if (walked >= RMI_LONG_WALK && !refreshed)
+		{
+			refreshed = true;
+			UnlockReleaseBuffer(buf);
+			CHECK_FOR_INTERRUPTS();
+			rmi_dir_refresh(index);
+			dir = rmi_dir(index);
+			bound = target;
+			below = strictly;
+			goto search;
+		}
+		next = rmi_lock_right(index, index_id, buf, mode);
 		UnlockReleaseBuffer(buf);
 		buf = next;
 		page = BufferGetPage(buf);
 		rmi_dir_note_page(index, dir, leaf_low(page), BufferGetBlockNumber(buf));
 		walked++;
 	}
-	if (unlikely(walked > RMI_LONG_WALK))
-		rmi_dir_want_refresh(dir);
 	if (visited)
 		*visited = walked + 1;
 	return buf;

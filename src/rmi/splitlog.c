@@ -51,9 +51,10 @@ rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList 
 {
 	BlockNumber block = meta->log_first;
 	uint32		seen = 0;
+	BlockNumber left = RelationGetNumberOfBlocks(index);	/* a damaged chain may be a ring */
 
-	while (seen < meta->log_entries && block != InvalidBlockNumber &&
-		   rmi_block_exists(index, block))
+	while (seen < meta->log_entries && left-- > 0 && block > RMI_FIRST_LEAF &&
+		   block != InvalidBlockNumber && rmi_block_exists(index, block))
 	{
 		Buffer		buf = ReadBuffer(index, block);
 		Page		page = BufferGetPage(buf);
@@ -98,7 +99,8 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 		LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
 		rmi_meta_from_page(index, BufferGetPage(metabuf), &meta);
 
-		if (meta.log_last != InvalidBlockNumber && rmi_block_exists(index, meta.log_last))
+		if (meta.log_last != InvalidBlockNumber && meta.log_last > RMI_FIRST_LEAF &&
+			rmi_block_exists(index, meta.log_last))
 		{
 			last = ReadBuffer(index, meta.log_last);
 			LockBuffer(last, BUFFER_LOCK_EXCLUSIVE);

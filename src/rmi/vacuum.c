@@ -119,8 +119,21 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	if (block == RMI_FIRST_LEAF)
 		return false;
 
-	/* whoever owns what comes right before the leaf is its left sibling */
-	lbuf = rmi_descend(index, low, true, BUFFER_LOCK_EXCLUSIVE, NULL);
+	/*
+	 * The left sibling is the last leaf kept, which only we could delete, or
+	 * what it was split into since.
+	 */
+	lbuf = ReadBuffer(index, v->leaves.items[v->leaves.n - 1].block);
+	LockBuffer(lbuf, BUFFER_LOCK_EXCLUSIVE);
+	rmi_check_leaf(index, v->index_id, lbuf);
+	while (leaf_has_high(BufferGetPage(lbuf)) &&
+		   kyro_fence_cmp(low, leaf_high(BufferGetPage(lbuf))) > 0)
+	{
+		Buffer		next = rmi_lock_right(index, v->index_id, lbuf, BUFFER_LOCK_EXCLUSIVE);
+
+		UnlockReleaseBuffer(lbuf);
+		lbuf = next;
+	}
 	lpage = BufferGetPage(lbuf);
 	if (!leaf_has_high(lpage) || leaf_header(lpage)->right != block ||
 		kyro_fence_cmp(leaf_high(lpage), low) != 0)
@@ -343,12 +356,19 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	if (v.made.n > 0)
 		rmi_log_append(info->index, v.made.items, v.made.n);
 
-	/* not worth waiting for: who holds the lock is doing the same */
-	if (rmi_rebuild_lock(info->index, false))
+	/* a fold holds the lock for a moment, and waits for nothing of ours */
+	(void) rmi_rebuild_lock(info->index, true);
 	{
 		RmiMetaData now;
 
 		rmi_read_meta(info->index, &now);
+		if (now.generation != seen.generation && v.changed)
+		{
+			/* a fold came between and has kept the leaves that we deleted */
+			v.leaves.n = 0;
+			rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
+			seen = now;
+		}
 		if (now.generation == seen.generation &&
 			(v.changed || seen.log_entries > 0 ||
 			 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))

@@ -61,6 +61,10 @@ rmi_change_abort(RmiChange *c)
 	c->generic = NULL;
 }
 
+/*
+ * Every op sets the bounds of the page's unused middle from what it knows of
+ * the contents, since generic WAL zeroes what lies between them.
+ */
 void
 rmi_apply(const RmiOp *op, Page page)
 {
@@ -91,10 +95,13 @@ rmi_apply(const RmiOp *op, Page page)
 
 		case RMI_OP_SET_LEFT:
 			leaf_header(page)->left = op->block;
+			rmi_leaf_set_bounds(page);
 			break;
 
 		case RMI_OP_META:
 			memcpy(PageGetContents(page), op->meta, sizeof(RmiMetaData));
+			((PageHeader) page)->pd_lower =
+				PageGetContents(page) + sizeof(RmiMetaData) - (char *) page;
 			break;
 
 		case RMI_OP_LOG_ADD:
@@ -103,11 +110,13 @@ rmi_apply(const RmiOp *op, Page page)
 
 		case RMI_OP_LOG_NEXT:
 			rmi_log_page_header(page)->next = op->block;
+			rmi_log_page_set_count(page, rmi_log_page_count(page));
 			break;
 
 		case RMI_OP_SET_RIGHT:
 			leaf_header(page)->right = op->block;
 			leaf_set_high(page, op->fence);
+			rmi_leaf_set_bounds(page);
 			break;
 
 		case RMI_OP_FREE:
