@@ -295,6 +295,39 @@ verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from)
 	return buf;
 }
 
+/*
+ * The leaf that begins at low, locked again.  Replay on a standby deletes
+ * leaves in spite of pins: its range is then part of a leaf already seen, and
+ * the next one to look at is the one behind that (InvalidBuffer: none).
+ */
+static Buffer
+verify_still_there(Verify *v, Buffer buf, KyroFence low)
+{
+	Page		page = BufferGetPage(buf);
+
+	if (rmi_page_is(page, v->meta.index_id, BufferGetBlockNumber(buf), RMI_PAGE_LEAF) &&
+		leaf_header_ok(page) && kyro_fence_cmp(leaf_low(page), low) == 0)
+		return buf;
+	UnlockReleaseBuffer(buf);
+	for (;;)
+	{
+		KyroFence	high;
+
+		buf = rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
+		page = BufferGetPage(buf);
+		if (kyro_fence_cmp(leaf_low(page), low) == 0)
+			return buf;
+		if (!leaf_has_high(page))
+		{
+			UnlockReleaseBuffer(buf);
+			return InvalidBuffer;
+		}
+		high = leaf_high(page);
+		UnlockReleaseBuffer(buf);
+		low = high;
+	}
+}
+
 /* Walk the chain; false if it breaks off. */
 static bool
 verify_chain(Verify *v)
@@ -369,24 +402,22 @@ verify_chain(Verify *v)
 			problem = "page header does not agree with the leaf header";
 		if (problem != NULL)
 			verify_report(v, block, "%s", problem);
-		else if (v->rows != NULL)
-		{
-			/* looks elsewhere: not with the next leaf locked, its pin will do */
-			if (BufferIsValid(next))
-				LockBuffer(next, BUFFER_LOCK_UNLOCK);
+		/*
+		 * Comparing looks elsewhere, and cancels must get through: not with the
+		 * next leaf locked.
+		 */
+		if (BufferIsValid(next))
+			LockBuffer(next, BUFFER_LOCK_UNLOCK);
+		if (problem == NULL && v->rows != NULL)
 			verify_entries(v, copy.data, block);
-			if (BufferIsValid(next))
-			{
-				LockBuffer(next, BUFFER_LOCK_SHARE);
-				if (!rmi_page_is(BufferGetPage(next), v->meta.index_id,
-								 BufferGetBlockNumber(next), RMI_PAGE_LEAF) ||
-					kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(copy.data)) != 0)
-				{
-					/* deleted meanwhile; go on where it began */
-					UnlockReleaseBuffer(next);
-					next = rmi_descend(v->index, leaf_high(copy.data), false, BUFFER_LOCK_SHARE, NULL);
-				}
-			}
+		CHECK_FOR_INTERRUPTS();
+		if (BufferIsValid(next))
+		{
+			LockBuffer(next, BUFFER_LOCK_SHARE);
+			if (!broken)
+				next = verify_still_there(v, next, leaf_high(copy.data));
+			if (!BufferIsValid(next))
+				return true;
 		}
 		if (broken)
 		{
@@ -398,11 +429,6 @@ verify_chain(Verify *v)
 			return true;
 		buf = next;
 		block = BufferGetBlockNumber(buf);
-
-		/* let cancels through; VACUUM cannot delete a leaf that is pinned */
-		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
-		CHECK_FOR_INTERRUPTS();
-		LockBuffer(buf, BUFFER_LOCK_SHARE);
 	}
 }
 

@@ -163,7 +163,6 @@ typedef struct RmiChange
 extern void rmi_change_begin(RmiChange *c, Relation index);
 extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
 extern void rmi_change_finish(RmiChange *c);
-extern void rmi_change_abort(RmiChange *c);
 
 /* The effect of an op on a page: the same code for every carrier and redo. */
 extern void rmi_apply(const RmiOp *op, Page page);

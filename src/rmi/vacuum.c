@@ -336,7 +336,8 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 			   IndexBulkDeleteCallback callback, void *arg)
 {
 	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg};
-	RmiMetaData seen;
+	RmiMetaData seen,
+				now;
 	MemoryContext cxt,
 				old;
 
@@ -358,27 +359,23 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	/* a fold holds the lock for a moment, and waits for nothing of ours */
 	(void) rmi_rebuild_lock(info->index, true);
+	rmi_read_meta(info->index, &now);
+	if (now.generation != seen.generation && v.changed)
 	{
-		RmiMetaData now;
-
-		rmi_read_meta(info->index, &now);
-		if (now.generation != seen.generation && v.changed)
-		{
-			/* a fold came between and has kept the leaves that we deleted */
-			v.leaves.n = 0;
-			rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
-			seen = now;
-		}
-		if (now.generation == seen.generation &&
-			(v.changed || seen.log_entries > 0 ||
-			 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
-		{
-			rmi_directory_write(info->index, &v.leaves, &seen);
-			rmi_dir_refresh(info->index);
-		}
-		rmi_sweep(&v);
-		rmi_rebuild_unlock(info->index);
+		/* a fold came between and has kept the leaves that we deleted */
+		v.leaves.n = 0;
+		rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
+		seen = now;
 	}
+	if (now.generation == seen.generation &&
+		(v.changed || seen.log_entries > 0 ||
+		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
+	{
+		rmi_directory_write(info->index, &v.leaves, &seen);
+		rmi_dir_refresh(info->index);
+	}
+	rmi_sweep(&v);
+	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 	return v.stats;

@@ -54,13 +54,6 @@ rmi_change_finish(RmiChange *c)
 	c->generic = NULL;
 }
 
-void
-rmi_change_abort(RmiChange *c)
-{
-	GenericXLogAbort((GenericXLogState *) c->generic);
-	c->generic = NULL;
-}
-
 /*
  * Every op sets the bounds of the page's unused middle from what it knows of
  * the contents, since generic WAL zeroes what lies between them.
