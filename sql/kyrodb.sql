@@ -8,7 +8,7 @@
 -- first in search_path.)
 
 CREATE SCHEMA kyro;
-COMMENT ON SCHEMA kyro IS 'kyrodb: functions, views and operator classes of the kyro_rmi index';
+COMMENT ON SCHEMA kyro IS 'kyrodb: functions, views and operator classes of access methods kyro_rmi and kyro';
 GRANT USAGE ON SCHEMA kyro TO PUBLIC;
 
 -- access method
@@ -19,6 +19,13 @@ COMMENT ON FUNCTION kyro.kyro_rmi_handler(internal) IS 'kyro_rmi index access me
 
 CREATE ACCESS METHOD kyro_rmi TYPE INDEX HANDLER kyro.kyro_rmi_handler;
 COMMENT ON ACCESS METHOD kyro_rmi IS 'learned index: recursive model index over compressed leaf pages';
+
+CREATE FUNCTION kyro.kyro_table_handler(internal) RETURNS table_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON FUNCTION kyro.kyro_table_handler(internal) IS 'kyro table access method handler';
+
+CREATE ACCESS METHOD kyro TYPE TABLE HANDLER kyro.kyro_table_handler;
+COMMENT ON ACCESS METHOD kyro IS 'heap whose rows can be sealed into packed, ordered, immutable runs';
 
 -- operator family integer_ops: strategies are numbered as btree's are
 
@@ -192,10 +199,23 @@ RETURNS record
 COMMENT ON FUNCTION kyro.rebuild(index regclass) IS
 	'retrain the model of an index and merge insert runs, without blocking reads or writes';
 
+CREATE FUNCTION kyro.snapshot(
+	tbl regclass,
+	max_rows bigint DEFAULT NULL,
+	OUT run bigint,
+	OUT rows bigint,
+	OUT pages bigint,
+	OUT bytes bigint,
+	OUT duration interval)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_snapshot' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION kyro.snapshot(tbl regclass, max_rows bigint) IS
+	'seal the rows in the log of a kyro table, at most max_rows, into a packed, ordered run; blocks writers, not readers';
+
 CREATE FUNCTION kyro.warmup(rel regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'kyro_warmup' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION kyro.warmup(rel regclass) IS
-	'read an index into memory (model, directory, leaves); returns pages read';
+	'read an index (model, directory, leaves) or a kyro table into memory; returns pages read';
 
 CREATE FUNCTION kyro.verify(
 	rel regclass,
@@ -205,7 +225,7 @@ CREATE FUNCTION kyro.verify(
 RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'kyro_verify' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION kyro.verify(rel regclass, deep boolean) IS
-	'check an index; no row: it is sound. deep: compare it with its table, both ways';
+	'check an index or a kyro table; no row: it is sound. deep: compare indexes and table, both ways';
 
 -- inspection
 
@@ -303,6 +323,42 @@ RETURNS record
 COMMENT ON FUNCTION kyro.build_info_row() IS
 	'how this copy of kyrodb was built and loaded; helper of view kyro.build_info';
 
+CREATE FUNCTION kyro.table_runs(
+	tbl regclass,
+	OUT run bigint,
+	OUT state text,
+	OUT rows bigint,
+	OUT live_rows bigint,
+	OUT touched_rows bigint,
+	OUT pages bigint,
+	OUT bytes bigint,
+	OUT row_bytes bigint,
+	OUT sealed_at timestamptz,
+	OUT duration interval)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_table_runs' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.table_runs(tbl regclass) IS
+	'the runs of a kyro table; looks at every touched row; helper of views kyro.stat_runs and kyro.stat_tables';
+
+CREATE FUNCTION kyro.table_counters(
+	tbl oid,
+	OUT mmap_reads bigint,
+	OUT buffer_reads bigint,
+	OUT seals bigint,
+	OUT rows_sealed bigint,
+	OUT seal_seconds float8,
+	OUT failed_seals bigint,
+	OUT last_error_at timestamptz,
+	OUT last_error text)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_table_counters' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.table_counters(tbl oid) IS
+	'what was counted for a kyro table since the server started; helper of view kyro.stat_tables';
+
+-- An error message may hold a key.
+REVOKE ALL ON FUNCTION kyro.table_counters(oid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kyro.table_counters(oid) TO pg_monitor;
+
 -- views
 
 -- The shape is NULL where there is nothing to read: invalid indexes, other
@@ -336,3 +392,49 @@ CREATE VIEW kyro.build_info AS
 	FROM kyro.build_info_row();
 COMMENT ON VIEW kyro.build_info IS 'how this copy of kyrodb was built and loaded';
 GRANT SELECT ON kyro.build_info TO PUBLIC;
+
+-- Tables whose runs can be looked at: not other sessions' temporary ones, nor
+-- unlogged ones on a standby.
+CREATE VIEW kyro.stat_runs AS
+	SELECT n.nspname AS schemaname, c.relname, c.oid AS relid,
+		   r.run, r.state, r.rows, r.live_rows, r.touched_rows,
+		   r.pages, r.bytes, r.row_bytes, r.sealed_at, r.duration
+	FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_catalog.pg_am am ON am.oid = c.relam
+	CROSS JOIN LATERAL kyro.table_runs(
+		CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm')
+				AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace)
+				AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+			THEN c.oid::pg_catalog.regclass END) AS r
+	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm');
+COMMENT ON VIEW kyro.stat_runs IS 'the runs of all kyro tables of this database';
+GRANT SELECT ON kyro.stat_runs TO PUBLIC;
+
+CREATE VIEW kyro.stat_tables AS
+	SELECT n.nspname AS schemaname, c.relname, c.oid AS relid,
+		   pg_catalog.pg_relation_size(c.oid) AS size,
+		   r.runs, r.sealed_bytes, r.sealed_rows, r.live_rows, r.touched_rows, r.last_seal,
+		   counters.mmap_reads, counters.buffer_reads,
+		   counters.seals, counters.rows_sealed, counters.seal_seconds,
+		   counters.failed_seals, counters.last_error_at, counters.last_error
+	FROM pg_catalog.pg_class c
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_catalog.pg_am am ON am.oid = c.relam
+	LEFT JOIN LATERAL (
+		SELECT pg_catalog.count(*) AS runs,
+			   coalesce(pg_catalog.sum(t.bytes), 0)::bigint AS sealed_bytes,
+			   coalesce(pg_catalog.sum(t.rows) FILTER (WHERE t.state <> 'aborted'), 0)::bigint AS sealed_rows,
+			   coalesce(pg_catalog.sum(t.live_rows), 0)::bigint AS live_rows,
+			   coalesce(pg_catalog.sum(t.touched_rows), 0)::bigint AS touched_rows,
+			   pg_catalog.max(t.sealed_at) AS last_seal
+		FROM kyro.table_runs(
+			CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm')
+					AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace)
+					AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+				THEN c.oid::pg_catalog.regclass END) AS t) AS r ON true
+	LEFT JOIN LATERAL kyro.table_counters(c.oid) AS counters ON true
+	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm');
+COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database: sizes, sealed rows, reads and seals since the server started (NULL unless preloaded)';
+REVOKE ALL ON kyro.stat_tables FROM PUBLIC;
+GRANT SELECT ON kyro.stat_tables TO pg_monitor;

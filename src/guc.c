@@ -14,13 +14,23 @@
 
 #include "utils/guc.h"
 
+#include "debug_point.h"
 #include "guc.h"
 
 int			kyro_directory_cache = 64 * 1024;
 
+bool		kyro_mmap = true;
+
 void
 kyro_guc_init(void)
 {
+	DefineCustomBoolVariable("kyro.mmap",
+							 "Reads sealed pages of kyro tables through memory maps of their files.",
+							 "Otherwise they are read through shared buffers, as all other pages.",
+							 &kyro_mmap,
+							 true,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("kyro.directory_cache",
 							"Sets the memory a session may use for copies of learned index directories.",
 							"An index whose directory is larger is read through its shared pages.",
@@ -28,5 +38,8 @@ kyro_guc_init(void)
 							64 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+#ifdef KYRO_DEBUG_POINTS
+	kyro_debug_point_init();
+#endif
 	MarkGUCPrefixReserved("kyro");
 }

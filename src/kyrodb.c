@@ -15,8 +15,18 @@
 #include "guc.h"
 #include "hooks/hooks.h"
 #include "rmi/handler.h"
+#include "rmi/kyro_rmi.h"
+#include "store/handler.h"
+#include "store/store.h"
 
 PG_MODULE_MAGIC;
+
+static const StoreBulkInsert rmi_bulk = {
+	.is_mine = rmi_is_index,
+	.begin = rmi_bulk_begin,
+	.put = rmi_bulk_put,
+	.finish = rmi_bulk_finish
+};
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -25,6 +35,8 @@ _PG_init(void)
 {
 	kyro_guc_init();
 	rmi_handler_init();
+	store_handler_init();
+	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();
 	kyro_shadow_init();
 }

@@ -69,7 +69,7 @@ PGXS_DIR=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
 
 say "check: $("$PG_CONFIG" --version) as $(server_user), $JOBS at once"
 say "check: building with assertions${SANITIZE:+ and -fsanitize=$SANITIZE}"
-if ! private_copy "$W" ASSERTS=1 >"$OUT/build.log" 2>&1; then
+if ! private_copy "$W" ASSERTS=1 DEBUG_POINTS=1 >"$OUT/build.log" 2>&1; then
   tail -n 60 "$OUT/build.log"
   say "check: the build failed"
   say "0 passed, 1 failed"
@@ -175,7 +175,8 @@ sql() {  # sql NAME DATABASE COMMAND
 }
 
 # After the tests of a cluster: crash it, let it replay every change with
-# wal_consistency_checking, then verify each index against its table.
+# wal_consistency_checking, then verify each index against its table, and each
+# kyro table against its indexes.
 crash_and_verify() {
   local name=$1 db problems
 
@@ -192,13 +193,13 @@ crash_and_verify() {
     [ "$(sql "$name" "$db" "SELECT 1 FROM pg_extension WHERE extname = 'kyrodb'")" = 1 ] || continue
     if problems=$(sql "$name" "$db" "
         SELECT format('%s: block %s: %s', c.oid::regclass, v.block, v.problem)
-          FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro_rmi',
+          FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname IN ('kyro_rmi', 'kyro'),
                LATERAL kyro.verify(c.oid::regclass, deep => true) v
-         WHERE c.relkind = 'i' AND c.relpersistence <> 't'" 2>&1) && [ -z "$problems" ]; then
-      pass "$name: every index of $db is sound"
+         WHERE c.relkind IN ('i', 'r', 'm') AND c.relpersistence <> 't'" 2>&1) && [ -z "$problems" ]; then
+      pass "$name: every index and kyro table of $db is sound"
     else
       say "$problems" | head -n 20
-      fail "$name: every index of $db is sound"
+      fail "$name: every index and kyro table of $db is sound"
     fi
   done
 }

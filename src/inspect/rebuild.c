@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "model/rmi.h"
+#include "inspect/table.h"
 #include "rmi/kyro_rmi.h"
 
 /*
@@ -153,6 +154,8 @@ kyro_warmup(PG_FUNCTION_ARGS)
 	BlockNumber nblocks;
 	AclResult	acl;
 
+	if (kyro_oid_is_table(oid))
+		PG_RETURN_INT64(kyro_warmup_table(oid));
 	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
 	acl = pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT);
 	if (acl != ACLCHECK_OK)

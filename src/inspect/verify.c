@@ -45,10 +45,12 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "inspect/table.h"
 #include "model/rmi.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
 #include "rmi/splitlog.h"
+#include "store/store.h"
 
 typedef struct Verify
 {
@@ -184,7 +186,17 @@ verify_entry_problem(Verify *v, KyroFence at)
 	buf = ReadBuffer(v->heap, block);
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buf);
-	if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
+	if (store_is_kyro(v->heap) && store_page_kind(page) == STORE_ROWS)
+	{
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		kyro_tid_to_pointer(at.tid, &tid);
+		if (table_tuple_fetch_row_version(v->heap, &tid, SnapshotAny, v->slot))
+			compare = true;
+		else
+			problem = "address has no row in the table";
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+	}
+	else if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
 		problem = "address has no item in the table";
 	else
 	{
@@ -497,6 +509,11 @@ kyro_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	v->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (kyro_oid_is_table(PG_GETARG_OID(0)))
+	{
+		kyro_verify_table(PG_GETARG_OID(0), deep, v->rsinfo);
+		return (Datum) 0;
+	}
 	v->index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, true, &v->heap);
 	v->type = rmi_key_type(v->index);
 
@@ -504,7 +521,7 @@ kyro_verify(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot access unlogged indexes during recovery")));
-	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID)
+	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro(v->heap))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("only indexes on heap tables can be compared with their tables")));

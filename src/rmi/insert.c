@@ -406,6 +406,20 @@ out:
 }
 
 /*
+ * Insert an entry without any check.
+ */
+void
+rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
+{
+	Buffer		buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+	RmiNewLeaves made;
+
+	made.n = 0;
+	rmi_place(index, rmi_dir_index_id(rmi_dir(index)), buf, InvalidBuffer, e, isnull, &made);
+	rmi_publish_new_leaves(index, &made);
+}
+
+/*
  * aminsert.  Returns whether the new row is known to be unique (meaningful for
  * UNIQUE_CHECK_PARTIAL and UNIQUE_CHECK_EXISTING).
  */
@@ -429,53 +443,49 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	if (check == UNIQUE_CHECK_NO ||
 		(isnull[0] && !index->rd_index->indnullsnotdistinct))
 	{
-		if (check == UNIQUE_CHECK_EXISTING)
-			return true;
-		buf = rmi_descend(index, at, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-		index_id = rmi_dir_index_id(rmi_dir(index));
+		if (check != UNIQUE_CHECK_EXISTING)
+			rmi_insert_entry(index, e, isnull[0]);
+		return true;
 	}
-	else
+
+	for (;;)
 	{
 		const KyroFence first = {e.key, 0, isnull[0]};
+		TransactionId xwait = InvalidTransactionId;
+		uint32		token = 0;
+		RmiUniqueResult result;
 
-		for (;;)
+		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+		index_id = rmi_dir_index_id(rmi_dir(index));
+		result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
+								  htid, check, &xwait, &token);
+		if (result != RMI_UNIQUE_WAIT)
 		{
-			TransactionId xwait = InvalidTransactionId;
-			uint32		token = 0;
-			RmiUniqueResult result;
+			is_unique = (result == RMI_UNIQUE_OK);
+			break;
+		}
+		UnlockReleaseBuffer(buf);
+		if (token)
+			SpeculativeInsertionWait(xwait, token);
+		else
+			XactLockTableWait(xwait, index, htid, XLTW_InsertIndex);
+	}
+	if (check == UNIQUE_CHECK_EXISTING)
+	{
+		UnlockReleaseBuffer(buf);
+		return is_unique;
+	}
 
-			buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-			index_id = rmi_dir_index_id(rmi_dir(index));
-			result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
-									  htid, check, &xwait, &token);
-			if (result != RMI_UNIQUE_WAIT)
-			{
-				is_unique = (result == RMI_UNIQUE_OK);
-				break;
-			}
+	/* equal keys may reach over several leaves; ours has its place by tid */
+	keep = buf;
+	while (leaf_has_high(BufferGetPage(buf)) &&
+		   kyro_fence_cmp(at, leaf_high(BufferGetPage(buf))) >= 0)
+	{
+		Buffer		next = rmi_lock_right(index, index_id, buf, BUFFER_LOCK_EXCLUSIVE);
+
+		if (buf != keep)
 			UnlockReleaseBuffer(buf);
-			if (token)
-				SpeculativeInsertionWait(xwait, token);
-			else
-				XactLockTableWait(xwait, index, htid, XLTW_InsertIndex);
-		}
-		if (check == UNIQUE_CHECK_EXISTING)
-		{
-			UnlockReleaseBuffer(buf);
-			return is_unique;
-		}
-
-		/* equal keys may reach over several leaves; ours has its place by tid */
-		keep = buf;
-		while (leaf_has_high(BufferGetPage(buf)) &&
-			   kyro_fence_cmp(at, leaf_high(BufferGetPage(buf))) >= 0)
-		{
-			Buffer		next = rmi_lock_right(index, index_id, buf, BUFFER_LOCK_EXCLUSIVE);
-
-			if (buf != keep)
-				UnlockReleaseBuffer(buf);
-			buf = next;
-		}
+		buf = next;
 	}
 
 	/* core checks for conflicts on the whole index, see ampredlocks */

@@ -333,6 +333,13 @@ typedef struct RmiWork
 } RmiWork;
 extern RmiWork *rmi_work(void);
 
+extern void rmi_insert_entry(Relation index, KyroEntry e, bool isnull);
+
+/* ---- bulk.c ---- */
+extern void *rmi_bulk_begin(Relation index, int memory);
+extern void rmi_bulk_put(void *bulk, Datum value, bool isnull, ItemPointer tid);
+extern void rmi_bulk_finish(void *bulk);
+
 /* ---- scan.c ---- */
 extern IndexScanDesc rmi_beginscan(Relation index, int nkeys, int norderbys);
 extern void rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);

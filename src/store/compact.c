@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * compact.c
+ *	  VACUUM FULL and CLUSTER: write the table anew, as one run.
+ *
+ * Rows that every snapshot sees are sealed into one run, which is visible to
+ * all.  Whatever some snapshot may see differently goes into the new log, with
+ * its transaction ids and its place in its chain of versions, by core's rewrite
+ * of heaps: recently deleted rows, rows of a recent seal, rows of our own
+ * transaction, and the few rows too wide to be sealed.
+ *
+ * The rewrite writes from its first block on, past the buffer manager, so the
+ * run follows when it is done.
+ *
+ * IDENTIFICATION
+ *	  src/store/compact.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heaptoast.h"
+#include "access/rewriteheap.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_am_d.h"
+#include "commands/defrem.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "debug_point.h"
+#include "store/store.h"
+
+typedef struct Compaction
+{
+	Relation	old_table;
+	Relation	new_table;
+	TransactionId oldest_xmin;
+	RewriteState rewrite;
+	StoreWriter *writer;
+	Datum	   *values;
+	bool	   *isnull;
+	double		tuples;
+	double		dead;
+	double		recently_dead;
+} Compaction;
+
+/* The row as the new table has it: dropped columns are empty there. */
+static HeapTuple
+reform(Compaction *c, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(c->new_table);
+
+	heap_deform_tuple(tuple, RelationGetDescr(c->old_table), c->values, c->isnull);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped)
+			c->isnull[i] = true;
+	}
+	return heap_form_tuple(desc, c->values, c->isnull);
+}
+
+static void
+put_log(Compaction *c, HeapTuple old_tuple, HeapTuple row)
+{
+	HeapTuple	tuple = reform(c, row);
+
+	rewrite_heap_tuple(c->rewrite, old_tuple, tuple);
+	heap_freetuple(tuple);
+}
+
+/* Seal a row that everyone sees; if it does not fit, freeze it in the log. */
+static void
+put_run(Compaction *c, HeapTuple old_tuple)
+{
+	HeapTuple	tuple = reform(c, old_tuple);
+
+	if (HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD)
+	{
+		/* TOAST values move to the new table's TOAST table */
+		HeapTuple	toasted = heap_toast_insert_or_update(c->new_table, tuple, NULL,
+														  HEAP_INSERT_SKIP_FSM | HEAP_INSERT_NO_LOGICAL);
+
+		if (toasted != tuple)
+			heap_freetuple(tuple);
+		tuple = toasted;
+	}
+	tuple->t_self = old_tuple->t_self;
+	if (store_writer_fits(c->new_table, tuple))
+		store_writer_put(c->writer, tuple);
+	else
+		rewrite_heap_tuple(c->rewrite, old_tuple, tuple);
+	heap_freetuple(tuple);
+}
+
+/* A transaction that every snapshot sees. */
+static bool
+seen_by_all(Compaction *c, TransactionId xid)
+{
+	return !TransactionIdIsNormal(xid) || TransactionIdPrecedes(xid, c->oldest_xmin);
+}
+
+static void
+log_tuple(Compaction *c, HeapTuple tuple, HTSV_Result status)
+{
+	HeapTupleHeader t = tuple->t_data;
+
+	if (status == HEAPTUPLE_DEAD)
+	{
+		c->dead++;
+		if (rewrite_heap_dead_tuple(c->rewrite, tuple))
+		{
+			c->dead++;
+			c->recently_dead--;
+		}
+		return;
+	}
+	c->tuples++;
+	if (status == HEAPTUPLE_RECENTLY_DEAD || status == HEAPTUPLE_DELETE_IN_PROGRESS)
+		c->recently_dead++;
+	if (status == HEAPTUPLE_LIVE && (t->t_infomask & HEAP_XMAX_INVALID) && seen_by_all(c, HeapTupleHeaderGetXmin(t)))
+		put_run(c, tuple);
+	else
+		put_log(c, tuple, tuple);
+}
+
+/*
+ * A sealed row: as a log tuple its xmin is that of the seal, so that old snapshots
+ * go on seeing the log tuple that it was sealed from, which points to it; and
+ * if it was touched, its xmax is that of its ledger tuple.
+ */
+static void
+sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
+{
+	TransactionId xwait;
+	HTSV_Result status = store_row_vacuum_status(c->old_table, p, row, c->oldest_xmin, &xwait);
+	TransactionId xid = (TransactionId) p->run->fxid;
+	bool		old_run = p->run->fxid == 0 || (store_run_committed(p->run) && seen_by_all(c, xid));
+	HeapTuple	tuple,
+				old_tuple;
+	HeapTupleData ledger;
+	ItemPointerData link;
+	Buffer		buffer;
+
+	link = store_link_read(c->old_table, p->run, store_page_rows(p), row);
+	if (status == HEAPTUPLE_DEAD)
+	{
+		c->dead++;
+		return;
+	}
+	tuple = store_row_copy(c->old_table, p, row);
+	c->tuples++;
+	if (status == HEAPTUPLE_RECENTLY_DEAD || status == HEAPTUPLE_DELETE_IN_PROGRESS)
+		c->recently_dead++;
+	if (status == HEAPTUPLE_LIVE && old_run)
+	{
+		/* its ledger tuple, if it has one, was only locked */
+		put_run(c, tuple);
+		heap_freetuple(tuple);
+		return;
+	}
+
+	/* The row's place in its chain: what heap code would have there. */
+	old_tuple = heap_copytuple(tuple);
+	if (link.ip_posid != 0 && store_ledger_get(c->old_table, &link, &tuple->t_self, &ledger, &buffer))
+	{
+		uint8		hoff = old_tuple->t_data->t_hoff;
+
+		old_tuple->t_data->t_choice.t_heap = ledger.t_data->t_choice.t_heap;
+		old_tuple->t_data->t_infomask = ledger.t_data->t_infomask;
+		old_tuple->t_data->t_infomask2 = ledger.t_data->t_infomask2;
+		old_tuple->t_data->t_ctid = ledger.t_data->t_ctid;
+		old_tuple->t_data->t_hoff = hoff;
+		if (ItemPointerEquals(&old_tuple->t_data->t_ctid, &ledger.t_self))
+			old_tuple->t_data->t_ctid = old_tuple->t_self;
+		UnlockReleaseBuffer(buffer);
+	}
+	if (!old_run)
+	{
+		old_tuple->t_data->t_infomask &= ~HEAP_XMIN_FROZEN;
+		old_tuple->t_data->t_infomask |= HEAP_UPDATED;	/* it has a predecessor */
+		HeapTupleHeaderSetXmin(old_tuple->t_data, xid);
+		if (!(old_tuple->t_data->t_infomask & HEAP_COMBOCID) &&
+			(old_tuple->t_data->t_infomask & HEAP_XMAX_INVALID) && TransactionIdIsCurrentTransactionId(xid))
+			HeapTupleHeaderSetCmin(old_tuple->t_data, p->run->cmin);
+	}
+	put_log(c, old_tuple, tuple);
+	heap_freetuple(old_tuple);
+	heap_freetuple(tuple);
+}
+
+static void
+log_page(Compaction *c, Buffer buffer, BlockNumber block)
+{
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber max = PageGetMaxOffsetNumber(page);
+
+	for (OffsetNumber offset = FirstOffsetNumber; offset <= max; offset++)
+	{
+		ItemId		item = PageGetItemId(page, offset);
+		HeapTupleData tuple;
+		HTSV_Result status;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		if (store_is_ledger(tuple.t_data))
+			continue;
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(c->old_table);
+		ItemPointerSet(&tuple.t_self, block, offset);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		status = HeapTupleSatisfiesVacuum(&tuple, c->oldest_xmin, buffer);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		log_tuple(c, &tuple, status);
+	}
+}
+
+/*
+ * relation_copy_for_cluster.  OldIndex orders the rows; NULL (VACUUM FULL): the
+ * table's own order.  Both tables are locked exclusively.
+ */
+void
+store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, bool use_sort,
+					   TransactionId OldestXmin, TransactionId *xid_cutoff,
+					   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+					   double *tups_recently_dead)
+{
+	Compaction	c = {0};
+	TimestampTz start = GetCurrentTimestamp();
+	StoreScan  *scan;
+	Relation	index = OldIndex;
+	MemoryContext cxt,
+				old_cxt;
+
+	if (index != NULL && index->rd_rel->relam != BTREE_AM_OID &&
+		index->rd_rel->relam != get_index_am_oid("kyro_rmi", true))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cluster table \"%s\" of access method kyro on index \"%s\"",
+						RelationGetRelationName(OldTable), RelationGetRelationName(index)),
+				 errdetail("Rows are sorted by a btree or kyro_rmi index.")));
+	if (index == NULL && OidIsValid(store_order_index(OldTable)))
+		index = index_open(store_order_index(OldTable), AccessShareLock);
+
+	c.old_table = OldTable;
+	c.new_table = NewTable;
+	c.oldest_xmin = OldestXmin;
+	c.values = palloc(RelationGetDescr(OldTable)->natts * sizeof(Datum));
+	c.isnull = palloc(RelationGetDescr(OldTable)->natts * sizeof(bool));
+	c.rewrite = begin_heap_rewrite(OldTable, NewTable, OldestXmin, *xid_cutoff, *multi_cutoff);
+	c.writer = store_writer_begin(NewTable, NewTable, index);
+
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE, PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
+	scan = (StoreScan *) table_beginscan_strat(OldTable, SnapshotAny, 0, NULL, true, false);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, scan->heap->rs_nblocks);
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb compaction", ALLOCSET_DEFAULT_SIZES);
+	while (store_scan_next_page(scan, ForwardScanDirection))
+	{
+		CHECK_FOR_INTERRUPTS();
+		old_cxt = MemoryContextSwitchTo(cxt);
+		if (scan->sealed)
+		{
+			for (OffsetNumber row = 1; row <= store_page_rows(&scan->p)->h.count; row++)
+				sealed_row(&c, &scan->p, row);
+		}
+		else
+			log_page(&c, scan->heap->rs_cbuf, scan->heap->rs_cblock);
+		MemoryContextSwitchTo(old_cxt);
+		MemoryContextReset(cxt);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED, scan->heap->rs_cblock + 1);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, (int64) c.tuples);
+	}
+	table_endscan((TableScanDesc) scan);
+	MemoryContextDelete(cxt);
+	end_heap_rewrite(c.rewrite);
+	DEBUG_POINT("compact-log-written");
+
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE, PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP);
+	if (store_writer_rows(c.writer) > 0)
+	{
+		StoreRun	run;
+
+		store_writer_write(c.writer, 0, &run, NULL, NULL);
+		run.state = RUN_COMMITTED;
+		run.duration = GetCurrentTimestamp() - start;
+		DEBUG_POINT("compact-run-written");
+		store_list_add(NewTable, &run);
+	}
+	pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, (int64) c.tuples);
+	store_writer_end(c.writer);
+	pfree(c.values);
+	pfree(c.isnull);
+	if (index != NULL && index != OldIndex)
+		index_close(index, NoLock);
+
+	*num_tuples = c.tuples;
+	*tups_vacuumed = c.dead;
+	*tups_recently_dead = c.recently_dead;
+}

@@ -1,0 +1,321 @@
+/*-------------------------------------------------------------------------
+ *
+ * dml.c
+ *	  Deleting, updating and locking rows.
+ *
+ * Rows in the log are heap code's.  What is done to a sealed row is done to its
+ * ledger tuple.  An update of a sealed row deletes the ledger tuple, inserts the
+ * new version into the log, and makes the one point to the other, so that
+ * whoever waits for the row follows.  A log row that was sealed points to
+ * its sealed place in the same way.
+ *
+ * Writers and lockers hold a lock on the table that excludes seals, so a
+ * block cannot change sides while we are here.
+ *
+ * IDENTIFICATION
+ *	  src/store/dml.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+#include "debug_point.h"
+#include "store/handler.h"
+#include "store/store.h"
+
+/* Get the page of rows that a TID is on; false if it is on another page. */
+static bool
+find_sealed(Relation rel, ItemPointer tid, StorePage *p)
+{
+	memset(p, 0, sizeof(*p));
+	return store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(tid), NULL, p);
+}
+
+/*
+ * The ledger tuple of a sealed row, made if need be.  False if the row is dead
+ * to all or was never there; *tmfd says so.
+ */
+static bool
+get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_FailureData *tmfd)
+{
+	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+	HeapTupleData tuple;
+	Buffer		buffer;
+
+	if (row <= store_page_rows(p)->h.count && !store_run_aborted(p->run))
+	{
+		store_touch(rel, p, row, ledger);
+		DEBUG_POINT("row-touched");
+		if (store_ledger_get(rel, ledger, tid, &tuple, &buffer))
+		{
+			UnlockReleaseBuffer(buffer);
+			return true;
+		}
+	}
+	tmfd->ctid = *tid;
+	tmfd->xmax = InvalidTransactionId;
+	tmfd->cmax = InvalidCommandId;
+	return false;
+}
+
+static TM_Result
+delete_sealed(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, CommandId cid,
+			  Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart)
+{
+	TM_Result	result;
+
+	CheckForSerializableConflictIn(rel, tid, p->block);
+	if (!get_ledger(rel, p, tid, ledger, tmfd))
+		return TM_Deleted;
+	if (crosscheck != InvalidSnapshot && !store_run_visible(p->run, crosscheck))
+	{
+		tmfd->ctid = *tid;
+		tmfd->xmax = InvalidTransactionId;
+		tmfd->cmax = InvalidCommandId;
+		return TM_Updated;
+	}
+	result = heap_delete(rel, ledger, cid, crosscheck, wait, tmfd, changingPart);
+	if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, ledger))
+		tmfd->ctid = *tid;
+	return result;
+}
+
+TM_Result
+store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+				   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart)
+{
+	StorePage	p;
+	ItemPointerData ledger;
+	TM_Result	result;
+
+	if (!find_sealed(rel, tid, &p))
+		return heap_delete(rel, tid, cid, crosscheck, wait, tmfd, changingPart);
+	result = delete_sealed(rel, &p, tid, &ledger, cid, crosscheck, wait, tmfd, changingPart);
+	store_page_release(&p);
+	return result;
+}
+
+/*
+ * Make a ledger tuple that we have just deleted point to the row's new version.
+ * Nobody looks there before we commit.
+ */
+static void
+point_to(Relation rel, ItemPointer ledger, ItemPointer version)
+{
+	Buffer		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(ledger));
+	GenericXLogState *state;
+	Page		page;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, ItemPointerGetOffsetNumber(ledger))))->t_ctid = *version;
+	store_log_page_finish(state);
+	UnlockReleaseBuffer(buffer);
+}
+
+TM_Result
+store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+				   Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+				   LockTupleMode *lockmode, bool *update_indexes)
+{
+	StorePage	p;
+	ItemPointerData ledger;
+	TM_Result	result;
+
+	if (!find_sealed(rel, otid, &p))
+		return store_heap()->tuple_update(rel, otid, slot, cid, snapshot, crosscheck, wait,
+										  tmfd, lockmode, update_indexes);
+	*lockmode = LockTupleExclusive;
+	*update_indexes = false;
+	result = delete_sealed(rel, &p, otid, &ledger, cid, crosscheck, wait, tmfd, false);
+	store_page_release(&p);
+	if (result == TM_Ok)
+	{
+		DEBUG_POINT("update-deleted");
+		/* fetches unchanged TOAST values, which are ours until we commit */
+		store_heap()->tuple_insert(rel, slot, cid, 0, NULL);
+		DEBUG_POINT("update-inserted");
+		point_to(rel, &ledger, &slot->tts_tid);
+		DEBUG_POINT("update-pointed");
+		*update_indexes = true;
+	}
+	return result;
+}
+
+static bool
+wait_for(TransactionId xid, Relation rel, ItemPointer tid, LockWaitPolicy wait_policy)
+{
+	switch (wait_policy)
+	{
+		case LockWaitBlock:
+			XactLockTableWait(xid, rel, tid, XLTW_FetchUpdated);
+			return true;
+		case LockWaitSkip:
+			return ConditionalXactLockTableWait(xid);
+		case LockWaitError:
+			if (!ConditionalXactLockTableWait(xid))
+				ereport(ERROR,
+						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						 errmsg("could not obtain lock on row in relation \"%s\"",
+								RelationGetRelationName(rel))));
+			return true;
+	}
+	return false;
+}
+
+/*
+ * *tid is a version of the row whose lock we want, made by `made_by`.  Follow
+ * to the latest version and put its TID in *tid.  TM_Ok: lock that; else there
+ * is none to lock.
+ */
+static TM_Result
+follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
+	   LockWaitPolicy wait_policy, TM_FailureData *tmfd)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	for (;;)
+	{
+		HeapTupleData tuple;
+		Buffer		buffer;
+		StorePage	p;
+		bool		same;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ItemPointerIndicatesMovedPartitions(tid))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
+
+		if (find_sealed(rel, tid, &p))
+		{
+			/* by the seal that took the version before */
+			same = (TransactionId) p.run->fxid == made_by;
+			store_page_release(&p);
+			return same ? TM_Ok : TM_Deleted;
+		}
+
+		tuple.t_self = *tid;
+		if (heap_fetch(rel, &dirty, &tuple, &buffer, true))
+		{
+			/* another row may have taken the place of a removed version */
+			if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), made_by) ||
+				store_is_ledger(tuple.t_data))
+			{
+				ReleaseBuffer(buffer);
+				return TM_Deleted;
+			}
+			if (TransactionIdIsValid(dirty.xmin))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg_internal("t_xmin %u is uncommitted in tuple (%u,%u) to be updated in table \"%s\"",
+										 dirty.xmin, ItemPointerGetBlockNumber(tid),
+										 ItemPointerGetOffsetNumber(tid), RelationGetRelationName(rel))));
+			if (TransactionIdIsValid(dirty.xmax))
+			{
+				ReleaseBuffer(buffer);
+				if (!wait_for(dirty.xmax, rel, tid, wait_policy))
+					return TM_WouldBlock;
+				continue;
+			}
+			/* made by a later command of our own? */
+			if (TransactionIdIsCurrentTransactionId(made_by) && HeapTupleHeaderGetCmin(tuple.t_data) >= cid)
+			{
+				tmfd->xmax = made_by;
+				tmfd->cmax = HeapTupleHeaderGetCmin(tuple.t_data);
+				ReleaseBuffer(buffer);
+				return TM_SelfModified;
+			}
+			ReleaseBuffer(buffer);
+			return TM_Ok;
+		}
+		if (tuple.t_data == NULL)
+			return TM_Deleted;
+
+		/* deleted, or updated once more, by a committed transaction or ours */
+		if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), made_by) ||
+			ItemPointerEquals(&tuple.t_self, &tuple.t_data->t_ctid))
+		{
+			ReleaseBuffer(buffer);
+			return TM_Deleted;
+		}
+		*tid = tuple.t_data->t_ctid;
+		made_by = HeapTupleHeaderGetUpdateXid(tuple.t_data);
+		ReleaseBuffer(buffer);
+	}
+}
+
+/*
+ * Lock a row.  As heap's, but its versions may be sealed.
+ */
+TM_Result
+store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+				 CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+				 TM_FailureData *tmfd)
+{
+	BufferHeapTupleTableSlot *bslot = (BufferHeapTupleTableSlot *) slot;
+	bool		follow_updates = (flags & TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) != 0;
+
+	tmfd->traversed = false;
+	for (;;)
+	{
+		StorePage	p;
+		bool		sealed = find_sealed(rel, tid, &p);
+		HeapTupleData tuple;
+		ItemPointerData ledger;
+		Buffer		buffer;
+		TM_Result	result;
+
+		if (sealed && !get_ledger(rel, &p, tid, &ledger, tmfd))
+		{
+			if (ItemPointerGetOffsetNumber(tid) <= store_page_rows(&p)->h.count)
+				store_row_slot(rel, &p, ItemPointerGetOffsetNumber(tid), slot);
+			store_page_release(&p);
+			return TM_Deleted;
+		}
+		tuple.t_self = sealed ? ledger : *tid;
+		result = heap_lock_tuple(rel, &tuple, cid, mode, wait_policy, follow_updates, &buffer, tmfd);
+
+		if (result == TM_Updated && (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION))
+		{
+			ReleaseBuffer(buffer);
+			store_page_release(&p);
+			if (ItemPointerEquals(&tmfd->ctid, &tuple.t_self))
+				return TM_Deleted;
+			tmfd->traversed = true;
+			*tid = tmfd->ctid;
+			result = follow(rel, tid, tmfd->xmax, cid, wait_policy, tmfd);
+			if (result != TM_Ok)
+				return result;
+			continue;
+		}
+
+		if (sealed)
+		{
+			if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, &ledger))
+				tmfd->ctid = *tid;
+			ReleaseBuffer(buffer);
+			store_row_slot(rel, &p, ItemPointerGetOffsetNumber(tid), slot);
+			store_page_release(&p);
+		}
+		else
+		{
+			slot->tts_tableOid = RelationGetRelid(rel);
+			tuple.t_tableOid = slot->tts_tableOid;
+			ExecClearTuple(slot);
+			bslot->base.tupdata = tuple;
+			ExecStorePinnedBufferHeapTuple(&bslot->base.tupdata, slot, buffer);
+		}
+		return result;
+	}
+}

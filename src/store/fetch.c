@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ *
+ * fetch.c
+ *	  Rows by TID: index scans, row versions, and what indexes ask about
+ *	  entries that they want to delete.
+ *
+ * What a block is, is seen on the page in hand.  The run list of the backend
+ * is asked first, because that saves reading a page through a buffer; a block
+ * that it does not know is read as a log page by heap code, which finds
+ * nothing on a page of ours, and then we look again.
+ *
+ * IDENTIFICATION
+ *	  src/store/fetch.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+#include "store/handler.h"
+#include "store/store.h"
+
+typedef struct StoreFetch
+{
+	IndexFetchHeapData heap;	/* must be first */
+	StoreTable *table;			/* NULL before the first fetch */
+	StorePage	p;
+} StoreFetch;
+
+IndexFetchTableData *
+store_index_fetch_begin(Relation rel)
+{
+	StoreFetch *fetch = palloc0(sizeof(StoreFetch));
+
+	fetch->heap.xs_base.rel = rel;
+	fetch->heap.xs_cbuf = InvalidBuffer;
+	return &fetch->heap.xs_base;
+}
+
+void
+store_index_fetch_reset(IndexFetchTableData *scan)
+{
+	StoreFetch *fetch = (StoreFetch *) scan;
+
+	store_page_release(&fetch->p);
+	store_heap()->index_fetch_reset(scan);
+}
+
+void
+store_index_fetch_end(IndexFetchTableData *scan)
+{
+	store_index_fetch_reset(scan);
+	pfree(scan);
+}
+
+/*
+ * The version of a row at a TID from an index that the snapshot sees.
+ */
+bool
+store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot snapshot,
+						TupleTableSlot *slot, bool *call_again, bool *all_dead)
+{
+	StoreFetch *fetch = (StoreFetch *) scan;
+	Relation	rel = scan->rel;
+	bool		again = *call_again;	/* within a HOT chain on a log page */
+
+	if (fetch->table == NULL)
+	{
+		fetch->table = store_open(rel);
+		if (IsMVCCSnapshot(snapshot))
+			PredicateLockRelation(rel, snapshot);
+	}
+	if (!again && !store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
+		again = true;
+	if (again)
+	{
+		if (store_heap()->index_fetch_tuple(scan, tid, snapshot, slot, call_again, all_dead))
+		{
+			/* no index knows ledger tuples */
+			if (!unlikely(store_is_ledger(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data)))
+				return true;
+			ExecClearTuple(slot);
+			*call_again = false;
+			if (all_dead)
+				*all_dead = false;
+			return false;
+		}
+		if (!unlikely(store_page_is_ours(BufferGetPage(fetch->heap.xs_cbuf))))
+			return false;
+		/* sealed since the list was read */
+		if (all_dead)
+			*all_dead = false;
+		fetch->table = store_open(rel);
+		if (!store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
+			return false;
+	}
+
+	*call_again = false;
+	if (ItemPointerGetOffsetNumber(tid) > store_page_rows(&fetch->p)->h.count)
+	{
+		if (all_dead)
+			*all_dead = false;
+		return false;
+	}
+	if (!store_row_visible(rel, &fetch->p, ItemPointerGetOffsetNumber(tid), snapshot, all_dead))
+		return false;
+	store_row_slot(rel, &fetch->p, ItemPointerGetOffsetNumber(tid), slot);
+	return true;
+}
+
+/*
+ * The row at exactly this TID, if the snapshot sees it.
+ */
+bool
+store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	StorePage	p = {0};
+	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+	bool		found;
+
+	if (IsMVCCSnapshot(snapshot))
+		PredicateLockRelation(rel, snapshot);
+	if (!store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(tid), NULL, &p))
+	{
+		if (!store_heap()->tuple_fetch_row_version(rel, tid, snapshot, slot))
+			return false;
+		if (!store_is_ledger(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data))
+			return true;
+		ExecClearTuple(slot);
+		return false;
+	}
+	found = row >= 1 && row <= store_page_rows(&p)->h.count && store_row_visible(rel, &p, row, snapshot, NULL);
+	if (found)
+		store_row_slot(rel, &p, row, slot);
+	store_page_release(&p);
+	return found;
+}
+
+/*
+ * Is the row in the slot visible to a snapshot?
+ */
+bool
+store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	StorePage	p = {0};
+	bool		visible;
+
+	if (BufferIsValid(((BufferHeapTupleTableSlot *) slot)->buffer))
+		return store_heap()->tuple_satisfies_snapshot(rel, slot, snapshot);
+	if (!store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(&slot->tts_tid), NULL, &p))
+	{
+		/* a log tuple that was copied into the slot: look at the original */
+		TupleTableSlot *fetched = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsBufferHeapTuple);
+
+		visible = store_heap()->tuple_fetch_row_version(rel, &slot->tts_tid, snapshot, fetched);
+		ExecDropSingleTupleTableSlot(fetched);
+		return visible;
+	}
+	visible = ItemPointerGetOffsetNumber(&slot->tts_tid) <= store_page_rows(&p)->h.count &&
+		store_row_visible(rel, &p, ItemPointerGetOffsetNumber(&slot->tts_tid), snapshot, NULL);
+	store_page_release(&p);
+	return visible;
+}
+
+/*
+ * An index wants to delete entries.  Those of log rows are heap code's affair.
+ * One of a sealed row may go if the index knows it to be dead, which we said
+ * only when the record that removed its ledger tuple, and that standbys have
+ * checked for conflicts, was written; of others we know nothing here.
+ */
+TransactionId
+store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	StoreTable *table = store_open(rel);
+	TM_IndexDelete *sealed = palloc(Max(delstate->ndeltids, 1) * sizeof(TM_IndexDelete));
+	int			nsealed = 0;
+	int			nlog = 0;
+	bool		ask_heap = delstate->bottomup;
+	TransactionId horizon = InvalidTransactionId;
+
+	for (int i = 0; i < delstate->ndeltids; i++)
+	{
+		TM_IndexDelete *entry = &delstate->deltids[i];
+
+		if (store_find_run(table, ItemPointerGetBlockNumber(&entry->tid)) == NULL)
+		{
+			delstate->deltids[nlog++] = *entry;
+			ask_heap |= delstate->status[entry->id].knowndeletable;
+		}
+		else
+			sealed[nsealed++] = *entry;
+	}
+	/* unless it may come back with nothing, heap code wants something to delete */
+	delstate->ndeltids = ask_heap ? nlog : 0;
+	if (delstate->ndeltids > 0)
+		horizon = store_heap()->index_delete_tuples(rel, delstate);
+	for (int i = 0; i < nsealed; i++)
+	{
+		if (delstate->status[sealed[i].id].knowndeletable)
+			delstate->deltids[delstate->ndeltids++] = sealed[i];
+	}
+	pfree(sealed);
+	return horizon;
+}

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * handler.c
+ *	  The routine of table access method kyro, and what concerns the relation as
+ *	  a whole.  README has a table of all callbacks.
+ *
+ * IDENTIFICATION
+ *	  src/store/handler.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/heaptoast.h"
+#include "access/tsmapi.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/storage.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "storage/smgr.h"
+
+#include "store/handler.h"
+#include "store/stats.h"
+#include "store/store.h"
+
+PG_FUNCTION_INFO_V1(kyro_table_handler);
+
+static const TupleTableSlotOps *
+store_slot_callbacks(Relation rel)
+{
+	return &TTSOpsBufferHeapTuple;
+}
+
+/*
+ * A new file, empty but for its list of runs.
+ */
+static void
+store_relation_set_new_filenode(Relation rel, const KyroLocator *locator, char persistence,
+								TransactionId *freezeXid, MultiXactId *minmulti)
+{
+	BackendId	backend = persistence == RELPERSISTENCE_TEMP ? BackendIdForTempRelations() : InvalidBackendId;
+
+	store_heap()->relation_set_new_filenode(rel, locator, persistence, freezeXid, minmulti);
+	store_list_create(locator, backend, MAIN_FORKNUM, persistence);
+	if (persistence == RELPERSISTENCE_UNLOGGED)
+		store_list_create(locator, backend, INIT_FORKNUM, persistence);
+}
+
+static void
+store_relation_nontransactional_truncate(Relation rel)
+{
+	RelationTruncate(rel, 0);
+	store_list_recreate(rel);
+}
+
+/* TOAST tables are heaps. */
+static Oid
+store_relation_toast_am(Relation rel)
+{
+	return HEAP_TABLE_AM_OID;
+}
+
+/*
+ * As for a heap, unless nothing was counted yet: then the run list knows how
+ * many rows are sealed.
+ */
+static void
+store_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples, double *allvisfrac)
+{
+	store_heap()->relation_estimate_size(rel, attr_widths, pages, tuples, allvisfrac);
+	if (rel->rd_rel->reltuples < 0 && *pages > 0)
+	{
+		StoreTable *table = store_open(rel);
+		double		sealed_pages = 0;
+		double		sealed_rows = 0;
+
+		for (int i = 0; i < table->nruns; i++)
+		{
+			sealed_pages += STORE_RUN_END(&table->runs[i]) - table->runs[i].first;
+			sealed_rows += table->runs[i].rows;
+		}
+		if (sealed_pages > 0)
+			*tuples = rint(sealed_rows + *tuples * Max(0, *pages - sealed_pages) / *pages);
+	}
+}
+
+static TableAmRoutine routine = {
+	.type = T_TableAmRoutine,
+
+	.slot_callbacks = store_slot_callbacks,
+
+	.scan_begin = store_scan_begin,
+	.scan_end = store_scan_end,
+	.scan_rescan = store_scan_rescan,
+	.scan_getnextslot = store_scan_getnextslot,
+	.scan_set_tidrange = store_scan_set_tidrange,
+	.scan_getnextslot_tidrange = store_scan_getnextslot_tidrange,
+
+	.parallelscan_estimate = table_block_parallelscan_estimate,
+	.parallelscan_initialize = table_block_parallelscan_initialize,
+	.parallelscan_reinitialize = table_block_parallelscan_reinitialize,
+
+	.index_fetch_begin = store_index_fetch_begin,
+	.index_fetch_reset = store_index_fetch_reset,
+	.index_fetch_end = store_index_fetch_end,
+	.index_fetch_tuple = store_index_fetch_tuple,
+
+	.tuple_fetch_row_version = store_tuple_fetch_row_version,
+	.tuple_tid_valid = store_tuple_tid_valid,
+	.tuple_get_latest_tid = store_tuple_get_latest_tid,
+	.tuple_satisfies_snapshot = store_tuple_satisfies_snapshot,
+	.index_delete_tuples = store_index_delete_tuples,
+
+	.tuple_delete = store_tuple_delete,
+	.tuple_update = store_tuple_update,
+	.tuple_lock = store_tuple_lock,
+
+	.relation_set_new_filenode = store_relation_set_new_filenode,
+	.relation_nontransactional_truncate = store_relation_nontransactional_truncate,
+	.relation_copy_for_cluster = store_copy_for_cluster,
+	.relation_vacuum = store_vacuum,
+	.scan_analyze_next_block = store_scan_analyze_next_block,
+	.scan_analyze_next_tuple = store_scan_analyze_next_tuple,
+	.index_build_range_scan = store_index_build_range_scan,
+	.index_validate_scan = store_index_validate_scan,
+
+	.relation_size = table_block_relation_size,
+	.relation_toast_am = store_relation_toast_am,
+	.relation_estimate_size = store_estimate_size,
+
+	.scan_bitmap_next_block = store_scan_bitmap_next_block,
+	.scan_bitmap_next_tuple = store_scan_bitmap_next_tuple,
+	.scan_sample_next_block = store_scan_sample_next_block,
+	.scan_sample_next_tuple = store_scan_sample_next_tuple
+};
+
+const TableAmRoutine *
+store_heap(void)
+{
+	return GetHeapamTableAmRoutine();
+}
+
+const TableAmRoutine *
+store_routine(void)
+{
+	return &routine;
+}
+
+/*
+ * What we leave to heap code as it is, we take from its routine.
+ */
+void
+store_handler_init(void)
+{
+	const TableAmRoutine *heap = store_heap();
+
+	routine.tuple_insert = heap->tuple_insert;
+	routine.tuple_insert_speculative = heap->tuple_insert_speculative;
+	routine.tuple_complete_speculative = heap->tuple_complete_speculative;
+	routine.multi_insert = heap->multi_insert;
+	routine.finish_bulk_insert = heap->finish_bulk_insert;
+	routine.relation_copy_data = heap->relation_copy_data;
+	routine.relation_needs_toast_table = heap->relation_needs_toast_table;
+	routine.relation_fetch_toast_slice = heap->relation_fetch_toast_slice;
+	store_table_init();
+	store_stats_init();
+}
+
+Datum
+kyro_table_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(&routine);
+}

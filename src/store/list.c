@@ -1,0 +1,378 @@
+/*-------------------------------------------------------------------------
+ *
+ * list.c
+ *	  The list of runs: block 0 of the table and its continuations.
+ *
+ * It changes under a lock on the table that keeps writers and VACUUM out (a
+ * seal, VACUUM itself), so that one writer at a time is certain; readers need
+ * the share lock of the page.  Each change is one generic WAL record of one
+ * page, or of two when a continuation is added.  The generation on block 0 is
+ * what readers compare, so it changes last.
+ *
+ * IDENTIFICATION
+ *	  src/store/list.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/generic_xlog.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "storage/smgr.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "store/store.h"
+
+static void
+list_init(Page page, BlockNumber block, uint64 incarnation)
+{
+	StoreList  *list;
+
+	store_page_init(page, STORE_LIST, incarnation);
+	list = StorePageGetList(page);
+	list->generation = 1;
+	list->next = InvalidBlockNumber;
+	list->h.hash = store_page_hash(page, block);
+}
+
+/* A random number that no other run or table has, and that is not 0. */
+uint64
+store_random_id(void)
+{
+	uint64		id;
+
+	do
+	{
+		if (!pg_strong_random(&id, sizeof(id)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random number")));
+	} while (id == 0);
+	return id;
+}
+
+/*
+ * Write block 0 of a new, empty fork, past the buffer manager: nobody can have
+ * it in a buffer.  The init fork must be logged and synced whatever wal_level
+ * is, as it is read after a crash; for the main fork of a permanent table core
+ * syncs at commit what was not logged.
+ */
+void
+store_list_create(const KyroLocator *locator, BackendId backend, ForkNumber fork, char persistence)
+{
+	SMgrRelation smgr = smgropen(*locator, backend);
+	PGAlignedBlock page;
+
+	list_init(page.data, 0, store_random_id());
+	if (fork == INIT_FORKNUM || (persistence == RELPERSISTENCE_PERMANENT && XLogIsNeeded()))
+		log_newpage((KyroLocator *) locator, fork, 0, page.data, true);
+	PageSetChecksumInplace(page.data, 0);
+	smgrextend(smgr, fork, 0, page.data, persistence == RELPERSISTENCE_TEMP);
+	if (persistence != RELPERSISTENCE_TEMP)
+		smgrimmedsync(smgr, fork);
+	smgrclose(smgr);
+}
+
+/*
+ * The same after the fork of a relation was truncated to nothing.  The table
+ * is locked exclusively.
+ */
+void
+store_list_recreate(Relation rel)
+{
+	uint64		incarnation = store_random_id();
+	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+
+	if (BufferGetBlockNumber(buffer) != 0)
+		elog(ERROR, "truncated table \"%s\" is not empty", RelationGetRelationName(rel));
+	START_CRIT_SECTION();
+	list_init(BufferGetPage(buffer), 0, incarnation);
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(rel))
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Pin and share-lock a page of the list, and check it. */
+static Buffer
+list_read(Relation rel, BlockNumber block, int lockmode)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	const char *problem;
+
+	LockBuffer(buffer, lockmode);
+	problem = store_list_problem(BufferGetPage(buffer), block);
+	if (problem != NULL)
+		store_corrupt(rel, block, problem);
+	return buffer;
+}
+
+/*
+ * Incarnation and generation on block 0: what a backend's copy is compared
+ * with.  Cheap: the page's checksum is verified when the list is loaded.
+ */
+void
+store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation)
+{
+	Buffer		buffer = ReadBuffer(rel, 0);
+	Page		page = BufferGetPage(buffer);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (store_page_kind(page) != STORE_LIST)
+		store_corrupt(rel, 0, "page is not a run list");
+	*incarnation = StorePageGetHeader(page)->run;
+	*generation = StorePageGetList(page)->generation;
+	UnlockReleaseBuffer(buffer);
+}
+
+static int
+run_compare(const void *a, const void *b)
+{
+	const StoreRun *x = *(StoreRun *const *) a;
+	const StoreRun *y = *(StoreRun *const *) b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * Read the list into a backend's copy, sorted by first block.
+ */
+void
+store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber block = 0;
+	BlockNumber hops = 0;
+	uint64		generation = 0;
+	int			n = 0,
+				size = 16;
+	StoreRun   *runs = MemoryContextAlloc(cxt, size * sizeof(StoreRun));
+	BlockNumber *blocks = MemoryContextAlloc(cxt, size * sizeof(BlockNumber));
+	StoreRun  **order;
+	StoreRun   *sorted;
+	BlockNumber *sorted_blocks;
+
+	while (block != InvalidBlockNumber)
+	{
+		Buffer		buffer;
+		StoreList  *list;
+
+		if (block >= nblocks || hops++ > nblocks)
+			store_corrupt(rel, 0, "run list does not end");
+		buffer = list_read(rel, block, BUFFER_LOCK_SHARE);
+		list = StorePageGetList(BufferGetPage(buffer));
+		if (block == 0)
+			generation = list->generation;
+		for (int i = 0; i < list->h.count; i++)
+		{
+			if (n == size)
+			{
+				size *= 2;
+				runs = repalloc(runs, size * sizeof(StoreRun));
+				blocks = repalloc(blocks, size * sizeof(BlockNumber));
+			}
+			blocks[n] = block;
+			runs[n++] = list->runs[i];
+		}
+		block = list->next;
+		UnlockReleaseBuffer(buffer);
+	}
+
+	order = palloc(n * sizeof(StoreRun *));
+	for (int i = 0; i < n; i++)
+		order[i] = &runs[i];
+	qsort(order, n, sizeof(StoreRun *), run_compare);
+	sorted = MemoryContextAlloc(cxt, Max(n, 1) * sizeof(StoreRun));
+	sorted_blocks = MemoryContextAlloc(cxt, Max(n, 1) * sizeof(BlockNumber));
+	for (int i = 0; i < n; i++)
+	{
+		sorted[i] = *order[i];
+		sorted_blocks[i] = blocks[order[i] - runs];
+		if (i > 0 && sorted[i].first < STORE_RUN_END(&sorted[i - 1]))
+			store_corrupt(rel, sorted_blocks[i], "runs overlap");
+		if (STORE_RUN_END(&sorted[i]) > nblocks)
+			store_corrupt(rel, sorted_blocks[i], "run beyond the end of the table");
+	}
+	pfree(order);
+	pfree(runs);
+	pfree(blocks);
+	if (table->runs)
+		pfree(table->runs);
+	if (table->list_block)
+		pfree(table->list_block);
+	table->runs = sorted;
+	table->list_block = sorted_blocks;
+	table->nruns = n;
+	table->last = 0;
+	table->generation = generation;
+}
+
+/* Tell readers that the list is a new one. */
+static void
+list_bump(Relation rel)
+{
+	Buffer		buffer = list_read(rel, 0, BUFFER_LOCK_EXCLUSIVE);
+	GenericXLogState *state = GenericXLogStart(rel);
+	Page		page = GenericXLogRegisterBuffer(state, buffer, 0);
+
+	StorePageGetList(page)->generation++;
+	StorePageGetHeader(page)->hash = store_page_hash(page, 0);
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Add a run to the list.  The caller holds a lock on the table that excludes
+ * other changes of the list.
+ */
+void
+store_list_add(Relation rel, const StoreRun *run)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber block = 0;
+	BlockNumber hops = 0;
+	Buffer		buffer,
+				more = InvalidBuffer;
+	BlockNumber more_block = InvalidBlockNumber;
+	GenericXLogState *state;
+	StoreList  *list;
+	Page		page;
+
+	for (;;)
+	{
+		if (block >= nblocks || hops++ > nblocks)
+			store_corrupt(rel, 0, "run list does not end");
+		buffer = list_read(rel, block, BUFFER_LOCK_EXCLUSIVE);
+		list = StorePageGetList(BufferGetPage(buffer));
+		if (list->h.count < STORE_RUNS_PER_PAGE)
+			break;
+		if (list->next == InvalidBlockNumber)
+		{
+			if (!RelationUsesLocalBuffers(rel))
+				LockRelationForExtension(rel, ExclusiveLock);
+			more = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+			if (!RelationUsesLocalBuffers(rel))
+				UnlockRelationForExtension(rel, ExclusiveLock);
+			more_block = BufferGetBlockNumber(more);
+			break;
+		}
+		block = list->next;
+		UnlockReleaseBuffer(buffer);
+	}
+
+	state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	list = StorePageGetList(page);
+	if (BufferIsValid(more))
+	{
+		uint64		incarnation = list->h.run;
+
+		list->next = more_block;
+		list->h.hash = store_page_hash(page, block);
+		page = GenericXLogRegisterBuffer(state, more, GENERIC_XLOG_FULL_IMAGE);
+		list_init(page, more_block, incarnation);
+		list = StorePageGetList(page);
+		block = more_block;
+	}
+	list->runs[list->h.count++] = *run;
+	list->h.hash = store_page_hash(page, block);
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	if (BufferIsValid(more))
+		UnlockReleaseBuffer(more);
+	list_bump(rel);
+}
+
+/*
+ * Call change() for each run of the list, and write down what it changes.  The
+ * caller holds a lock that excludes other changes of the list.
+ */
+static void
+list_change(Relation rel, bool (*change) (StoreRun *run))
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber block = 0;
+	BlockNumber hops = 0;
+	bool		changed = false;
+
+	while (block != InvalidBlockNumber)
+	{
+		Buffer		buffer;
+		StoreList  *list;
+		GenericXLogState *state = NULL;
+
+		if (block >= nblocks || hops++ > nblocks)
+			store_corrupt(rel, 0, "run list does not end");
+		buffer = list_read(rel, block, BUFFER_LOCK_EXCLUSIVE);
+		list = StorePageGetList(BufferGetPage(buffer));
+		for (int i = 0; i < list->h.count; i++)
+		{
+			StoreRun	run = list->runs[i];
+
+			if (!change(&run))
+				continue;
+			if (state == NULL)
+			{
+				state = GenericXLogStart(rel);
+				list = StorePageGetList(GenericXLogRegisterBuffer(state, buffer, 0));
+			}
+			list->runs[i] = run;
+		}
+		if (state != NULL)
+		{
+			list->h.hash = store_page_hash((char *) list - SizeOfPageHeaderData, block);
+			GenericXLogFinish(state);
+			changed = true;
+		}
+		block = StorePageGetList(BufferGetPage(buffer))->next;
+		UnlockReleaseBuffer(buffer);
+	}
+	if (changed)
+		list_bump(rel);
+}
+
+static bool
+resolve(StoreRun *run)
+{
+	TransactionId xid = (TransactionId) run->fxid;
+
+	if (run->state != RUN_IN_DOUBT || run->fxid == 0 || TransactionIdIsInProgress(xid))
+		return false;
+	run->state = TransactionIdDidCommit(xid) ? RUN_COMMITTED : RUN_ABORTED;
+	return true;
+}
+
+static bool
+clean(StoreRun *run)
+{
+	if (run->state != RUN_ABORTED)
+		return false;
+	run->state = RUN_CLEAN;
+	return true;
+}
+
+/*
+ * Write down how the transactions that sealed runs ended, so that nobody needs
+ * their clog again.  VACUUM's lock on the table excludes seals in progress.
+ */
+void
+store_list_resolve(Relation rel)
+{
+	list_change(rel, resolve);
+}
+
+/*
+ * Write down that no index has entries of aborted runs any more.
+ */
+void
+store_list_clean(Relation rel)
+{
+	list_change(rel, clean);
+}

@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * map.c
+ *	  Reading sealed pages through memory maps of the table's file.
+ *
+ * A page of rows never changes once it is written, so it can be read where
+ * the kernel has it, without a buffer.  What is mapped need not be what was
+ * written, though: on a standby, after a crash, or in a copy made by CREATE
+ * DATABASE, the newest version of the page may exist in shared buffers only.
+ * So a page is trusted when its checksum, over its block number and all that
+ * is on it, was seen to match; a bitmap remembers for which pages this backend
+ * has seen that.  Anything else is read through the buffer manager.
+ *
+ * Each segment of the file is mapped at its full possible size, and pages are
+ * touched only below the end of the file as last asked for.  If the kernel
+ * cannot deliver a page all the same (an I/O error, a file truncated by
+ * somebody's hand), it sends SIGBUS: the handler puts a page of zeros there, sets
+ * a flag, and returns; whoever read calls store_map_failed() afterwards and
+ * raises an error instead of using the zeros.
+ *
+ * Mappings are kept until the table is truncated or its entry is forgotten.
+ * A file that is gone meanwhile is no harm: who reads has the table locked,
+ * and has compared its incarnation.
+ *
+ * IDENTIFICATION
+ *	  src/store/map.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/relpath.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "guc.h"
+#include "store/store.h"
+
+#define MAP_SEGMENT_SIZE ((Size) RELSEG_SIZE * BLCKSZ)
+#define MAP_WORDS (RELSEG_SIZE / 64)
+
+typedef struct StoreSegment
+{
+	char	   *base;			/* NULL: not mapped */
+	BlockNumber nblocks;		/* of the segment, when last asked */
+	bool		failed;			/* do not try again */
+	uint64	   *verified;		/* MAP_WORDS words; NULL: none verified */
+} StoreSegment;
+
+struct StoreMap
+{
+	int			nsegments;
+	StoreSegment *segments;
+};
+
+/* What the signal handler needs: where our maps are. */
+#define MAP_MAX 4096
+static struct
+{
+	char	   *volatile base;
+}			maps[MAP_MAX];
+static volatile int nmaps = 0;
+static volatile sig_atomic_t map_failed = 0;
+static struct sigaction old_action;
+static bool handler_installed = false;
+static long os_page_size;
+
+static void
+handle_sigbus(int signo, siginfo_t *info, void *context)
+{
+	char	   *address = (char *) info->si_addr;
+	int			save_errno = errno;
+
+	for (int i = 0; i < nmaps; i++)
+	{
+		char	   *base = maps[i].base;
+
+		if (base != NULL && address >= base && address < base + MAP_SEGMENT_SIZE)
+		{
+			char	   *page = base + (address - base) / os_page_size * os_page_size;
+
+			if (mmap(page, os_page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page)
+			{
+				map_failed = 1;
+				errno = save_errno;
+				return;
+			}
+		}
+	}
+	/* Not ours: let it happen again, to whom it belongs. */
+	sigaction(SIGBUS, &old_action, NULL);
+	errno = save_errno;
+}
+
+static void
+install_handler(void)
+{
+	struct sigaction action = {0};
+
+	os_page_size = sysconf(_SC_PAGESIZE);
+	action.sa_sigaction = handle_sigbus;
+	action.sa_flags = SA_SIGINFO | SA_RESTART;
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGBUS, &action, &old_action) == 0)
+		handler_installed = true;
+}
+
+static int
+maps_add(char *base)
+{
+	for (int i = 0; i < MAP_MAX; i++)
+	{
+		if (maps[i].base == NULL)
+		{
+			maps[i].base = base;
+			if (i >= nmaps)
+				nmaps = i + 1;
+			return i;
+		}
+	}
+	return -1;
+}
+
+static void
+unmap(StoreSegment *s)
+{
+	if (s->base == NULL)
+		return;
+	for (int i = 0; i < nmaps; i++)
+	{
+		if (maps[i].base == s->base)
+			maps[i].base = NULL;
+	}
+	munmap(s->base, MAP_SEGMENT_SIZE);
+	s->base = NULL;
+}
+
+/*
+ * Forget all mappings of a table, and which of its pages were verified.
+ */
+void
+store_map_drop(StoreTable *table)
+{
+	StoreMap   *map = table->map;
+
+	if (map == NULL)
+		return;
+	for (int i = 0; i < map->nsegments; i++)
+	{
+		unmap(&map->segments[i]);
+		if (map->segments[i].verified)
+			pfree(map->segments[i].verified);
+	}
+	if (map->segments)
+		pfree(map->segments);
+	pfree(map);
+	table->map = NULL;
+}
+
+static StoreSegment *
+get_segment(StoreTable *table, BlockNumber block)
+{
+	int			n = block / RELSEG_SIZE;
+	StoreMap   *map = table->map;
+
+	if (map == NULL)
+		map = table->map = MemoryContextAllocZero(GetMemoryChunkContext(table->runs), sizeof(StoreMap));
+	if (n >= map->nsegments)
+	{
+		int			want = n + 4;
+
+		if (map->segments == NULL)
+			map->segments = MemoryContextAlloc(GetMemoryChunkContext(map), want * sizeof(StoreSegment));
+		else
+			map->segments = repalloc(map->segments, want * sizeof(StoreSegment));
+		memset(map->segments + map->nsegments, 0, (want - map->nsegments) * sizeof(StoreSegment));
+		map->nsegments = want;
+	}
+	return &map->segments[n];
+}
+
+/* Map a segment, or ask again for its size. */
+static void
+map_segment(Relation rel, StoreSegment *s, int n)
+{
+	char	   *path = relpathbackend(kyro_locator(rel), InvalidBackendId, MAIN_FORKNUM);
+	char		name[MAXPGPATH];
+	struct stat st;
+	int			fd;
+
+	if (n > 0)
+		snprintf(name, sizeof(name), "%s.%d", path, n);
+	else
+		strlcpy(name, path, sizeof(name));
+	pfree(path);
+
+	if (!handler_installed)
+		install_handler();
+	fd = handler_installed ? OpenTransientFile(name, O_RDONLY | PG_BINARY) : -1;
+	if (fd < 0)
+	{
+		s->failed = true;
+		return;
+	}
+	if (s->base == NULL)
+	{
+		char	   *base = mmap(NULL, MAP_SEGMENT_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+
+		if (base == MAP_FAILED)
+			s->failed = true;
+		else if (maps_add(base) < 0)
+		{
+			munmap(base, MAP_SEGMENT_SIZE);
+			s->failed = true;
+		}
+		else
+			s->base = base;
+	}
+	if (s->base != NULL && fstat(fd, &st) == 0)
+		s->nblocks = Min(st.st_size / BLCKSZ, RELSEG_SIZE);
+	CloseTransientFile(fd);
+}
+
+/*
+ * A page of rows, mapped and verified, or NULL: read it through a buffer then.
+ * Valid until the end of the transaction, as long as the table is locked.
+ */
+const char *
+store_map_page(Relation rel, StoreTable *table, BlockNumber block)
+{
+	StoreSegment *s = get_segment(table, block);
+	BlockNumber b = block % RELSEG_SIZE;
+	const char *page;
+
+	if (unlikely(s->base == NULL || b >= s->nblocks))
+	{
+		if (s->failed || !kyro_mmap || RelationUsesLocalBuffers(rel))
+			return NULL;
+		map_segment(rel, s, block / RELSEG_SIZE);
+		if (s->base == NULL || b >= s->nblocks)
+			return NULL;
+	}
+	page = s->base + (Size) b * BLCKSZ;
+	if (likely(s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1)))
+		return kyro_mmap ? page : NULL;
+	if (!kyro_mmap || store_rows_problem(page, block) != NULL || store_map_failed())
+	{
+		/* If the file is at fault, the buffer manager will say how. */
+		map_failed = 0;
+		return NULL;
+	}
+	store_page_set_verified(table, block);
+	return page;
+}
+
+/*
+ * Was a page found sound by this backend?
+ */
+bool
+store_page_verified(StoreTable *table, BlockNumber block)
+{
+	StoreSegment *s = get_segment(table, block);
+	BlockNumber b = block % RELSEG_SIZE;
+
+	return s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1);
+}
+
+void
+store_page_set_verified(StoreTable *table, BlockNumber block)
+{
+	StoreSegment *s = get_segment(table, block);
+	BlockNumber b = block % RELSEG_SIZE;
+
+	if (s->verified == NULL)
+		s->verified = MemoryContextAllocZero(GetMemoryChunkContext(table->map), MAP_WORDS * sizeof(uint64));
+	s->verified[b / 64] |= (uint64) 1 << b % 64;
+}
+
+/*
+ * Did the kernel fail to deliver a mapped page since last asked?  To be called
+ * after reading one and before using what was read.
+ */
+bool
+store_map_failed(void)
+{
+	return unlikely(map_failed != 0);
+}
+
+/*
+ * Raise the error about it.  The zeros stay where they are, under other scans of
+ * ours that may be reading the neighbourhood; the block is no longer trusted.
+ */
+void
+store_map_raise(Relation rel, StoreTable *table, BlockNumber block)
+{
+	StoreSegment *s = get_segment(table, block);
+
+	map_failed = 0;
+	if (s->verified != NULL)
+		s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
+	ereport(ERROR,
+			(errcode(ERRCODE_IO_ERROR),
+			 errmsg("could not read block %u of table \"%s\"", block, RelationGetRelationName(rel)),
+			 errdetail("The file is shorter than it was, or its device reports an error.")));
+}

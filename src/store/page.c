@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.c
+ *	  Making and checking the pages of a kyro table.
+ *
+ * IDENTIFICATION
+ *	  src/store/page.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <xxhash.h>
+
+#include "store/page.h"
+
+/*
+ * An empty page of ours.  To heap code it is a page without items or room.
+ */
+void
+store_page_init(Page page, StorePageKind kind, uint64 run)
+{
+	PageHeader	p = (PageHeader) page;
+	StoreHeader *h;
+
+	PageInit(page, BLCKSZ, 0);
+	p->pd_upper = p->pd_lower;
+	PageSetAllVisible(page);
+	h = StorePageGetHeader(page);
+	h->magic = STORE_MAGIC;
+	h->kind = kind;
+	h->version = STORE_VERSION;
+	h->run = run;
+}
+
+/*
+ * XXH3 of everything behind the page header, the hash itself taken as 0, seeded
+ * with the block number: a page that was moved does not pass for another.
+ */
+uint64
+store_page_hash(const void *page, BlockNumber block)
+{
+	const char *start = (const char *) StorePageGetHeader(page);
+	const char *after = (const char *) &StorePageGetHeader(page)->hash + sizeof(uint64);
+	uint64		head[2];
+
+	StaticAssertStmt(offsetof(StoreHeader, hash) == 16, "two words precede the hash");
+	memcpy(head, start, sizeof(head));
+	return XXH3_64bits_withSeed(after, (const char *) page + BLCKSZ - after,
+								XXH3_64bits_withSeed(head, sizeof(head), block));
+}
+
+static const char *
+header_problem(const void *page, BlockNumber block, StorePageKind kind)
+{
+	const StoreHeader *h = StorePageGetHeader(page);
+
+	if (!store_page_is_ours(page))
+		return "page is not a page of a kyro table's runs";
+	if (h->version != STORE_VERSION)
+		return "unknown page version";
+	if (h->kind != kind)
+		return "page is of another kind";
+	if (h->hash != store_page_hash(page, block))
+		return "checksum does not match";
+	return NULL;
+}
+
+/*
+ * What is wrong with a page of sealed rows, or NULL.  Afterwards its row
+ * directory can be followed without further checks.  Reads nothing beyond the
+ * page, whatever is on it.
+ */
+const char *
+store_rows_problem(const void *page, BlockNumber block)
+{
+	const StoreRows *rows = StorePageGetRows(page);
+	const char *problem = header_problem(page, block, STORE_ROWS);
+	uint32		end;
+
+	if (problem != NULL)
+		return problem;
+	if (rows->h.count == 0 || rows->h.count > MaxHeapTuplesPerPage)
+		return "number of rows out of range";
+	if (rows->natts > MaxTupleAttributeNumber)
+		return "number of attributes out of range";
+	if ((int) rows->group_base + rows->h.count > STORE_LINKS_PER_GROUP)
+		return "rows beyond their group";
+	end = STORE_ROWS_START + (rows->h.count + 1) * sizeof(uint16);
+	for (int i = 0; i <= rows->h.count; i++)
+	{
+		uint32		offset = STORE_ROW_OFFSET(rows->rows[i]);
+		uint32		need = 0;
+
+		if (offset < end || offset > STORE_ROWS_END)
+			return "offset of a row out of range";
+		if (i < rows->h.count && (STORE_ROW_FLAGS(rows->rows[i]) & HEAP_HASNULL))
+			need = BITMAPLEN(rows->natts);
+		end = offset + need;
+	}
+	return NULL;
+}
+
+/*
+ * What is wrong with a page of the run list, or NULL.
+ */
+const char *
+store_list_problem(const void *page, BlockNumber block)
+{
+	const StoreList *list = StorePageGetList(page);
+	const char *problem = header_problem(page, block, STORE_LIST);
+
+	if (problem != NULL)
+		return problem;
+	if (list->h.count > STORE_RUNS_PER_PAGE)
+		return "number of runs out of range";
+	for (int i = 0; i < list->h.count; i++)
+	{
+		const StoreRun *r = &list->runs[i];
+
+		if (r->state > RUN_CLEAN || r->pages == 0 || r->groups == 0 || r->groups > r->pages ||
+			r->first == 0 || r->first >= MaxBlockNumber ||
+			(uint64) r->first + r->pages + STORE_GROUP_PAGES((uint64) r->groups) > MaxBlockNumber)
+			return "run with impossible bounds";
+	}
+	return NULL;
+}

@@ -1,0 +1,216 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.h
+ *	  The pages that table access method kyro adds to a heap.
+ *
+ * A kyro table has one main fork.  Its log pages are plain heap pages.  All
+ * other pages look, to heap code, like heap pages without items and without
+ * free space: pd_lower = pd_upper = SizeOfPageHeaderData.  No page that heap
+ * code makes looks so (an empty one has pd_upper = pd_special, a full one
+ * pd_lower beyond the header), so these two numbers, and the magic number
+ * behind them, say what a page is.  PD_ALL_VISIBLE is set from birth: VACUUM
+ * then leaves the page's visibility map bits alone, which are ours.
+ *
+ * Every number is in the machine's byte order, as in all relation files.
+ *
+ * IDENTIFICATION
+ *	  src/store/page.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_STORE_PAGE_H
+#define KYRO_STORE_PAGE_H
+
+#include "access/htup_details.h"
+#include "access/itup.h"
+#include "datatype/timestamp.h"
+#include "storage/bufpage.h"
+#include "storage/itemptr.h"
+
+#define STORE_MAGIC 0x4F52594BU /* "KYRO" */
+#define STORE_VERSION 1
+
+typedef enum StorePageKind
+{
+	STORE_NOT_OURS = 0,			/* a log page, or zeros */
+	STORE_LIST = 1,				/* block 0 and its continuations: the runs */
+	STORE_ROWS = 2,				/* sealed rows; never changes */
+	STORE_GROUPS = 3,			/* where the link page of each group of a run is */
+	STORE_LINKS = 4				/* links from sealed rows to ledger tuples */
+} StorePageKind;
+
+/* What follows the page header of all of them. */
+typedef struct StoreHeader
+{
+	uint32		magic;			/* STORE_MAGIC */
+	uint8		kind;			/* StorePageKind */
+	uint8		version;		/* STORE_VERSION */
+	uint16		count;			/* rows, runs or group entries on the page */
+	uint64		run;			/* random id of the run; on a list page of the
+								 * table's incarnation */
+	uint64		hash;			/* of STORE_ROWS and STORE_LIST, see
+								 * store_page_hash(); else 0 */
+} StoreHeader;
+
+#define StorePageGetHeader(page) ((StoreHeader *) ((char *) (page) + SizeOfPageHeaderData))
+
+/*
+ * Sealed rows.  rows[] has count + 1 entries: 13 bits of offset from the start
+ * of the page, 3 bits of the tuple's infomask (has nulls, has variable-width,
+ * has external).  A row is its null bitmap, if it has nulls, and its data, with
+ * no alignment between; the next entry's offset ends it.
+ *
+ * Pages of a run form groups, whose rows share a page of links: row r (from 1)
+ * of this page has link group_base + r - 1 of the group.
+ */
+typedef struct StoreRows
+{
+	StoreHeader h;
+	uint64		fxid;			/* full xid that sealed; 0: visible to all */
+	uint32		group;			/* number of the group in the run */
+	uint16		group_base;		/* rows of the group before this page */
+	uint16		natts;			/* attributes of each row */
+	uint16		rows[FLEXIBLE_ARRAY_MEMBER];
+} StoreRows;
+
+#define StorePageGetRows(page) ((StoreRows *) StorePageGetHeader(page))
+#define STORE_ROWS_START (SizeOfPageHeaderData + offsetof(StoreRows, rows))
+#define STORE_ROW_OFFSET(entry) ((entry) & 0x1FFF)
+#define STORE_ROW_FLAGS(entry) ((entry) >> 13)	/* HEAP_HASNULL .. HEAP_HASEXTERNAL */
+#define STORE_ROW_ENTRY(offset, infomask) ((uint16) ((offset) | ((infomask) & 7) << 13))
+
+StaticAssertDecl(BLCKSZ <= 8192, "offsets of rows have 13 bits");
+
+/*
+ * The widest row that is sealed, in bytes of its heap tuple.  A ledger tuple is
+ * the row with a tag, and must fit a log page; and the row must fit a page.
+ */
+#define STORE_TAG_SIZE 8
+#define STORE_ROWS_END (BLCKSZ - 1) /* the last offset that 13 bits hold */
+#define STORE_MAX_DATA (STORE_ROWS_END - STORE_ROWS_START - 2 * sizeof(uint16))
+#define STORE_MAX_TUPLE (MaxHeapTupleSize - STORE_TAG_SIZE)
+
+/* Where the links of each group are: InvalidBlockNumber if no row was touched. */
+typedef struct StoreGroups
+{
+	StoreHeader h;
+	uint32		first;			/* number of the first group here */
+	uint32		pad;
+	BlockNumber links[FLEXIBLE_ARRAY_MEMBER];
+} StoreGroups;
+
+#define StorePageGetGroups(page) ((StoreGroups *) StorePageGetHeader(page))
+#define STORE_GROUPS_PER_PAGE \
+	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreGroups, links)) / sizeof(BlockNumber)))
+
+/* Links of a group's rows: (0, 0) untouched, else a ledger tuple's TID. */
+typedef struct StoreLinks
+{
+	StoreHeader h;
+	uint32		group;
+	uint32		pad;
+	ItemPointerData links[FLEXIBLE_ARRAY_MEMBER];
+} StoreLinks;
+
+#define StorePageGetLinks(page) ((StoreLinks *) StorePageGetHeader(page))
+#define STORE_LINKS_PER_GROUP \
+	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreLinks, links)) / sizeof(ItemPointerData)))
+
+/* A row that is dead to all and has left all indexes. */
+#define STORE_LINK_RECLAIMED 0xFFFF /* offset number; block number 0 */
+
+typedef enum StoreRunState
+{
+	RUN_IN_DOUBT = 0,			/* ask clog */
+	RUN_COMMITTED = 1,
+	RUN_ABORTED = 2,
+	RUN_CLEAN = 3				/* aborted, and no index has entries of it */
+} StoreRunState;
+
+/* A run: pages blocks of rows from first, then pages of groups. */
+typedef struct StoreRun
+{
+	uint64		id;
+	uint64		fxid;			/* 0: visible to all snapshots */
+	uint64		rows;
+	uint64		bytes;			/* of rows, without page overhead */
+	TimestampTz sealed_at;
+	uint64		duration;		/* of the seal, microseconds */
+	CommandId	cmin;
+	BlockNumber first;
+	uint32		pages;			/* of rows */
+	uint32		groups;
+	uint32		state;			/* StoreRunState */
+	uint32		pad;
+} StoreRun;
+
+#define STORE_GROUP_PAGES(groups) \
+	(((groups) + STORE_GROUPS_PER_PAGE - 1) / STORE_GROUPS_PER_PAGE)
+/* one past the last block */
+#define STORE_RUN_END(r) ((r)->first + (r)->pages + STORE_GROUP_PAGES((r)->groups))
+
+typedef struct StoreList
+{
+	StoreHeader h;
+	uint64		generation;		/* grows with each change; on block 0 */
+	BlockNumber next;			/* continuation, InvalidBlockNumber: none */
+	uint32		pad;
+	StoreRun	runs[FLEXIBLE_ARRAY_MEMBER];
+} StoreList;
+
+#define StorePageGetList(page) ((StoreList *) StorePageGetHeader(page))
+#define STORE_RUNS_PER_PAGE \
+	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreList, runs)) / sizeof(StoreRun)))
+
+/* The mark of a ledger tuple, in the STORE_TAG_SIZE bytes before t_hoff. */
+typedef struct StoreTag
+{
+	uint16		magic;
+	ItemPointerData row;		/* the sealed row */
+} StoreTag;
+
+#define STORE_TAG_MAGIC 0xC7D1
+
+/* True if the page has the header that all our pages have. */
+static inline bool
+store_page_is_ours(const void *page)
+{
+	const PageHeaderData *p = (const PageHeaderData *) page;
+
+	return p->pd_lower == SizeOfPageHeaderData && p->pd_upper == SizeOfPageHeaderData &&
+		StorePageGetHeader(page)->magic == STORE_MAGIC;
+}
+
+static inline StorePageKind
+store_page_kind(const void *page)
+{
+	return store_page_is_ours(page) ? (StorePageKind) StorePageGetHeader(page)->kind : STORE_NOT_OURS;
+}
+
+/* True if a heap tuple is a ledger tuple: its header is longer than need be. */
+static inline bool
+store_is_ledger(const HeapTupleHeaderData *tuple)
+{
+	return tuple->t_hoff > MAXALIGN(SizeofHeapTupleHeader +
+									((tuple->t_infomask & HEAP_HASNULL) ?
+									 BITMAPLEN(tuple->t_infomask2 & HEAP_NATTS_MASK) : 0));
+}
+
+/* Row r (from 1) of a checked page of rows: its data, length and flags. */
+static inline const char *
+store_row_data(const StoreRows *rows, OffsetNumber r, uint32 *length, uint16 *flags)
+{
+	uint16		entry = rows->rows[r - 1];
+	uint16		start = STORE_ROW_OFFSET(entry);
+
+	*length = STORE_ROW_OFFSET(rows->rows[r]) - start;
+	*flags = STORE_ROW_FLAGS(entry);
+	return (const char *) rows - SizeOfPageHeaderData + start;
+}
+
+extern void store_page_init(Page page, StorePageKind kind, uint64 run);
+extern uint64 store_page_hash(const void *page, BlockNumber block);
+extern const char *store_rows_problem(const void *page, BlockNumber block);
+extern const char *store_list_problem(const void *page, BlockNumber block);
+
+#endif							/* KYRO_STORE_PAGE_H */

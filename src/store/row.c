@@ -1,0 +1,347 @@
+/*-------------------------------------------------------------------------
+ *
+ * row.c
+ *	  Reading sealed rows.
+ *
+ * A sealed row is visible if its run is, and if it was not deleted since.  If
+ * the visibility map has a bit for the page both are certain; else the run
+ * tells the one, and the row's link the other: no link, never touched; a link
+ * to a ledger tuple, as visible as that; a link to anything else, dead to all.
+ *
+ * IDENTIFICATION
+ *	  src/store/row.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "pgstat.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "store/store.h"
+
+/*
+ * Get the page of rows at a block in hand, mapped or pinned.  False if the
+ * block belongs to no run that the backend knows of.  Raises an error if the
+ * page is damaged.  p->page must be NULL at first; afterwards the same p can be
+ * used for one page after the other.
+ */
+bool
+store_page_get(Relation rel, StoreTable *table, BlockNumber block,
+			   BufferAccessStrategy strategy, StorePage *p)
+{
+	StoreRun   *run;
+	const char *page;
+
+	if (p->page != NULL && p->block == block && p->table == table)
+	{
+		p->run = store_find_run(table, block);	/* the list may have been read anew */
+		return p->run != NULL;
+	}
+	run = store_find_run(table, block);
+	if (run == NULL)
+		return false;
+
+	page = store_map_page(rel, table, block);
+	if (page != NULL && StorePageGetHeader(page)->run == run->id)
+	{
+		if (BufferIsValid(p->buffer))
+		{
+			ReleaseBuffer(p->buffer);
+			p->buffer = InvalidBuffer;
+		}
+		table->map_reads++;
+	}
+	else
+	{
+		if (BufferIsValid(p->buffer))
+		{
+			ReleaseBuffer(p->buffer);
+			p->buffer = InvalidBuffer;
+			p->page = NULL;
+		}
+		p->buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+		page = BufferGetPage(p->buffer);
+		if (!store_page_verified(table, block))
+		{
+			const char *problem = store_rows_problem(page, block);
+
+			if (problem != NULL)
+				store_corrupt(rel, block, problem);
+			store_page_set_verified(table, block);
+		}
+		if (store_page_kind(page) != STORE_ROWS || StorePageGetHeader(page)->run != run->id)
+			store_corrupt(rel, block, "page is not one of its run");
+		table->buffer_reads++;
+	}
+	p->table = table;
+	p->run = run;
+	p->block = block;
+	p->page = page;
+	return true;
+}
+
+/*
+ * Let go of pins.
+ */
+void
+store_page_release(StorePage *p)
+{
+	if (BufferIsValid(p->buffer))
+		ReleaseBuffer(p->buffer);
+	if (BufferIsValid(p->vmbuffer))
+		ReleaseBuffer(p->vmbuffer);
+	p->buffer = p->vmbuffer = InvalidBuffer;
+	p->page = NULL;
+}
+
+/*
+ * Is a row visible that has this link?  The run is.
+ */
+static bool
+link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Snapshot snapshot, bool *all_dead)
+{
+	HeapTupleData tuple;
+	ItemPointerData tid;
+	Buffer		buffer;
+	bool		visible;
+
+	ItemPointerSet(&tid, p->block, row);
+	if (!store_ledger_get(rel, link, &tid, &tuple, &buffer))
+	{
+		if (all_dead)
+			*all_dead = true;
+		return false;
+	}
+	TestForOldSnapshot(snapshot, rel, BufferGetPage(buffer));
+	visible = HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer);
+	HeapCheckForSerializableConflictOut(visible, rel, &tuple, buffer, snapshot);
+	UnlockReleaseBuffer(buffer);
+	return visible;
+}
+
+static inline bool
+link_is_none(const ItemPointerData *link)
+{
+	return link->ip_posid == 0;
+}
+
+/*
+ * Is row number `row` (1 .. count) of the page visible to a snapshot?  If not,
+ * *all_dead (may be NULL) tells that no snapshot will ever see it, and that this
+ * is known to standbys; it is never set to true otherwise.
+ */
+bool
+store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot, bool *all_dead)
+{
+	ItemPointerData link;
+
+	if (all_dead)
+		*all_dead = false;
+	if (snapshot->snapshot_type == SNAPSHOT_ANY)
+		return true;
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+		snapshot->speculativeToken = 0;
+	}
+	if (store_vm_test(rel, p->block, &p->vmbuffer))
+		return true;
+	if (!store_run_visible(p->run, snapshot))
+	{
+		if (all_dead)
+			*all_dead = store_run_aborted(p->run);
+		return false;
+	}
+	link = store_link_read(rel, p->run, store_page_rows(p), row);
+	if (link_is_none(&link))
+		return true;
+	return link_visible(rel, p, row, &link, snapshot, all_dead);
+}
+
+/*
+ * The numbers of all rows of the page that an MVCC snapshot sees; returns how
+ * many.  `visible` has room for MaxHeapTuplesPerPage.
+ */
+int
+store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible)
+{
+	int			count = store_page_rows(p)->h.count;
+	ItemPointerData links[MaxHeapTuplesPerPage];
+	int			n = 0;
+
+	if (store_vm_test(rel, p->block, &p->vmbuffer) ||
+		(store_run_visible(p->run, snapshot) && store_links_read(rel, p->run, store_page_rows(p), links) == 0))
+	{
+		for (int i = 1; i <= count; i++)
+			visible[n++] = i;
+		return n;
+	}
+	if (!store_run_visible(p->run, snapshot))
+		return 0;
+	for (int i = 1; i <= count; i++)
+	{
+		if (link_is_none(&links[i - 1]) || link_visible(rel, p, i, &links[i - 1], snapshot, NULL))
+			visible[n++] = i;
+	}
+	return n;
+}
+
+/*
+ * What VACUUM would say of a sealed row, in the terms it has for heap tuples.
+ * *xwait is the transaction to wait for if it is in progress.  A run whose
+ * transaction is in progress can only be our own: its lock keeps others out.
+ */
+HTSV_Result
+store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
+						TransactionId oldest_xmin, TransactionId *xwait)
+{
+	HTSV_Result alive = HEAPTUPLE_LIVE;
+	HTSV_Result result;
+	ItemPointerData link,
+				tid;
+	HeapTupleData tuple;
+	Buffer		buffer;
+
+	*xwait = InvalidTransactionId;
+	if (store_vm_test(rel, p->block, &p->vmbuffer))
+		return HEAPTUPLE_LIVE;
+	if (store_run_aborted(p->run))
+		return HEAPTUPLE_DEAD;
+	if (!store_run_committed(p->run))
+	{
+		alive = HEAPTUPLE_INSERT_IN_PROGRESS;
+		*xwait = (TransactionId) p->run->fxid;
+	}
+	link = store_link_read(rel, p->run, store_page_rows(p), row);
+	if (link_is_none(&link))
+		return alive;
+	ItemPointerSet(&tid, p->block, row);
+	if (!store_ledger_get(rel, &link, &tid, &tuple, &buffer))
+		return HEAPTUPLE_DEAD;
+	result = HeapTupleSatisfiesVacuum(&tuple, oldest_xmin, buffer);
+	if (result == HEAPTUPLE_DELETE_IN_PROGRESS)
+		*xwait = HeapTupleHeaderGetUpdateXid(tuple.t_data);
+	UnlockReleaseBuffer(buffer);
+	return result == HEAPTUPLE_LIVE ? alive : result;
+}
+
+/* Length of the heap tuple that a row makes. */
+static inline Size
+tuple_size(const StoreRows *rows, uint32 length, uint16 flags, uint8 *hoff)
+{
+	Size		bitmap = (flags & HEAP_HASNULL) ? BITMAPLEN(rows->natts) : 0;
+
+	*hoff = MAXALIGN(SizeofHeapTupleHeader + bitmap);
+	return *hoff + length - bitmap;
+}
+
+static inline const char *
+row_bytes(Relation rel, StorePage *p, OffsetNumber row, uint32 *length, uint16 *flags)
+{
+	const char *data = store_row_data(store_page_rows(p), row, length, flags);
+
+	/* checked once; but the file may have lost the page since */
+	if (unlikely(*length > BLCKSZ || data + *length > p->page + BLCKSZ))
+		store_map_raise(rel, p->table, p->block);
+	return data;
+}
+
+/* Make the heap tuple at tuple->t_data, from a row with these bytes. */
+static inline void
+form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 length, uint16 flags,
+	 uint8 hoff, HeapTuple tuple)
+{
+	const StoreRows *rows = store_page_rows(p);
+	HeapTupleHeader t = tuple->t_data;
+
+	t->t_choice.t_heap.t_xmin = FrozenTransactionId;
+	t->t_choice.t_heap.t_xmax = InvalidTransactionId;
+	t->t_choice.t_heap.t_field3.t_cid = FirstCommandId;
+	t->t_infomask2 = rows->natts;
+	t->t_infomask = flags | HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
+	t->t_hoff = hoff;
+	if (flags & HEAP_HASNULL)
+	{
+		Size		bitmap = BITMAPLEN(rows->natts);
+
+		if (unlikely(length < bitmap))
+			store_map_raise(rel, p->table, p->block);
+		memcpy(t->t_bits, data, bitmap);
+		data += bitmap;
+		length -= bitmap;
+	}
+	memcpy((char *) t + hoff, data, length);
+	ItemPointerSet(&t->t_ctid, p->block, row);
+	tuple->t_self = t->t_ctid;
+	tuple->t_len = hoff + length;
+	tuple->t_tableOid = RelationGetRelid(rel);
+	if (!BufferIsValid(p->buffer) && store_map_failed())
+		store_map_raise(rel, p->table, p->block);
+}
+
+/*
+ * A row as a heap tuple, in one palloc'd chunk.
+ */
+HeapTuple
+store_row_copy(Relation rel, StorePage *p, OffsetNumber row)
+{
+	uint32		length;
+	uint16		flags;
+	uint8		hoff;
+	const char *data = row_bytes(rel, p, row, &length, &flags);
+	Size		size = tuple_size(store_page_rows(p), length, flags, &hoff);
+	HeapTuple	tuple = palloc(HEAPTUPLESIZE + size);
+
+	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+	form(rel, p, row, data, length, flags, hoff, tuple);
+	return tuple;
+}
+
+/*
+ * Put a row into a slot of our kind.  The slot owns the tuple, as after
+ * ExecMaterializeSlot().  The memory is used again by the next row that is put
+ * there: what lies between the HeapTupleData and the tuple is our note of how
+ * much there is, and the gap itself tells that the memory is ours.
+ */
+void
+store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot)
+{
+	BufferHeapTupleTableSlot *bslot = (BufferHeapTupleTableSlot *) slot;
+	uint32		length;
+	uint16		flags;
+	uint8		hoff;
+	const char *data = row_bytes(rel, p, row, &length, &flags);
+	Size		size = tuple_size(store_page_rows(p), length, flags, &hoff);
+	HeapTuple	tuple = bslot->base.tuple;
+	const Size	gap = HEAPTUPLESIZE + MAXIMUM_ALIGNOF;
+
+	Assert(TTS_IS_BUFFERTUPLE(slot));
+	if (TTS_SHOULDFREE(slot) && tuple != NULL &&
+		(char *) tuple->t_data == (char *) tuple + gap &&
+		*(uint32 *) ((char *) tuple + HEAPTUPLESIZE) >= size)
+	{
+		Assert(!BufferIsValid(bslot->buffer));
+	}
+	else
+	{
+		Size		capacity = MAXALIGN(size + size / 4);
+
+		ExecClearTuple(slot);
+		tuple = MemoryContextAlloc(slot->tts_mcxt, gap + capacity);
+		tuple->t_data = (HeapTupleHeader) ((char *) tuple + gap);
+		*(uint32 *) ((char *) tuple + HEAPTUPLESIZE) = capacity;
+		bslot->base.tuple = tuple;
+		slot->tts_flags |= TTS_FLAG_SHOULDFREE;
+	}
+	form(rel, p, row, data, length, flags, hoff, tuple);
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+	slot->tts_nvalid = 0;
+	bslot->base.off = 0;
+	slot->tts_tid = tuple->t_self;
+	slot->tts_tableOid = tuple->t_tableOid;
+}

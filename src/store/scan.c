@@ -1,0 +1,634 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *	  Sequential, TID range, bitmap, sample and ANALYZE scans.
+ *
+ * A scan keeps a heap scan of the same table, which decides how many blocks
+ * there are, where to begin, and what strategy to use, and which reads log
+ * pages by heap code.  We walk the blocks and read sealed pages.  Pages of
+ * neither kind look empty to heap code.  Ledger tuples are skipped: the row
+ * is reported where it is sealed.
+ *
+ * A serializable transaction that reads locks the whole table for conflict
+ * detection: rows move from the log to sealed pages, and locks on single TIDs
+ * would not move with them.
+ *
+ * IDENTIFICATION
+ *	  src/store/scan.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/subtrans.h"
+#include "access/syncscan.h"
+#include "access/transam.h"
+#include "access/tsmapi.h"
+#include "access/valid.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "nodes/tidbitmap.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+#include "store/handler.h"
+#include "store/store.h"
+
+/*
+ * Start a scan.  flags as in table_beginscan(); the snapshot may be NULL for
+ * ANALYZE.
+ */
+TableScanDesc
+store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+				 ParallelTableScanDesc pscan, uint32 flags)
+{
+	StoreScan  *scan = palloc0(sizeof(StoreScan));
+
+	scan->heap = (HeapScanDesc) heap_beginscan(rel, snapshot, nkeys, key, pscan,
+											   (flags & ~SO_TEMP_SNAPSHOT) | SO_ALLOW_PAGEMODE);
+	scan->base = scan->heap->rs_base;
+	scan->base.rs_flags = flags;
+	if (snapshot != NULL)
+		PredicateLockRelation(rel, snapshot);
+	scan->table = store_open(rel);
+	return &scan->base;
+}
+
+void
+store_scan_end(TableScanDesc sscan)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+
+	store_page_release(&scan->p);
+	if (scan->base.rs_flags & SO_TEMP_SNAPSHOT)
+		UnregisterSnapshot(scan->base.rs_snapshot);
+	heap_endscan((TableScanDesc) scan->heap);
+	pfree(scan);
+}
+
+void
+store_scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool allow_strat,
+				  bool allow_sync, bool allow_pagemode)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+
+	scan->sealed = false;
+	heap_rescan((TableScanDesc) scan->heap, key, set_params, allow_strat, allow_sync, true);
+	scan->table = store_open(scan->base.rs_rd);
+}
+
+static inline bool
+page_mode(StoreScan *scan)
+{
+	return (scan->heap->rs_base.rs_flags & SO_ALLOW_PAGEMODE) != 0;
+}
+
+/* Take ledger tuples out of the visible rows of the log page in hand. */
+static void
+drop_ledgers(HeapScanDesc heap)
+{
+	Page		page = BufferGetPage(heap->rs_cbuf);
+	int			n = 0;
+
+	for (int i = 0; i < heap->rs_ntuples; i++)
+	{
+		ItemId		item = PageGetItemId(page, heap->rs_vistuples[i]);
+
+		if (!store_is_ledger((HeapTupleHeader) PageGetItem(page, item)))
+			heap->rs_vistuples[n++] = heap->rs_vistuples[i];
+	}
+	heap->rs_ntuples = n;
+}
+
+/* Go to a page; in page mode find its visible rows. */
+static void
+load_page(StoreScan *scan, BlockNumber block)
+{
+	HeapScanDesc heap = scan->heap;
+	Relation	rel = scan->base.rs_rd;
+
+	heap->rs_base.rs_snapshot = scan->base.rs_snapshot;
+	scan->sealed = store_page_get(rel, scan->table, block, heap->rs_strategy, &scan->p);
+	if (scan->sealed)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (BufferIsValid(heap->rs_cbuf))
+		{
+			ReleaseBuffer(heap->rs_cbuf);
+			heap->rs_cbuf = InvalidBuffer;
+		}
+		heap->rs_cblock = block;
+		heap->rs_ntuples = 0;
+		if (page_mode(scan))
+			heap->rs_ntuples = store_page_visible_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples);
+	}
+	else
+	{
+		heapgetpage((TableScanDesc) heap, block);
+		if (page_mode(scan))
+			drop_ledgers(heap);
+	}
+}
+
+/* The block to start with, as heap scans do. */
+static BlockNumber
+first_block(HeapScanDesc heap, bool backward)
+{
+	if (heap->rs_nblocks == 0 || heap->rs_numblocks == 0)
+		return InvalidBlockNumber;
+	if (heap->rs_base.rs_parallel != NULL)
+	{
+		ParallelBlockTableScanDesc pscan = (ParallelBlockTableScanDesc) heap->rs_base.rs_parallel;
+
+		table_block_parallelscan_startblock_init(heap->rs_base.rs_rd, heap->rs_parallelworkerdata, pscan);
+		return table_block_parallelscan_nextpage(heap->rs_base.rs_rd, heap->rs_parallelworkerdata, pscan);
+	}
+	if (!backward)
+		return heap->rs_startblock;
+
+	/* others would start where we report to be */
+	heap->rs_base.rs_flags &= ~SO_ALLOW_SYNC;
+	if (heap->rs_numblocks != InvalidBlockNumber)
+		return (heap->rs_startblock + heap->rs_numblocks - 1) % heap->rs_nblocks;
+	return heap->rs_startblock > 0 ? heap->rs_startblock - 1 : heap->rs_nblocks - 1;
+}
+
+static BlockNumber
+following_block(HeapScanDesc heap, bool backward)
+{
+	BlockNumber block = heap->rs_cblock;
+	bool		finished;
+
+	if (heap->rs_base.rs_parallel != NULL)
+		return table_block_parallelscan_nextpage(heap->rs_base.rs_rd, heap->rs_parallelworkerdata,
+												 (ParallelBlockTableScanDesc) heap->rs_base.rs_parallel);
+	if (backward)
+	{
+		finished = block == heap->rs_startblock;
+		block = (block == 0 ? heap->rs_nblocks : block) - 1;
+	}
+	else
+	{
+		block = block + 1 >= heap->rs_nblocks ? 0 : block + 1;
+		finished = block == heap->rs_startblock;
+		if (heap->rs_base.rs_flags & SO_ALLOW_SYNC)
+			ss_report_location(heap->rs_base.rs_rd, block);
+	}
+	if (heap->rs_numblocks != InvalidBlockNumber && --heap->rs_numblocks == 0)
+		finished = true;
+	return finished ? InvalidBlockNumber : block;
+}
+
+/*
+ * Go to the next page in the given direction, or the first; false at the end.
+ * Then scan->sealed says whether the page is scan->p or heap->rs_cbuf, which is
+ * pinned.  In page mode rs_vistuples are the visible rows, and rs_cindex is
+ * before the first one.
+ */
+bool
+store_scan_next_page(StoreScan *scan, ScanDirection direction)
+{
+	HeapScanDesc heap = scan->heap;
+	bool		backward = ScanDirectionIsBackward(direction);
+	BlockNumber block = heap->rs_inited ? following_block(heap, backward) : first_block(heap, backward);
+
+	if (block == InvalidBlockNumber)
+	{
+		if (BufferIsValid(heap->rs_cbuf))
+			ReleaseBuffer(heap->rs_cbuf);
+		heap->rs_cbuf = InvalidBuffer;
+		heap->rs_cblock = InvalidBlockNumber;
+		heap->rs_inited = false;
+		scan->sealed = false;
+		store_page_release(&scan->p);
+		return false;
+	}
+	load_page(scan, block);
+	heap->rs_inited = true;
+	if (page_mode(scan))
+		heap->rs_cindex = backward ? heap->rs_ntuples : -1;
+	else if (!backward)
+		heap->rs_cindex = 0;
+	else
+		heap->rs_cindex = 1 + (scan->sealed ? store_page_rows(&scan->p)->h.count :
+							   PageGetMaxOffsetNumber(BufferGetPage(heap->rs_cbuf)));
+	return true;
+}
+
+/* Put a row of the page in hand into the slot. */
+static void
+store_row_of_page(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
+{
+	HeapScanDesc heap = scan->heap;
+
+	if (scan->sealed)
+		store_row_slot(scan->base.rs_rd, &scan->p, offset, slot);
+	else
+	{
+		Page		page = BufferGetPage(heap->rs_cbuf);
+		ItemId		item = PageGetItemId(page, offset);
+
+		heap->rs_ctup.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		heap->rs_ctup.t_len = ItemIdGetLength(item);
+		heap->rs_ctup.t_tableOid = RelationGetRelid(scan->base.rs_rd);
+		ItemPointerSet(&heap->rs_ctup.t_self, heap->rs_cblock, offset);
+		ExecStoreBufferHeapTuple(&heap->rs_ctup, slot, heap->rs_cbuf);
+	}
+}
+
+/* For snapshots that are not MVCC: judge one row now. */
+static bool
+row_visible_now(StoreScan *scan, OffsetNumber offset)
+{
+	HeapScanDesc heap = scan->heap;
+	Relation	rel = scan->base.rs_rd;
+	Snapshot	snapshot = scan->base.rs_snapshot;
+	Page		page;
+	ItemId		item;
+	bool		visible = false;
+
+	if (scan->sealed)
+		return store_row_visible(rel, &scan->p, offset, snapshot, NULL);
+
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(heap->rs_cbuf);
+	item = PageGetItemId(page, offset);
+	if (ItemIdIsNormal(item))
+	{
+		HeapTupleData tuple;
+
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, heap->rs_cblock, offset);
+		if (!store_is_ledger(tuple.t_data))
+		{
+			visible = HeapTupleSatisfiesVisibility(&tuple, snapshot, heap->rs_cbuf);
+			HeapCheckForSerializableConflictOut(visible, rel, &tuple, heap->rs_cbuf, snapshot);
+		}
+	}
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_UNLOCK);
+	return visible;
+}
+
+/* The next visible row on the page in hand, or InvalidOffsetNumber. */
+static OffsetNumber
+next_row_of_page(StoreScan *scan, bool backward)
+{
+	HeapScanDesc heap = scan->heap;
+	int			step = backward ? -1 : 1;
+	int			max;
+
+	if (page_mode(scan))
+	{
+		heap->rs_cindex += step;
+		if (heap->rs_cindex < 0 || heap->rs_cindex >= heap->rs_ntuples)
+			return InvalidOffsetNumber;
+		return heap->rs_vistuples[heap->rs_cindex];
+	}
+	max = scan->sealed ? store_page_rows(&scan->p)->h.count : PageGetMaxOffsetNumber(BufferGetPage(heap->rs_cbuf));
+	for (;;)
+	{
+		heap->rs_cindex += step;
+		if (heap->rs_cindex < 1 || heap->rs_cindex > max)
+			return InvalidOffsetNumber;
+		if (row_visible_now(scan, heap->rs_cindex))
+			return heap->rs_cindex;
+	}
+}
+
+bool
+store_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+
+	if (ScanDirectionIsNoMovement(direction))
+		return heap->rs_inited && !TTS_EMPTY(slot);
+	for (;;)
+	{
+		while (heap->rs_inited)
+		{
+			OffsetNumber offset = next_row_of_page(scan, ScanDirectionIsBackward(direction));
+			bool		passes = true;
+
+			if (offset == InvalidOffsetNumber)
+				break;
+			store_row_of_page(scan, offset, slot);
+			if (scan->base.rs_nkeys > 0)
+			{
+				HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+				HeapKeyTest(tuple, RelationGetDescr(scan->base.rs_rd), heap->rs_base.rs_nkeys,
+							heap->rs_base.rs_key, passes);
+			}
+			if (passes)
+			{
+				pgstat_count_heap_getnext(scan->base.rs_rd);
+				return true;
+			}
+		}
+		if (!store_scan_next_page(scan, direction))
+		{
+			ExecClearTuple(slot);
+			return false;
+		}
+	}
+}
+
+void
+store_scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid)
+{
+	heap_set_tidrange((TableScanDesc) ((StoreScan *) sscan)->heap, mintid, maxtid);
+}
+
+bool
+store_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot)
+{
+	TableScanDesc heap = (TableScanDesc) ((StoreScan *) sscan)->heap;
+	bool		backward = ScanDirectionIsBackward(direction);
+
+	while (store_scan_getnextslot(sscan, direction, slot))
+	{
+		bool		below = ItemPointerCompare(&slot->tts_tid, &heap->rs_mintid) < 0;
+		bool		above = ItemPointerCompare(&slot->tts_tid, &heap->rs_maxtid) > 0;
+
+		if (!below && !above)
+			return true;
+		ExecClearTuple(slot);
+		/* rows come in the order of their TIDs */
+		if (backward ? below : above)
+			return false;
+	}
+	return false;
+}
+
+/* ---- bitmap scans ---- */
+
+bool
+store_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+	Relation	rel = scan->base.rs_rd;
+
+	heap->rs_base.rs_snapshot = scan->base.rs_snapshot;
+	heap->rs_cindex = 0;
+	heap->rs_ntuples = 0;
+	scan->sealed = store_page_get(rel, scan->table, tbmres->blockno, NULL, &scan->p);
+	if (!scan->sealed)
+	{
+		if (!store_heap()->scan_bitmap_next_block((TableScanDesc) heap, tbmres))
+			return false;
+		drop_ledgers(heap);
+	}
+	else if (tbmres->ntuples < 0)
+		heap->rs_ntuples = store_page_visible_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples);
+	else
+	{
+		for (int i = 0; i < tbmres->ntuples; i++)
+		{
+			OffsetNumber row = tbmres->offsets[i];
+
+			if (row <= store_page_rows(&scan->p)->h.count &&
+				store_row_visible(rel, &scan->p, row, scan->base.rs_snapshot, NULL))
+				heap->rs_vistuples[heap->rs_ntuples++] = row;
+		}
+	}
+	return heap->rs_ntuples > 0;
+}
+
+bool
+store_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres, TupleTableSlot *slot)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+
+	if (!scan->sealed)
+		return store_heap()->scan_bitmap_next_tuple((TableScanDesc) heap, tbmres, slot);
+	if (heap->rs_cindex >= heap->rs_ntuples)
+		return false;
+	store_row_slot(scan->base.rs_rd, &scan->p, heap->rs_vistuples[heap->rs_cindex++], slot);
+	pgstat_count_heap_fetch(scan->base.rs_rd);
+	return true;
+}
+
+/* ---- TABLESAMPLE ---- */
+
+bool
+store_scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *scanstate)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+	TsmRoutine *tsm = scanstate->tsmroutine;
+
+	if (tsm->NextSampleBlock == NULL)
+	{
+		if (!store_scan_next_page(scan, ForwardScanDirection))
+			return false;
+	}
+	else
+	{
+		BlockNumber block = heap->rs_nblocks == 0 ? InvalidBlockNumber :
+			tsm->NextSampleBlock(scanstate, heap->rs_nblocks);
+
+		if (block == InvalidBlockNumber)
+		{
+			if (BufferIsValid(heap->rs_cbuf))
+				ReleaseBuffer(heap->rs_cbuf);
+			heap->rs_cbuf = InvalidBuffer;
+			heap->rs_inited = false;
+			return false;
+		}
+		load_page(scan, block);
+		heap->rs_inited = true;
+	}
+	scan->sample_max = scan->sealed ? store_page_rows(&scan->p)->h.count :
+		PageGetMaxOffsetNumber(BufferGetPage(heap->rs_cbuf));
+	return true;
+}
+
+/* Is a row among the visible ones of the page?  They are in order. */
+static bool
+in_visible(HeapScanDesc heap, OffsetNumber offset)
+{
+	int			low = 0,
+				high = heap->rs_ntuples;
+
+	while (low < high)
+	{
+		int			mid = (low + high) / 2;
+
+		if (heap->rs_vistuples[mid] < offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < heap->rs_ntuples && heap->rs_vistuples[low] == offset;
+}
+
+bool
+store_scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *scanstate, TupleTableSlot *slot)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+
+	for (;;)
+	{
+		OffsetNumber offset;
+
+		CHECK_FOR_INTERRUPTS();
+		offset = scanstate->tsmroutine->NextSampleTuple(scanstate, heap->rs_cblock, scan->sample_max);
+		if (!OffsetNumberIsValid(offset))
+		{
+			ExecClearTuple(slot);
+			return false;
+		}
+		if (page_mode(scan) ? in_visible(heap, offset) : row_visible_now(scan, offset))
+		{
+			store_row_of_page(scan, offset, slot);
+			pgstat_count_heap_getnext(scan->base.rs_rd);
+			return true;
+		}
+	}
+}
+
+/* ---- ANALYZE ---- */
+
+bool
+store_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block, BufferAccessStrategy strategy)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+
+	scan->sealed = store_page_get(scan->base.rs_rd, scan->table, block, strategy, &scan->p);
+	if (!scan->sealed)
+		return store_heap()->scan_analyze_next_block((TableScanDesc) heap, block, strategy);
+	heap->rs_cblock = block;
+	heap->rs_cindex = FirstOffsetNumber;
+	return true;
+}
+
+/*
+ * Count and sample rows as heap code does.  A dead sealed row is not counted
+ * here: its ledger tuple is, where it is.
+ */
+bool
+store_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
+							  double *deadrows, TupleTableSlot *slot)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+
+	if (!scan->sealed)
+	{
+		while (store_heap()->scan_analyze_next_tuple((TableScanDesc) heap, oldest_xmin, liverows, deadrows, slot))
+		{
+			if (!store_is_ledger(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data))
+				return true;
+			*liverows -= 1;
+		}
+		return false;
+	}
+	for (; heap->rs_cindex <= store_page_rows(&scan->p)->h.count; heap->rs_cindex++)
+	{
+		TransactionId xid;
+		HTSV_Result status = store_row_vacuum_status(scan->base.rs_rd, &scan->p, heap->rs_cindex, oldest_xmin, &xid);
+
+		if (status == HEAPTUPLE_LIVE ||
+			(status == HEAPTUPLE_INSERT_IN_PROGRESS && TransactionIdIsCurrentTransactionId(xid)) ||
+			(status == HEAPTUPLE_DELETE_IN_PROGRESS && !TransactionIdIsCurrentTransactionId(xid)))
+		{
+			*liverows += 1;
+			store_row_slot(scan->base.rs_rd, &scan->p, heap->rs_cindex++, slot);
+			return true;
+		}
+	}
+	ExecClearTuple(slot);
+	return false;
+}
+
+/* ---- TIDs ---- */
+
+bool
+store_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid)
+{
+	return store_heap()->tuple_tid_valid((TableScanDesc) ((StoreScan *) sscan)->heap, tid);
+}
+
+/*
+ * Follow the versions of a row, over seals and updates, to the latest one that
+ * the scan's snapshot sees; *tid stays as it is if none does.
+ */
+void
+store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	Relation	rel = scan->base.rs_rd;
+	Snapshot	snapshot = scan->base.rs_snapshot;
+	ItemPointerData at = *tid;
+	TransactionId expected = InvalidTransactionId;
+
+	for (;;)
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&at);
+		OffsetNumber offset = ItemPointerGetOffsetNumber(&at);
+		HeapTupleData tuple;
+		Buffer		buffer;
+		bool		last;
+
+		CHECK_FOR_INTERRUPTS();
+		if (store_page_get(rel, scan->table, block, NULL, &scan->p))
+		{
+			ItemPointerData link;
+
+			if (offset > store_page_rows(&scan->p)->h.count ||
+				(TransactionIdIsValid(expected) && expected != (TransactionId) scan->p.run->fxid))
+				return;
+			if (store_row_visible(rel, &scan->p, offset, snapshot, NULL))
+				*tid = at;
+			link = store_link_read(rel, scan->p.run, store_page_rows(&scan->p), offset);
+			if (link.ip_posid == 0 || !store_ledger_get(rel, &link, &at, &tuple, &buffer))
+				return;
+		}
+		else
+		{
+			Page		page;
+			ItemId		item;
+
+			buffer = ReadBuffer(rel, block);
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			page = BufferGetPage(buffer);
+			item = offset <= PageGetMaxOffsetNumber(page) ? PageGetItemId(page, offset) : NULL;
+			if (item == NULL || !ItemIdIsNormal(item))
+			{
+				UnlockReleaseBuffer(buffer);
+				return;
+			}
+			tuple.t_self = at;
+			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+			tuple.t_len = ItemIdGetLength(item);
+			tuple.t_tableOid = RelationGetRelid(rel);
+			if (store_is_ledger(tuple.t_data) ||
+				(TransactionIdIsValid(expected) &&
+				 !TransactionIdEquals(expected, HeapTupleHeaderGetXmin(tuple.t_data))))
+			{
+				UnlockReleaseBuffer(buffer);
+				return;
+			}
+			if (HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
+				*tid = at;
+		}
+		last = (tuple.t_data->t_infomask & HEAP_XMAX_INVALID) ||
+			HeapTupleHeaderIsOnlyLocked(tuple.t_data) ||
+			HeapTupleHeaderIndicatesMovedPartitions(tuple.t_data) ||
+			ItemPointerEquals(&tuple.t_self, &tuple.t_data->t_ctid);
+		at = tuple.t_data->t_ctid;
+		expected = last ? InvalidTransactionId : HeapTupleHeaderGetUpdateXid(tuple.t_data);
+		UnlockReleaseBuffer(buffer);
+		if (last)
+			return;
+	}
+}

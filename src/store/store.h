@@ -1,0 +1,248 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.h
+ *	  Interfaces inside table access method kyro.  README has the design.
+ *
+ * IDENTIFICATION
+ *	  src/store/store.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_STORE_H
+#define KYRO_STORE_H
+
+#include "access/generic_xlog.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "compat.h"
+#include "store/page.h"
+
+/*
+ * What a backend knows of a table: its runs, and the mappings of its file.
+ * Found by the table's file, kept in a context of our own; an entry that was
+ * returned stays valid until the end of the transaction.
+ */
+typedef struct StoreMap StoreMap;
+
+typedef struct StoreTable
+{
+	KyroLocator locator;		/* hash key */
+	Oid			relid;
+	uint64		incarnation;	/* random, of block 0 */
+	uint64		generation;		/* of the run list, as read */
+	int			nruns;
+	StoreRun   *runs;			/* by first block; one palloc'd array */
+	BlockNumber *list_block;	/* list page that holds each */
+	int			last;			/* run found last */
+	StoreMap   *map;
+	uint64		used;			/* for eviction */
+	int			suspect;		/* see invalidate() in table.c */
+
+	/* cumulative, of this backend, since last reported; see stats.c */
+	uint64		map_reads;
+	uint64		buffer_reads;
+} StoreTable;
+
+/* --- table.c: what a backend knows -------------------------------------- */
+
+extern bool store_is_kyro(Relation rel);
+extern StoreTable *store_open(Relation rel);
+extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
+extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
+extern bool store_run_aborted(StoreRun *run);
+extern bool store_run_committed(StoreRun *run);
+extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
+extern void store_table_init(void);
+extern void store_corrupt(Relation rel, BlockNumber block, const char *problem) pg_attribute_noreturn();
+
+/* --- list.c: the list of runs, on disk ----------------------------------- */
+
+extern uint64 store_random_id(void);
+extern void store_list_create(const KyroLocator *locator, BackendId backend, ForkNumber fork, char persistence);
+extern void store_list_recreate(Relation rel);
+extern void store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation);
+extern void store_list_load(Relation rel, StoreTable *table, MemoryContext cxt);
+extern void store_list_add(Relation rel, const StoreRun *run);
+extern void store_list_resolve(Relation rel);
+extern void store_list_clean(Relation rel);
+
+/* --- map.c: reading the file through memory ------------------------------ */
+
+extern const char *store_map_page(Relation rel, StoreTable *table, BlockNumber block);
+extern bool store_map_failed(void);
+extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
+extern void store_map_drop(StoreTable *table);
+extern bool store_page_verified(StoreTable *table, BlockNumber block);
+extern void store_page_set_verified(StoreTable *table, BlockNumber block);
+
+/* --- row.c: sealed rows --------------------------------------------------- */
+
+/*
+ * A page of sealed rows in hand: mapped, or in a pinned buffer.  Fill `buffer`
+ * and `vmbuffer` with InvalidBuffer first; release at the end.
+ */
+typedef struct StorePage
+{
+	StoreTable *table;
+	StoreRun   *run;
+	BlockNumber block;
+	const char *page;
+	Buffer		buffer;			/* pin, or InvalidBuffer if mapped */
+	Buffer		vmbuffer;		/* page of the visibility map last used */
+} StorePage;
+
+#define store_page_rows(p) ((const StoreRows *) StorePageGetHeader((p)->page))
+
+extern bool store_page_get(Relation rel, StoreTable *table, BlockNumber block,
+						   BufferAccessStrategy strategy, StorePage *p);
+extern void store_page_release(StorePage *p);
+extern int	store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible);
+extern bool store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot,
+							  bool *all_dead);
+extern HTSV_Result store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
+										   TransactionId oldest_xmin, TransactionId *xwait);
+extern HeapTuple store_row_copy(Relation rel, StorePage *p, OffsetNumber row);
+extern void store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot);
+
+/* --- ledger.c: links and ledger tuples ------------------------------------ */
+
+extern ItemPointerData store_link_read(Relation rel, StoreRun *run, const StoreRows *rows, OffsetNumber row);
+extern int	store_links_read(Relation rel, StoreRun *run, const StoreRows *rows, ItemPointerData *links);
+extern void store_if_untouched(Relation rel, StoreRun *run, const StoreRows *rows, void (*found) (void *arg), void *arg);
+extern BlockNumber store_link_block(Relation rel, StoreRun *run, uint32 group);
+extern void store_links_reclaim(Relation rel, StoreRun *run, const StoreRows *rows, const bool *reclaim);
+extern void store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
+extern bool store_ledger_tag(HeapTupleHeader t, ItemPointer row);
+extern bool store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer);
+
+/* --- vm.c: visibility map bits of sealed pages ----------------------------- */
+
+extern bool store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer);
+extern void store_vm_clear(Relation rel, BlockNumber block, Buffer *vmbuffer);
+extern void store_vm_set(Relation rel, BlockNumber block, XLogRecPtr lsn, Buffer vmbuffer);
+extern void store_vm_log(Relation rel, Buffer vmbuffer);
+
+/* --- xlog.c ------------------------------------------------------------------ */
+
+extern void store_log_page_finish(GenericXLogState *state);
+
+/* --- scan.c ---------------------------------------------------------------- */
+
+/*
+ * A scan.  `heap` is a heap scan of the same table, which knows about blocks,
+ * parallel workers and strategies, and holds the pin of a log page; we walk
+ * the blocks ourselves.  In page mode (every MVCC snapshot) heap->rs_vistuples
+ * are the visible rows of the page, log or sealed; otherwise each row is
+ * judged when it is returned, as snapshots that report xids want it.
+ */
+typedef struct StoreScan
+{
+	TableScanDescData base;		/* must be first */
+	HeapScanDesc heap;
+	StoreTable *table;
+	bool		sealed;			/* the page in hand is p, else heap->rs_cbuf */
+	StorePage	p;
+	BlockNumber sample_max;		/* rows on the page being sampled */
+	HeapTupleData row;			/* for scan keys */
+} StoreScan;
+
+extern bool store_scan_next_page(StoreScan *scan, ScanDirection direction);
+extern TableScanDesc store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+									  ParallelTableScanDesc pscan, uint32 flags);
+extern void store_scan_end(TableScanDesc scan);
+extern void store_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bool allow_strat,
+							  bool allow_sync, bool allow_pagemode);
+extern bool store_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
+extern void store_scan_set_tidrange(TableScanDesc scan, ItemPointer mintid, ItemPointer maxtid);
+extern bool store_scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
+extern bool store_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *tbmres);
+extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres, TupleTableSlot *slot);
+extern bool store_scan_sample_next_block(TableScanDesc scan, struct SampleScanState *scanstate);
+extern bool store_scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *scanstate, TupleTableSlot *slot);
+extern bool store_scan_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy strategy);
+extern bool store_scan_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
+										  double *deadrows, TupleTableSlot *slot);
+extern bool store_tuple_tid_valid(TableScanDesc scan, ItemPointer tid);
+extern void store_tuple_get_latest_tid(TableScanDesc scan, ItemPointer tid);
+
+/* --- fetch.c: rows by TID --------------------------------------------------- */
+
+extern IndexFetchTableData *store_index_fetch_begin(Relation rel);
+extern void store_index_fetch_reset(IndexFetchTableData *scan);
+extern void store_index_fetch_end(IndexFetchTableData *scan);
+extern bool store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot snapshot,
+									TupleTableSlot *slot, bool *call_again, bool *all_dead);
+extern bool store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
+extern bool store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
+extern TransactionId store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
+
+/* --- dml.c -------------------------------------------------------------------- */
+
+extern TM_Result store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+									Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart);
+extern TM_Result store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+									Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+									LockTupleMode *lockmode, bool *update_indexes);
+extern TM_Result store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+								  CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+								  TM_FailureData *tmfd);
+
+/* --- build.c: index builds ------------------------------------------------------ */
+
+extern double store_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *indexInfo,
+										   bool allow_sync, bool anyvisible, bool progress,
+										   BlockNumber start_blockno, BlockNumber numblocks,
+										   IndexBuildCallback callback, void *callback_state, TableScanDesc scan);
+extern void store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *indexInfo,
+									  Snapshot snapshot, struct ValidateIndexState *state);
+
+/* --- run.c: sorting rows and writing a run ---------------------------------------- */
+
+typedef struct StoreWriter StoreWriter;
+
+extern Oid	store_order_index(Relation rel);
+extern StoreWriter *store_writer_begin(Relation source, Relation target, Relation index);
+extern bool store_writer_fits(Relation rel, HeapTuple tuple);
+extern uint64 store_writer_rows(StoreWriter *writer);
+extern void store_writer_put(StoreWriter *writer, HeapTuple tuple);
+extern void store_writer_write(StoreWriter *writer, uint64 fxid, StoreRun *run,
+							   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg);
+extern void store_writer_end(StoreWriter *writer);
+
+/* --- seal.c ----------------------------------------------------------------------- */
+
+/*
+ * An access method that can take many entries at once, while nobody else
+ * writes to the index.  Registered at start, because this layer does not know
+ * index access methods.
+ */
+typedef struct StoreBulkInsert
+{
+	bool		(*is_mine) (Relation index);
+	void	   *(*begin) (Relation index, int memory);	/* kB */
+	void		(*put) (void *bulk, Datum value, bool isnull, ItemPointer tid);
+	void		(*finish) (void *bulk);
+} StoreBulkInsert;
+
+extern void store_set_bulk_insert(const StoreBulkInsert *methods);
+
+/* --- compact.c, vacuum.c ------------------------------------------------------------ */
+
+extern void store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, bool use_sort,
+								   TransactionId OldestXmin, TransactionId *xid_cutoff,
+								   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+								   double *tups_recently_dead);
+extern void store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+
+/* --- verify.c ------------------------------------------------------------------------- */
+
+typedef void (*StoreReport) (void *arg, BlockNumber block, const char *format,...) pg_attribute_printf(3, 4);
+
+extern void store_verify(Relation rel, bool deep, StoreReport report, void *arg);
+
+#endif							/* KYRO_STORE_H */

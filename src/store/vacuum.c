@@ -1,0 +1,464 @@
+/*-------------------------------------------------------------------------
+ *
+ * vacuum.c
+ *	  VACUUM of a kyro table.
+ *
+ * In this order:
+ *
+ * 1. the ends of the transactions that sealed runs are written to the list,
+ *	  while clog still knows them; the lock of VACUUM excludes open seals;
+ * 2. ledger tuples of runs that were rolled back are marked dead;
+ * 3. core vacuums: the log, and with it ledger tuples.  It must not truncate:
+ *	  sealed pages look empty to it;
+ * 4. pages of runs that everyone sees and whose rows nobody touched get their
+ *	  visibility map bits; standbys cancel older snapshots first;
+ * 5. if it is worth a pass over the indexes, entries of dead sealed rows and
+ *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
+ *	  row counts as dead when its ledger tuple is gone: the record that removed it
+ *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
+ * 6. statistics are written again, with the sealed rows, which core does not
+ *	  see.
+ *
+ * IDENTIFICATION
+ *	  src/store/vacuum.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/nbtxlog.h"
+#include "access/visibilitymap.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "debug_point.h"
+#include "store/store.h"
+
+/* Worth a pass over all indexes unless INDEX_CLEANUP says otherwise. */
+#define RECLAIM_FRACTION 0.01
+
+/* Log pages looked at to estimate their rows. */
+#define SAMPLE_PAGES 2000
+
+typedef struct DeadPage
+{
+	BlockNumber block;			/* hash key */
+	bool		dead[MaxHeapTuplesPerPage];
+} DeadPage;
+
+typedef struct StoreVacuum
+{
+	Relation	rel;
+	StoreTable *table;
+	TransactionId horizon;
+	HTAB	   *dead_pages;
+	double		rows;			/* sealed, in committed runs */
+	double		dead;			/* of them dead, reclaimed or not */
+	double		reclaimable;
+	bool		aborted;		/* a run of which indexes may have entries */
+
+	/* setting visibility map bits */
+	XLogRecPtr	lsn;			/* invalid: no conflict record yet */
+	Buffer		vmbuffer;
+	bool		vm_changed;
+	BlockNumber block;
+} StoreVacuum;
+
+/* ---- 2. ledger tuples that nobody needs ---- */
+
+/* Make a ledger tuple look inserted by an aborted transaction. */
+static void
+kill_ledger(Relation rel, ItemPointer link, ItemPointer row)
+{
+	HeapTupleData tuple;
+	Buffer		buffer,
+				vmbuffer = InvalidBuffer;
+	GenericXLogState *state;
+	Page		page;
+	HeapTupleHeader t;
+
+	if (!store_ledger_get(rel, link, row, &tuple, &buffer))
+		return;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	/* only VACUUM, which we are, could remove it now */
+	visibilitymap_pin(rel, BufferGetBlockNumber(buffer), &vmbuffer);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	store_vm_clear(rel, BufferGetBlockNumber(buffer), &vmbuffer);
+	state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	PageClearAllVisible(page);
+	t = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, ItemPointerGetOffsetNumber(link)));
+	t->t_infomask = (t->t_infomask & ~HEAP_XMIN_FROZEN) | HEAP_XMIN_INVALID;
+	store_log_page_finish(state);
+	UnlockReleaseBuffer(buffer);
+	ReleaseBuffer(vmbuffer);
+}
+
+static void
+drop_ledgers_of_aborted_runs(StoreVacuum *v)
+{
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		StoreRun   *run = &v->table->runs[i];
+		StorePage	p = {0};
+		ItemPointerData links[MaxHeapTuplesPerPage];
+
+		if (run->state != RUN_ABORTED)
+			continue;
+		v->aborted = true;
+		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!store_page_get(v->rel, v->table, block, NULL, &p) ||
+				store_links_read(v->rel, run, store_page_rows(&p), links) == 0)
+				continue;
+			for (OffsetNumber row = 1; row <= store_page_rows(&p)->h.count; row++)
+			{
+				ItemPointerData tid;
+
+				ItemPointerSet(&tid, block, row);
+				if (links[row - 1].ip_posid != 0)
+					kill_ledger(v->rel, &links[row - 1], &tid);
+			}
+		}
+		store_page_release(&p);
+	}
+}
+
+/* ---- 4. visibility map ---- */
+
+/*
+ * Standbys: whoever does not see these runs must be gone before their pages
+ * are marked visible to all.  Core has a record that does nothing else.
+ */
+static void
+log_conflict(StoreVacuum *v)
+{
+	uint64		newest = 0;
+	xl_btree_reuse_page record = {0};
+
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		StoreRun   *run = &v->table->runs[i];
+
+		if (store_run_seen_by_all(run, v->horizon))
+			newest = Max(newest, run->fxid);
+	}
+	if (RelationNeedsWAL(v->rel) && newest != 0)
+	{
+		record.node = kyro_locator(v->rel);
+		record.latestRemovedFullXid = FullTransactionIdFromU64(newest);
+		XLogBeginInsert();
+		XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
+		v->lsn = XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+	}
+	else
+		v->lsn = GetXLogInsertRecPtr();
+}
+
+static void
+finish_vm_page(StoreVacuum *v)
+{
+	if (v->vm_changed)
+		store_vm_log(v->rel, v->vmbuffer);
+	v->vm_changed = false;
+}
+
+static void
+set_visible(void *arg)
+{
+	StoreVacuum *v = (StoreVacuum *) arg;
+
+	store_vm_set(v->rel, v->block, v->lsn, v->vmbuffer);
+	v->vm_changed = true;
+}
+
+/* ---- 4. and 5. look at the pages without visibility map bit ---- */
+
+static void
+look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
+{
+	const StoreRows *rows = store_page_rows(p);
+	ItemPointerData links[MaxHeapTuplesPerPage];
+	DeadPage   *dead_page = NULL;
+
+	if (store_links_read(v->rel, run, rows, links) == 0)
+	{
+		if (!seen_by_all)
+			return;
+		if (XLogRecPtrIsInvalid(v->lsn))
+			log_conflict(v);
+		if (!BufferIsValid(v->vmbuffer) || !visibilitymap_pin_ok(p->block, v->vmbuffer))
+		{
+			finish_vm_page(v);
+			visibilitymap_pin(v->rel, p->block, &v->vmbuffer);
+		}
+		v->block = p->block;
+		store_if_untouched(v->rel, run, rows, set_visible, v);
+		return;
+	}
+	for (OffsetNumber row = 1; row <= rows->h.count; row++)
+	{
+		ItemPointerData tid;
+		HeapTupleData tuple;
+		Buffer		buffer;
+
+		if (links[row - 1].ip_posid == 0)
+			continue;
+		ItemPointerSet(&tid, p->block, row);
+		if (store_ledger_get(v->rel, &links[row - 1], &tid, &tuple, &buffer))
+		{
+			UnlockReleaseBuffer(buffer);
+			continue;
+		}
+		v->dead++;
+		if (links[row - 1].ip_posid == STORE_LINK_RECLAIMED)
+			continue;
+		if (dead_page == NULL)
+		{
+			bool		found;
+
+			dead_page = hash_search(v->dead_pages, &p->block, HASH_ENTER, &found);
+			memset(dead_page->dead, 0, sizeof(dead_page->dead));
+		}
+		dead_page->dead[row - 1] = true;
+		v->reclaimable++;
+	}
+}
+
+static void
+look_at_runs(StoreVacuum *v)
+{
+	Buffer		vmbuffer = InvalidBuffer;
+
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		StoreRun   *run = &v->table->runs[i];
+		bool		seen_by_all = store_run_seen_by_all(run, v->horizon);
+		StorePage	p = {0};
+
+		if (!store_run_committed(run))
+			continue;
+		v->rows += run->rows;
+		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
+		{
+			vacuum_delay_point();
+			if (store_vm_test(v->rel, block, &vmbuffer))
+				continue;
+			if (store_page_get(v->rel, v->table, block, NULL, &p))
+				look_at_page(v, run, &p, seen_by_all);
+		}
+		store_page_release(&p);
+	}
+	finish_vm_page(v);
+	if (BufferIsValid(v->vmbuffer))
+		ReleaseBuffer(v->vmbuffer);
+	v->vmbuffer = InvalidBuffer;
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+}
+
+/* ---- 5. indexes ---- */
+
+static bool
+entry_is_dead(ItemPointer tid, void *arg)
+{
+	StoreVacuum *v = (StoreVacuum *) arg;
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+	StoreRun   *run = store_find_run(v->table, block);
+	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+	DeadPage   *page;
+
+	if (run == NULL)
+		return false;
+	if (run->state >= RUN_ABORTED)
+		return true;
+	page = hash_search(v->dead_pages, &block, HASH_FIND, NULL);
+	return page != NULL && row <= MaxHeapTuplesPerPage && page->dead[row - 1];
+}
+
+static void
+clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strategy)
+{
+	int			nindexes;
+	Relation   *indexes;
+	HASH_SEQ_STATUS seq;
+	DeadPage   *page;
+	StorePage	p = {0};
+
+	vac_open_indexes(v->rel, RowExclusiveLock, &nindexes, &indexes);
+	for (int i = 0; i < nindexes; i++)
+	{
+		IndexVacuumInfo info = {0};
+		IndexBulkDeleteResult *stats;
+
+		info.index = indexes[i];
+		info.estimated_count = true;
+		info.message_level = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
+		info.num_heap_tuples = v->rel->rd_rel->reltuples;
+		info.strategy = strategy;
+		stats = index_bulk_delete(&info, NULL, entry_is_dead, v);
+		stats = index_vacuum_cleanup(&info, stats);
+		if (stats != NULL)
+			pfree(stats);
+	}
+	vac_close_indexes(nindexes, indexes, NoLock);
+	DEBUG_POINT("vacuum-indexes-cleaned");
+
+	hash_seq_init(&seq, v->dead_pages);
+	while ((page = hash_seq_search(&seq)) != NULL)
+	{
+		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
+			store_links_reclaim(v->rel, p.run, store_page_rows(&p), page->dead);
+	}
+	store_page_release(&p);
+	if (v->aborted)
+		store_list_clean(v->rel);
+}
+
+/* ---- 6. statistics ---- */
+
+/* Live rows of the log, from a sample of its pages. */
+static double
+count_log_rows(StoreVacuum *v)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(v->rel);
+	BlockNumber npages = nblocks;
+	BlockNumber step,
+				looked = 0,
+				log_page = 0;
+	double		rows = 0;
+	int			next_run = 0;
+
+	for (int i = 0; i < v->table->nruns; i++)
+		npages -= STORE_RUN_END(&v->table->runs[i]) - v->table->runs[i].first;
+	step = Max(npages / SAMPLE_PAGES, 1);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		Buffer		buffer;
+		Page		page;
+		OffsetNumber max;
+
+		if (next_run < v->table->nruns && block >= v->table->runs[next_run].first)
+		{
+			block = STORE_RUN_END(&v->table->runs[next_run]) - 1;
+			next_run++;
+			continue;
+		}
+		if (log_page++ % step != 0)
+			continue;
+		vacuum_delay_point();
+		looked++;
+		buffer = ReadBuffer(v->rel, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buffer);
+		max = PageGetMaxOffsetNumber(page);
+		for (OffsetNumber offset = FirstOffsetNumber; offset <= max; offset++)
+		{
+			ItemId		item = PageGetItemId(page, offset);
+			HeapTupleData tuple;
+
+			if (!ItemIdIsNormal(item))
+				continue;
+			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+			tuple.t_len = ItemIdGetLength(item);
+			tuple.t_tableOid = RelationGetRelid(v->rel);
+			ItemPointerSet(&tuple.t_self, block, offset);
+			if (!store_is_ledger(tuple.t_data) &&
+				HeapTupleSatisfiesVacuum(&tuple, v->horizon, buffer) == HEAPTUPLE_LIVE)
+				rows++;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	return looked == 0 ? 0 : rows * log_page / looked;
+}
+
+static void
+write_statistics(StoreVacuum *v, const float4 *partial_rows)
+{
+	double		rows = v->rows - v->dead + count_log_rows(v);
+	BlockNumber all_visible;
+	int			nindexes;
+	Relation   *indexes;
+
+	visibilitymap_count(v->rel, &all_visible, NULL);
+	vac_open_indexes(v->rel, AccessShareLock, &nindexes, &indexes);
+	vac_update_relstats(v->rel, RelationGetNumberOfBlocks(v->rel), rows, all_visible, nindexes > 0,
+						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	for (int i = 0; i < nindexes; i++)
+	{
+		bool		partial = !heap_attisnull(indexes[i]->rd_indextuple, Anum_pg_index_indpred, NULL);
+
+		vac_update_relstats(indexes[i], RelationGetNumberOfBlocks(indexes[i]),
+							partial ? partial_rows[i] : rows, 0, false,
+							InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	}
+	vac_close_indexes(nindexes, indexes, NoLock);
+	kyro_report_live_rows(v->rel, rows);
+}
+
+/* What partial indexes are known to hold: core would count log rows only. */
+static float4 *
+remember_partial_indexes(Relation rel)
+{
+	int			nindexes;
+	Relation   *indexes;
+	float4	   *rows;
+
+	vac_open_indexes(rel, AccessShareLock, &nindexes, &indexes);
+	rows = palloc(Max(nindexes, 1) * sizeof(float4));
+	for (int i = 0; i < nindexes; i++)
+		rows[i] = indexes[i]->rd_rel->reltuples;
+	vac_close_indexes(nindexes, indexes, NoLock);
+	return rows;
+}
+
+/*
+ * relation_vacuum.  The table is locked in ShareUpdateExclusive mode.
+ */
+void
+store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
+{
+	StoreVacuum v = {0};
+	VacuumParams heap_params = *params;
+	HASHCTL		ctl;
+	float4	   *partial_rows = remember_partial_indexes(rel);
+
+	v.rel = rel;
+	ctl.keysize = sizeof(BlockNumber);
+	ctl.entrysize = sizeof(DeadPage);
+	ctl.hcxt = CurrentMemoryContext;
+	v.dead_pages = hash_create("kyrodb dead rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	store_list_resolve(rel);
+	DEBUG_POINT("vacuum-resolved");
+	v.table = store_open(rel);
+	drop_ledgers_of_aborted_runs(&v);
+	v.horizon = GetOldestNonRemovableTransactionId(rel);
+
+	heap_params.truncate = VACOPTVALUE_DISABLED;
+	heap_vacuum_rel(rel, &heap_params, strategy);
+	DEBUG_POINT("vacuum-log-done");
+
+	look_at_runs(&v);
+	DEBUG_POINT("vacuum-map-set");
+	if ((v.reclaimable > 0 || v.aborted) && params->index_cleanup != VACOPTVALUE_DISABLED &&
+		(params->index_cleanup == VACOPTVALUE_ENABLED || v.aborted || v.reclaimable >= v.rows * RECLAIM_FRACTION))
+	{
+		clean_indexes(&v, params, strategy);
+		ereport((params->options & VACOPT_VERBOSE) ? INFO : DEBUG2,
+				(errmsg("table \"%s\": removed index entries of %.0f dead sealed rows",
+						RelationGetRelationName(rel), v.reclaimable)));
+	}
+	write_statistics(&v, partial_rows);
+	hash_destroy(v.dead_pages);
+	pfree(partial_rows);
+}

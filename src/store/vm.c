@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * vm.c
+ *	  Visibility map bits of sealed pages.
+ *
+ * The bits of a sealed page are ours: set only while its run is committed,
+ * older than every horizon, and none of its rows was ever touched.  Heap code
+ * leaves them alone, because the page has PD_ALL_VISIBLE set from birth.
+ *
+ * Generic WAL zeroes what lies between pd_lower and pd_upper, where the map
+ * is, so changes are logged as images of the map's page.  An image holds
+ * what others did to the page before; what they have done but not yet logged,
+ * their own records repeat.
+ *
+ * IDENTIFICATION
+ *	  src/store/vm.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/visibilitymap.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+
+#include "store/store.h"
+
+/* The layout of core's map: two bits for each block. */
+#define VM_MAPSIZE (BLCKSZ - MAXALIGN(SizeOfPageHeaderData))
+#define VM_BLOCKS_PER_BYTE (BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
+#define VM_BLOCKS_PER_PAGE (VM_MAPSIZE * VM_BLOCKS_PER_BYTE)
+
+/*
+ * Is the bit of a block set?  Then its rows are visible to everyone and
+ * untouched.  *vmbuffer keeps the map's page pinned for the next call.  No
+ * lock is taken: a change that our snapshot must see happened before the
+ * snapshot was taken, and what happened since it must not see.
+ */
+bool
+store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer)
+{
+	return (visibilitymap_get_status(rel, block, vmbuffer) & VISIBILITYMAP_ALL_VISIBLE) != 0;
+}
+
+/*
+ * Log the pinned page of the map as it is.
+ */
+void
+store_vm_log(Relation rel, Buffer vmbuffer)
+{
+	LockBuffer(vmbuffer, BUFFER_LOCK_EXCLUSIVE);
+	START_CRIT_SECTION();
+	MarkBufferDirty(vmbuffer);
+	if (RelationNeedsWAL(rel))
+		log_newpage_buffer(vmbuffer, false);
+	END_CRIT_SECTION();
+	LockBuffer(vmbuffer, BUFFER_LOCK_UNLOCK);
+}
+
+/*
+ * Clear the bits of a block.  The caller has pinned the map's page with
+ * visibilitymap_pin(), and holds the link page of the block's group locked
+ * exclusively, so that nobody links a row of it before this is logged.
+ */
+void
+store_vm_clear(Relation rel, BlockNumber block, Buffer *vmbuffer)
+{
+	if (visibilitymap_clear(rel, block, *vmbuffer, VISIBILITYMAP_VALID_BITS))
+		store_vm_log(rel, *vmbuffer);
+}
+
+/*
+ * Set the bits of a block.  The caller has pinned the map's page with
+ * visibilitymap_pin(), and holds a lock that whoever touches a row of the block
+ * would need.  Not logged: call store_vm_log() when done with the map's page.
+ * Until then a crash may leave the bits set or not, and both are right,
+ * provided that what makes them right is on disk first: that is what lsn is
+ * for, which must be past the commit record of the run.
+ */
+void
+store_vm_set(Relation rel, BlockNumber block, XLogRecPtr lsn, Buffer vmbuffer)
+{
+	Page		page = BufferGetPage(vmbuffer);
+	uint32		in_page = block % VM_BLOCKS_PER_PAGE;
+	char	   *byte = PageGetContents(page) + in_page / VM_BLOCKS_PER_BYTE;
+
+	Assert(visibilitymap_pin_ok(block, vmbuffer));
+	LockBuffer(vmbuffer, BUFFER_LOCK_EXCLUSIVE);
+	*byte |= VISIBILITYMAP_VALID_BITS << in_page % VM_BLOCKS_PER_BYTE * BITS_PER_HEAPBLOCK;
+	if (RelationNeedsWAL(rel) && PageGetLSN(page) < lsn)
+		PageSetLSN(page, lsn);
+	MarkBufferDirty(vmbuffer);
+	LockBuffer(vmbuffer, BUFFER_LOCK_UNLOCK);
+}

@@ -1,0 +1,123 @@
+# A kyro table, and a crash or an error at every step of a seal, of the first
+# touch of a row, of VACUUM and of compaction: nothing is lost and nothing is
+# there twice.  Needs a build with DEBUG_POINTS=1, as make check makes it.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use KyroTest;
+use Test::More;
+
+my $node = new_node('points', conf => "restart_after_crash = on\n");
+$node->safe_psql('postgres', 'CREATE EXTENSION kyrodb');
+my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = ''");
+if ($rc != 0)
+{
+	plan skip_all => 'built without DEBUG_POINTS=1';
+}
+
+# a is a kyro table, b its heap twin
+$node->safe_psql('postgres', q{
+CREATE TABLE a (id bigint PRIMARY KEY, k bigint, v text) USING kyro;
+CREATE TABLE b (LIKE a INCLUDING ALL) USING heap;
+CREATE INDEX a_k ON a USING kyro_rmi (k);
+CREATE INDEX a_v ON a USING hash (v);
+CREATE TABLE seq (n bigint);
+INSERT INTO seq VALUES (0);
+CREATE FUNCTION add_rows(n int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	s bigint;
+BEGIN
+	UPDATE seq SET n = seq.n + add_rows.n RETURNING seq.n INTO s;
+	EXECUTE format('INSERT INTO a SELECT g, g * 3, md5(g::text) FROM generate_series(%s, %s) g', s - n + 1, s);
+	EXECUTE format('INSERT INTO b SELECT g, g * 3, md5(g::text) FROM generate_series(%s, %s) g', s - n + 1, s);
+END $$;
+-- what the crash interrupts is done to both or neither
+CREATE FUNCTION twice(q text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE replace(q, '$t', 'b');
+	EXECUTE replace(q, '$t', 'a');
+END $$;
+});
+
+sub agree
+{
+	my ($what) = @_;
+	my $r = $node->safe_psql('postgres', q{
+SELECT 'only in a: ' || x::text FROM (TABLE a EXCEPT ALL TABLE b) x
+UNION ALL SELECT 'only in b: ' || x::text FROM (TABLE b EXCEPT ALL TABLE a) x
+UNION ALL SELECT 'verify: ' || block || ': ' || problem FROM kyro.verify('a', true)
+UNION ALL SELECT 'index: ' || block || ': ' || problem FROM kyro.verify('a_k', true);
+SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT 'by key' FROM (SELECT count(*), sum(k) FROM a WHERE id > 0 EXCEPT SELECT count(*), sum(k) FROM b) x
+UNION ALL SELECT 'by kyro_rmi' FROM (SELECT count(*), sum(k) FROM a WHERE k > -1000000000000 EXCEPT SELECT count(*), sum(k) FROM b) x;
+});
+	is($r, '', $what);
+}
+
+my $seal = q{SELECT kyro.snapshot('a')};
+my %points = (
+	'seal-collected' => $seal,
+	'seal-written' => $seal,
+	'seal-listed' => $seal,
+	'seal-indexed' => $seal,
+	'seal-page-stamped' => $seal,
+	'seal-stamped' => $seal,
+	'touch-link-page-made' => q{SELECT twice('DELETE FROM $t WHERE id % 7 = 3')},
+	'touch-map-cleared' => q{SELECT twice('UPDATE $t SET v = v || 1 WHERE id % 11 = 3')},
+	'row-touched' => q{SELECT twice('DELETE FROM $t WHERE id % 13 = 3')},
+	'update-deleted' => q{SELECT twice('UPDATE $t SET k = -k WHERE id % 17 = 3')},
+	'update-inserted' => q{SELECT twice('UPDATE $t SET k = -k WHERE id % 19 = 3')},
+	'update-pointed' => q{SELECT twice('UPDATE $t SET k = -k WHERE id % 23 = 3')},
+	'vacuum-resolved' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'vacuum-log-done' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'vacuum-map-set' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'vacuum-indexes-cleaned' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'compact-log-written' => q{VACUUM FULL a},
+	'compact-run-written' => q{CLUSTER a USING a_pkey},
+);
+
+foreach my $point (sort keys %points)
+{
+	# some rows in the log, some sealed, some touched, some pages marked visible
+	$node->safe_psql('postgres', q{
+SELECT add_rows(700);
+SELECT kyro.snapshot('a');
+VACUUM a;
+SELECT twice('DELETE FROM $t WHERE id % 37 = 5');
+SELECT twice('UPDATE $t SET v = ''x'' WHERE id % 41 = 5');
+SELECT add_rows(300);
+CHECKPOINT;
+SELECT add_rows(100);
+});
+
+	# first an error, which the session survives and others see nothing of
+	if ($point ne 'touch-map-cleared')
+	{
+		($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $points{$point}");
+		like($err, qr/error at debug point "$point"/, "$point: an error there");
+		agree("$point: nothing happened after an error");
+	}
+
+	# then a crash
+	($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$point}");
+	isnt($rc, 0, "$point: the server crashes");
+	$node->poll_query_until("postgres", "SELECT 1", "1") or die "no restart";
+	agree("$point: nothing happened after a crash");
+
+	# and what was left is no obstacle
+	$node->safe_psql('postgres', $points{$point});
+	agree("$point: it can be done afterwards");
+	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) a');
+	agree("$point: and VACUUM cleans up");
+}
+
+# an aborted run leaves no index entries behind
+is($node->safe_psql('postgres', q{SELECT count(*) > 0 FROM kyro.stat_runs WHERE state = 'aborted'}), 't',
+	'runs of aborted seals are listed');
+$node->safe_psql('postgres', 'VACUUM FULL a');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM kyro.stat_runs WHERE state = 'aborted'}), '0',
+	'VACUUM FULL drops them');
+agree('after VACUUM FULL');
+$node->stop;
+done_testing();
