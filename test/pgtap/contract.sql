@@ -11,6 +11,7 @@ CREATE TEMP TABLE contract (name name, args text[], result text, outs text[], vo
 INSERT INTO contract VALUES
 	('rebuild', '{regclass}', 'record', '{leaves,pages_before,pages_after,eps_max,duration}', 'volatile', true),
 	('warmup', '{regclass}', 'bigint', NULL, 'volatile', true),
+	('snapshot', '{regclass,bigint}', 'record', '{run,rows,pages,bytes,duration}', 'volatile', false),
 	('verify', '{regclass,boolean}', 'setof record', '{block,problem}', 'volatile', true),
 	('model', '{regclass}', 'record', '{format,router,leaves,models,directory_eps_p50,directory_eps_p99,directory_eps_max,leaf_eps_p50,leaf_eps_p99,leaf_eps_max,bytes,trained_at,splits_since}', 'volatile', true),
 	('model_leaves', '{regclass}', 'setof record', '{model,key_min,key_max,slope,shift,base,eps,entries}', 'volatile', true),
@@ -25,20 +26,26 @@ SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM unnest(p.proarg
 		c.outs, 'columns of kyro.' || c.name)
 	FROM contract c JOIN pg_proc p ON p.proname = c.name AND p.pronamespace = 'kyro'::regnamespace WHERE c.outs IS NOT NULL;
 SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, 'argument of kyro.' || name)
-	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
+	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'kyro'::regnamespace), 'deep', 'verify(..., deep => ...)');
 SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'false', 'deep is off unless asked for');
+SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'trace' AND pronamespace = 'kyro'::regnamespace), 'key', 'trace(..., key => ...)');
 
 -- views
-SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'build_info']) v;
+SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'build_info']) v;
+SELECT columns_are('kyro', 'stat_tables', ARRAY['schemaname', 'relname', 'relid', 'size', 'runs', 'sealed_bytes', 'sealed_rows', 'live_rows', 'touched_rows',
+	'last_seal', 'mmap_reads', 'buffer_reads', 'seals', 'rows_sealed', 'seal_seconds', 'failed_seals', 'last_error_at', 'last_error']);
+SELECT columns_are('kyro', 'stat_runs', ARRAY['schemaname', 'relname', 'relid', 'run', 'state', 'rows', 'live_rows', 'touched_rows', 'pages', 'bytes',
+	'row_bytes', 'sealed_at', 'duration']);
 SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'indexrelname', 'relid', 'indexrelid', 'idx_scan', 'idx_tup_read',
 	'idx_tup_fetch', 'idx_blks_read', 'idx_blks_hit', 'size', 'carrier', 'leaves', 'directory_pages', 'model_pages', 'splits_since', 'splits',
 	'rebuilds', 'tuples', 'trained_at', 'eps_max']);
 SELECT columns_are('kyro', 'build_info', ARRAY['version', 'postgres', 'server', 'kernel', 'xxhash', 'preloaded', 'assertions']);
 SELECT is((SELECT version FROM kyro.build_info), (SELECT extversion COLLATE "default" FROM pg_extension WHERE extname = 'kyrodb'), 'the library is of the version of the extension');
 
--- the access method and its operator classes
+-- the access methods and the operator classes
+SELECT is((SELECT amtype::text FROM pg_am WHERE amname = 'kyro'), 't', 'access method kyro is for tables');
 SELECT is((SELECT amtype::text FROM pg_am WHERE amname = 'kyro_rmi'), 'i', 'access method kyro_rmi is for indexes');
 SELECT is((SELECT array_agg(opcintype::regtype::text ORDER BY opcintype::regtype::text) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
 	WHERE amname = 'kyro_rmi' AND opcdefault), ARRAY['bigint', 'date', 'integer', 'smallint', 'timestamp with time zone', 'timestamp without time zone'],
@@ -65,10 +72,12 @@ SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d 
 CREATE ROLE contract_nobody;
 SELECT ok(has_schema_privilege('contract_nobody', 'kyro', 'USAGE'), 'everybody may use schema kyro');
 SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody may create in it');
-SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'build_info']) v;
+SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_runs', 'build_info']) v;
+SELECT ok(NOT has_table_privilege('contract_nobody', 'kyro.stat_tables', 'SELECT'), 'kyro.stat_tables shows error messages: not to everybody');
+SELECT ok(has_table_privilege('pg_monitor', 'kyro.stat_tables', 'SELECT'), 'pg_monitor may read kyro.stat_tables');
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.table_counters(oid)', false), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
 	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.trace(regclass, bigint)']) f;
 
@@ -89,7 +98,7 @@ SELECT is_empty($$SELECT * FROM kyro.verify(rel => 't_k', deep => true)$$, 'veri
 
 -- settings
 SELECT isnt(short_desc, '', name || ' has a description') FROM pg_settings WHERE name LIKE 'kyro.%';
-SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%'), ARRAY['kyro.directory_cache'], 'settings');
+SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.directory_cache', 'kyro.mmap'], 'settings');
 
 -- the version: one upgrade path to it from nothing
 SELECT ok(EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'kyrodb' AND installed AND superuser AND NOT relocatable), 'installed by a superuser, not relocatable');
