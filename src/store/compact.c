@@ -140,7 +140,7 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 	TransactionId xwait;
 	HTSV_Result status = store_row_vacuum_status(c->old_table, p, row, c->oldest_xmin, &xwait);
 	TransactionId xid = (TransactionId) p->run->fxid;
-	bool		old_run = p->run->fxid == 0 || (store_run_committed(p->run) && seen_by_all(c, xid));
+	bool		old_run = store_run_seen_by_all(p->run, c->oldest_xmin);
 	HeapTuple	tuple,
 				old_tuple;
 	HeapTupleData ledger;

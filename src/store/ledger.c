@@ -41,6 +41,48 @@ group_block(StoreRun *run, uint32 group, int *place)
 	return run->first + run->pages + group / STORE_GROUPS_PER_PAGE;
 }
 
+/*
+ * Group and link pages change, so their checksums are looked at whenever they
+ * have changed since: what was seen to be good is remembered by LSN.  Those of
+ * tables that are not logged have none, and are looked at each time.
+ */
+typedef struct Checked
+{
+	KyroLocator locator;
+	BlockNumber block;
+	XLogRecPtr	lsn;
+} Checked;
+
+static Checked checked[256];
+
+/* Raise an error unless the locked page is what it should be. */
+static void
+check_page(Relation rel, Buffer buffer, StorePageKind kind, StoreRun *run)
+{
+	Page		page = BufferGetPage(buffer);
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	KyroLocator locator = kyro_locator(rel);
+	StoreHeader *h = StorePageGetHeader(page);
+	Checked    *c = &checked[(block ^ locator.relNode * 31) % lengthof(checked)];
+
+	if (store_page_kind(page) != kind || h->version != STORE_VERSION || h->run != run->id)
+		store_corrupt(rel, block, "page is not one of its run");
+	if (RelationNeedsWAL(rel) && c->block == block && c->lsn == PageGetLSN(page) &&
+		RelFileNodeEquals(c->locator, locator))
+		return;
+	if (h->hash != store_page_hash(page, block))
+		store_corrupt(rel, block, "checksum does not match");
+	c->locator = locator;
+	c->block = block;
+	c->lsn = PageGetLSN(page);
+}
+
+static inline void
+set_hash(Page page, BlockNumber block)
+{
+	StorePageGetHeader(page)->hash = store_page_hash(page, block);
+}
+
 static Buffer
 read_group_page(Relation rel, StoreRun *run, uint32 group, int lockmode, int *place)
 {
@@ -52,9 +94,9 @@ read_group_page(Relation rel, StoreRun *run, uint32 group, int lockmode, int *pl
 		store_corrupt(rel, run->first, "group out of range");
 	buffer = ReadBuffer(rel, block);
 	LockBuffer(buffer, lockmode);
+	check_page(rel, buffer, STORE_GROUPS, run);
 	groups = StorePageGetGroups(BufferGetPage(buffer));
-	if (store_page_kind(BufferGetPage(buffer)) != STORE_GROUPS || groups->h.run != run->id ||
-		groups->first != group - *place || *place >= groups->h.count)
+	if (groups->first != group - *place || *place >= groups->h.count)
 		store_corrupt(rel, block, "page does not hold the groups of its run");
 	return buffer;
 }
@@ -66,8 +108,8 @@ read_link_page(Relation rel, StoreRun *run, uint32 group, BlockNumber block, int
 	StoreLinks *links = StorePageGetLinks(BufferGetPage(buffer));
 
 	LockBuffer(buffer, lockmode);
-	if (store_page_kind(BufferGetPage(buffer)) != STORE_LINKS || links->h.run != run->id ||
-		links->group != group)
+	check_page(rel, buffer, STORE_LINKS, run);
+	if (links->group != group)
 		store_corrupt(rel, block, "page does not hold the links of its group");
 	return buffer;
 }
@@ -166,18 +208,21 @@ store_links_reclaim(Relation rel, StoreRun *run, const StoreRows *rows, const bo
 	BlockNumber block = store_link_block(rel, run, rows->group);
 	Buffer		buffer;
 	GenericXLogState *state;
+	Page		page;
 	StoreLinks *links;
 
 	if (block == InvalidBlockNumber)
 		return;
 	buffer = read_link_page(rel, run, rows->group, block, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(rel);
-	links = StorePageGetLinks(GenericXLogRegisterBuffer(state, buffer, 0));
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	links = StorePageGetLinks(page);
 	for (int i = 0; i < rows->h.count; i++)
 	{
 		if (reclaim[i])
 			ItemPointerSet(&links->links[rows->group_base + i], 0, STORE_LINK_RECLAIMED);
 	}
+	set_hash(page, block);
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
@@ -208,10 +253,12 @@ make_link_page(Relation rel, StoreRun *run, uint32 group)
 		state = GenericXLogStart(rel);
 		page = GenericXLogRegisterBuffer(state, buffer, 0);
 		StorePageGetGroups(page)->links[place] = block;
+		set_hash(page, BufferGetBlockNumber(buffer));
 		page = GenericXLogRegisterBuffer(state, new_buffer, GENERIC_XLOG_FULL_IMAGE);
 		store_page_init(page, STORE_LINKS, run->id);
 		StorePageGetLinks(page)->group = group;
 		StorePageGetHeader(page)->count = STORE_LINKS_PER_GROUP;
+		set_hash(page, block);
 		GenericXLogFinish(state);
 		UnlockReleaseBuffer(new_buffer);
 	}
@@ -272,9 +319,8 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
 	buffer = RelationGetBufferForTuple(rel, tuple->t_len, InvalidBuffer, 0, NULL, &heap_vm, NULL);
 	LockBuffer(link_buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (store_page_kind(BufferGetPage(link_buffer)) != STORE_LINKS ||
-		StorePageGetHeader(BufferGetPage(link_buffer))->run != p->run->id ||
-		StorePageGetLinks(BufferGetPage(link_buffer))->group != rows->group)
+	check_page(rel, link_buffer, STORE_LINKS, p->run);
+	if (StorePageGetLinks(BufferGetPage(link_buffer))->group != rows->group)
 		store_corrupt(rel, link_block, "page does not hold the links of its group");
 	link = &StorePageGetLinks(BufferGetPage(link_buffer))->links[place];
 
@@ -298,6 +344,7 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 		((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *ledger;
 		page = GenericXLogRegisterBuffer(state, link_buffer, 0);
 		StorePageGetLinks(page)->links[place] = *ledger;
+		set_hash(page, link_block);
 		store_log_page_finish(state);
 	}
 	else

@@ -293,17 +293,27 @@ store_map_failed(void)
 }
 
 /*
- * Raise the error about it.  The zeros stay where they are, under other scans of
- * ours that may be reading the neighbourhood; the block is no longer trusted.
+ * Trust the mapped page no longer, and forget that it could not be delivered:
+ * it is read through a buffer instead.  The zeros stay where they are, since
+ * other scans of ours may be reading the neighbourhood.
  */
 void
-store_map_raise(Relation rel, StoreTable *table, BlockNumber block)
+store_map_distrust(StoreTable *table, BlockNumber block)
 {
 	StoreSegment *s = get_segment(table, block);
 
 	map_failed = 0;
 	if (s->verified != NULL)
 		s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
+}
+
+/*
+ * Raise an error about a page that the kernel could not deliver.
+ */
+void
+store_map_raise(Relation rel, StoreTable *table, BlockNumber block)
+{
+	store_map_distrust(table, block);
 	ereport(ERROR,
 			(errcode(ERRCODE_IO_ERROR),
 			 errmsg("could not read block %u of table \"%s\"", block, RelationGetRelationName(rel)),

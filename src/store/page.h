@@ -48,8 +48,7 @@ typedef struct StoreHeader
 	uint16		count;			/* rows, runs or group entries on the page */
 	uint64		run;			/* random id of the run; on a list page of the
 								 * table's incarnation */
-	uint64		hash;			/* of STORE_ROWS and STORE_LIST, see
-								 * store_page_hash(); else 0 */
+	uint64		hash;			/* see store_page_hash() */
 } StoreHeader;
 
 #define StorePageGetHeader(page) ((StoreHeader *) ((char *) (page) + SizeOfPageHeaderData))

@@ -37,14 +37,14 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 	StoreRun   *run;
 	const char *page;
 
-	if (p->page != NULL && p->block == block && p->table == table)
-	{
-		p->run = store_find_run(table, block);	/* the list may have been read anew */
-		return p->run != NULL;
-	}
 	run = store_find_run(table, block);
 	if (run == NULL)
 		return false;
+	if (p->page != NULL && p->block == block && p->table == table && StorePageGetHeader(p->page)->run == run->id)
+	{
+		p->run = run;			/* the list may have been read anew */
+		return true;
+	}
 
 	page = store_map_page(rel, table, block);
 	if (page != NULL && StorePageGetHeader(page)->run == run->id)
@@ -58,12 +58,12 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 	}
 	else
 	{
+		if (page != NULL)
+			store_map_distrust(table, block);
 		if (BufferIsValid(p->buffer))
-		{
 			ReleaseBuffer(p->buffer);
-			p->buffer = InvalidBuffer;
-			p->page = NULL;
-		}
+		p->buffer = InvalidBuffer;
+		p->page = NULL;
 		p->buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 		page = BufferGetPage(p->buffer);
 		if (!store_page_verified(table, block))

@@ -390,6 +390,7 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 		groups->h.count = Min(STORE_GROUPS_PER_PAGE, run->groups - g);
 		for (int i = 0; i < groups->h.count; i++)
 			groups->links[i] = InvalidBlockNumber;
+		groups->h.hash = store_page_hash((char *) groups - SizeOfPageHeaderData, w->block);
 		page_done(w);
 	}
 	write_batch(w);

@@ -37,6 +37,26 @@
 #include "store/store.h"
 
 /*
+ * Bring the run list up to date, and see that the file has all the runs: blocks
+ * that are not there would not be missed otherwise.
+ */
+static void
+open_table(StoreScan *scan)
+{
+	Relation	rel = scan->base.rs_rd;
+	StoreTable *table = scan->table = store_open(rel);
+
+	if (table->nruns > 0)
+	{
+		BlockNumber end = STORE_RUN_END(&table->runs[table->nruns - 1]);
+
+		/* a run sealed since the scan was told the size is no error */
+		if (end > scan->heap->rs_nblocks && end > RelationGetNumberOfBlocks(rel))
+			store_corrupt(rel, end - 1, "run is past the end of the table");
+	}
+}
+
+/*
  * Start a scan.  flags as in table_beginscan(); the snapshot may be NULL for
  * ANALYZE.
  */
@@ -52,7 +72,7 @@ store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData 
 	scan->base.rs_flags = flags;
 	if (snapshot != NULL)
 		PredicateLockRelation(rel, snapshot);
-	scan->table = store_open(rel);
+	open_table(scan);
 	return &scan->base;
 }
 
@@ -76,7 +96,7 @@ store_scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params,
 
 	scan->sealed = false;
 	heap_rescan((TableScanDesc) scan->heap, key, set_params, allow_strat, allow_sync, true);
-	scan->table = store_open(scan->base.rs_rd);
+	open_table(scan);
 }
 
 static inline bool

@@ -75,6 +75,7 @@ extern void store_list_clean(Relation rel);
 
 extern const char *store_map_page(Relation rel, StoreTable *table, BlockNumber block);
 extern bool store_map_failed(void);
+extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
 extern void store_map_drop(StoreTable *table);
 extern bool store_page_verified(StoreTable *table, BlockNumber block);

@@ -215,7 +215,7 @@ verify_run(Verify *v, StoreRun *run)
 		int			n = Min(STORE_GROUPS_PER_PAGE, run->groups - g);
 
 		if (copy_page(v, block, v->page) != STORE_GROUPS || groups->h.run != run->id ||
-			groups->h.version != STORE_VERSION || groups->first != g || groups->h.count != n)
+			groups->h.version != STORE_VERSION || groups->h.hash != store_page_hash(v->page, block) || groups->first != g || groups->h.count != n)
 		{
 			REPORT(v, block, "page does not hold the groups of run %u", run->first);
 			continue;
@@ -272,7 +272,7 @@ verify_run(Verify *v, StoreRun *run)
 			link_group = rows->group;
 			link_block = link_blocks[link_group];
 			if (copy_page(v, link_block, link_page) != STORE_LINKS || links->h.run != run->id ||
-				links->h.version != STORE_VERSION || links->group != link_group)
+				links->h.version != STORE_VERSION || links->h.hash != store_page_hash(link_page, link_block) || links->group != link_group)
 			{
 				REPORT(v, link_block, "page does not hold the links of group %u of run %u", link_group, run->first);
 				group_ok[link_group] = false;
