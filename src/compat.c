@@ -30,3 +30,10 @@ kyro_report_live_rows(Relation rel, double rows)
 	((PgStatShared_Relation *) ref->shared_stats)->stats.n_live_tuples = (PgStat_Counter) rows;
 	pgstat_unlock_entry(ref);
 }
+
+void
+kyro_report_dead_rows(Relation rel, uint64 rows)
+{
+	if (pgstat_should_count_relation(rel))
+		rel->pgstat_info->t_counts.t_delta_dead_tuples += rows;
+}

@@ -28,4 +28,10 @@ typedef RelFileNode KyroLocator;
  */
 extern void kyro_report_live_rows(Relation rel, double rows);
 
+/*
+ * Tell the statistics of rows that have become dead without being deleted by
+ * anyone.  Counts even if the transaction is rolled back.
+ */
+extern void kyro_report_dead_rows(Relation rel, uint64 rows);
+
 #endif							/* KYRO_COMPAT_H */

@@ -27,6 +27,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/genam.h"
 #include "access/multixact.h"
 #include "access/table.h"
@@ -38,6 +40,7 @@
 #include "catalog/pg_operator_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/tablecmds.h"
+#include "commands/vacuum.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -255,7 +258,6 @@ stamp(Relation rel, Moves *moves, TransactionId xid, CommandId cid)
 				elog(ERROR, "sealed row (%u,%u) of \"%s\" left the log", block,
 					 ItemPointerGetOffsetNumber(&from), RelationGetRelationName(rel));
 			stamp_tuple((HeapTupleHeader) PageGetItem(page, item), xid, cid, &to);
-			pgstat_count_heap_delete(rel);
 			more = moves_next(moves, &from, &to);
 		} while (more && ItemPointerGetBlockNumber(&from) == block);
 		store_log_page_finish(state);
@@ -355,6 +357,23 @@ insert_into_indexes(Relation rel, const StoreRun *run)
 /* ---- the function ---- */
 
 /*
+ * The planner takes the number of rows to grow with the number of pages, which
+ * a seal does not do.  Right even if we roll back: the pages stay.
+ */
+static void
+update_statistics(Relation rel, const StoreRun *run)
+{
+	Form_pg_class form = rel->rd_rel;
+	double		rows = form->reltuples;
+
+	if (rows < 0 || form->relpages <= 0)
+		return;
+	rows = rint(rows / form->relpages * run->first);
+	vac_update_relstats(rel, STORE_RUN_END(run), rows, form->relallvisible, form->relhasindex,
+						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, true);
+}
+
+/*
  * Seal up to max_rows rows; false if there was none.
  */
 static bool
@@ -395,7 +414,8 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 		stamp(rel, &moves, xid, cid);
 		DEBUG_POINT("seal-stamped");
 		moves_end(&moves);
-		pgstat_count_heap_insert(rel, run->rows);
+		kyro_report_dead_rows(rel, run->rows);
+		update_statistics(rel, run);
 		CacheInvalidateRelcache(rel);
 		run->duration = GetCurrentTimestamp() - start;
 	}

@@ -115,3 +115,10 @@ DELETE FROM many WHERE id % 2000 = 0;
 VACUUM many;
 SELECT reltuples FROM pg_class WHERE oid = 'many_part'::regclass;
 SELECT * FROM kyro.verify('many_part', true);
+-- a HOT chain whose root has another key than the entry, all of it dead but not yet pruned
+CREATE TABLE hot (id int, n int);
+INSERT INTO hot SELECT g, 0 FROM generate_series(1, 10) g;
+UPDATE hot SET id = 50 WHERE id = 5;
+CREATE INDEX hot_id ON hot USING kyro_rmi (id);
+DELETE FROM hot;
+SELECT * FROM kyro.verify('hot_id', true);
