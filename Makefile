@@ -4,6 +4,7 @@
 # start on a machine that has no PostgreSQL yet; building is in Makefile.pgxs.
 #
 #   make check        install what is missing, build, run every test
+#   make check-core   run PostgreSQL's own tests with kyro tables (fetches its source)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
 #
@@ -17,7 +18,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-core demo demo-stop verify-version META.json
 
 all:
 
@@ -27,6 +28,9 @@ $(PGXS_TARGETS):
 
 check:
 	@tools/check.sh
+
+check-core:
+	@tools/check-core.sh
 
 demo:
 	@tools/demo.sh

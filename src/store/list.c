@@ -204,9 +204,13 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 	pfree(runs);
 	pfree(blocks);
 	if (table->runs)
-		pfree(table->runs);
-	if (table->list_block)
-		pfree(table->list_block);
+	{
+		/* scans of ours may still point there */
+		MemoryContext old = MemoryContextSwitchTo(cxt);
+
+		table->retired = lappend(lappend(table->retired, table->runs), table->list_block);
+		MemoryContextSwitchTo(old);
+	}
 	table->runs = sorted;
 	table->list_block = sorted_blocks;
 	table->nruns = n;

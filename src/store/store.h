@@ -38,6 +38,7 @@ typedef struct StoreTable
 	int			nruns;
 	StoreRun   *runs;			/* by first block; one palloc'd array */
 	BlockNumber *list_block;	/* list page that holds each */
+	List	   *retired;		/* such arrays of before, for who still uses them */
 	int			last;			/* run found last */
 	StoreMap   *map;
 	uint64		used;			/* for eviction */

@@ -110,6 +110,8 @@ at_xact_end(XactEvent event, void *arg)
 	hash_seq_init(&seq, tables);
 	while ((table = hash_seq_search(&seq)) != NULL)
 	{
+		list_free_deep(table->retired);
+		table->retired = NIL;
 		if (table->used <= limit || (table->suspect > 0 && table->suspect++ > 1))
 			forget(table);
 	}

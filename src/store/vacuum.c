@@ -226,6 +226,10 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		{
 			bool		found;
 
+			/* the rest is for the next VACUUM */
+			if (hash_get_num_entries(v->dead_pages) * sizeof(DeadPage) > maintenance_work_mem * (Size) 1024)
+				continue;
+
 			dead_page = hash_search(v->dead_pages, &p->block, HASH_ENTER, &found);
 			memset(dead_page->dead, 0, sizeof(dead_page->dead));
 		}

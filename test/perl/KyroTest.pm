@@ -137,7 +137,8 @@ END $$;
 
 =item indexes_agree(node, database, what, [table, key, index]...)
 
-One test: each index is sound by kyro.verify(deep) and answers as its table.
+One test: each index is sound by kyro.verify(deep) and answers as its table,
+which is sound if it is a kyro table.
 
 =cut
 
@@ -150,7 +151,9 @@ sub indexes_agree
 	{
 		my ($table, $key, $index) = @$i;
 		$problems .= $node->safe_psql($db, "SELECT '$index verify: ' || block || ': ' || problem FROM kyro.verify('$index', true)
-			UNION ALL SELECT * FROM index_disagrees('$table', '$key', '$index')") . "\n";
+			UNION ALL SELECT * FROM index_disagrees('$table', '$key', '$index')
+			UNION ALL SELECT '$table verify: ' || v.block || ': ' || v.problem FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro',
+				LATERAL kyro.verify(c.oid, true) v WHERE c.oid = '$table'::regclass") . "\n";
 	}
 	$problems =~ s/\s+$//;
 	$problems =~ s/^\s+//;

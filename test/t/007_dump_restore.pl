@@ -26,14 +26,22 @@ CREATE MATERIALIZED VIEW mv AS SELECT k FROM t WHERE k > 0;
 CREATE INDEX mv_k ON mv USING kyro_rmi (k);
 CREATE UNLOGGED TABLE unl AS SELECT k FROM t;
 CREATE INDEX unl_k ON unl USING kyro_rmi (k);
+CREATE TABLE s (id bigint PRIMARY KEY, k bigint, v text) USING kyro;
+INSERT INTO s SELECT g, hashint8extended(g, 3), repeat(md5(g::text), 1 + g % 90) FROM generate_series(1, 3000) g;
+CREATE INDEX s_k ON s USING kyro_rmi (k);
+SELECT kyro.snapshot('s');
+DELETE FROM s WHERE id % 10 = 1;
+UPDATE s SET v = v || 'x' WHERE id % 10 = 2;
+INSERT INTO s SELECT g, hashint8extended(g, 3), 'log' FROM generate_series(5001, 5100) g;
 INSERT INTO t SELECT 20000 + g, hashint8extended(g, 2), now() FROM generate_series(1, 5000) g;
 DELETE FROM t WHERE id % 10 = 1;
 VACUUM t;
 });
-my @indexes = (['t', 'k', 't_k'], ['t', 'd', 't_d'], ['pt1', 'k', 'pt1_k_idx'], ['mv', 'k', 'mv_k'], ['unl', 'k', 'unl_k']);
+my @indexes = (['t', 'k', 't_k'], ['s', 'k', 's_k'], ['t', 'd', 't_d'], ['pt1', 'k', 'pt1_k_idx'], ['mv', 'k', 'mv_k'], ['unl', 'k', 'unl_k']);
 my $defs = q{SELECT string_agg(pg_get_indexdef(indexrelid) || indisclustered::text, E'\n' ORDER BY indexrelid::regclass::text) FROM pg_index i
 	JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'};
-my $rows = 'SELECT count(*), sum(hash_array_extended(ARRAY[k, id], 0)) FROM t';
+my $rows = q{SELECT count(*), sum(hash_array_extended(ARRAY[k, id], 0)) FROM t
+	UNION ALL SELECT count(*), sum(hashtextextended((s.*)::text, 0)) FROM s};
 
 indexes_agree($node, 'src', 'the source', @indexes);
 foreach my $format ('plain', 'custom', 'directory')
@@ -65,8 +73,9 @@ foreach my $strategy ('wal_log', 'file_copy')
 	is($node->safe_psql($strategy, $rows), $node->safe_psql('src', $rows), "$strategy: the same rows");
 	indexes_agree($node, $strategy, "$strategy: indexes agree", @indexes);
 	# the copy goes its own way
-	$node->safe_psql($strategy, q{INSERT INTO t SELECT 90000 + g, hashint8extended(g, 9) FROM generate_series(1, 8000) g; DELETE FROM t WHERE id < 5000;});
-	$node->safe_psql($strategy, 'VACUUM t');
+	$node->safe_psql($strategy, q{INSERT INTO t SELECT 90000 + g, hashint8extended(g, 9) FROM generate_series(1, 8000) g; DELETE FROM t WHERE id < 5000;
+		UPDATE s SET v = 'changed' WHERE id % 10 = 3; SELECT kyro.snapshot('s');});
+	$node->safe_psql($strategy, 'VACUUM t, s');
 	$node->safe_psql($strategy, q{SELECT leaves FROM kyro.rebuild('t_k')});
 	indexes_agree($node, $strategy, "$strategy: after changes", @indexes);
 	indexes_agree($node, 'src', "$strategy: the source is as it was", @indexes);
@@ -74,19 +83,19 @@ foreach my $strategy ('wal_log', 'file_copy')
 # a database of a template, while the server crashes right after
 $node->stop('immediate');
 $node->start;
-indexes_agree($node, 'wal_log', 'after a crash: wal_log', @indexes[0 .. 3]);
-indexes_agree($node, 'file_copy', 'after a crash: file_copy', @indexes[0 .. 3]);
+indexes_agree($node, 'wal_log', 'after a crash: wal_log', @indexes[0 .. 4]);
+indexes_agree($node, 'file_copy', 'after a crash: file_copy', @indexes[0 .. 4]);
 $node->safe_psql('postgres', 'ALTER DATABASE file_copy RENAME TO renamed');
-indexes_agree($node, 'renamed', 'a renamed database', @indexes[0 .. 3]);
+indexes_agree($node, 'renamed', 'a renamed database', @indexes[0 .. 4]);
 
 # a base backup, taken while rows arrive
 $node->backup('base');
 my $copy = PostgreSQL::Test::Cluster->new('copy');
 $copy->init_from_backup($node, 'base');
 $copy->start;
-indexes_agree($copy, 'src', 'a base backup', @indexes[0 .. 3]);
+indexes_agree($copy, 'src', 'a base backup', @indexes[0 .. 4]);
 $copy->safe_psql('src', q{INSERT INTO t SELECT 70000 + g, hashint8extended(g, 7) FROM generate_series(1, 5000) g});
-indexes_agree($copy, 'src', 'takes writes', @indexes[0 .. 3]);
+indexes_agree($copy, 'src', 'takes writes', @indexes[0 .. 4]);
 $copy->stop;
 $copy->command_ok([ 'pg_checksums', '--check', '-D', $copy->data_dir ], 'page checksums are right');
 
