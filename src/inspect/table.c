@@ -30,6 +30,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "inspect/report.h"
 #include "inspect/table.h"
 #include "store/store.h"
 
@@ -100,36 +101,6 @@ kyro_warmup_table(Oid relid)
 	return nblocks;
 }
 
-static void report(void *arg, BlockNumber block, const char *format,...) pg_attribute_printf(3, 4);
-
-static void
-report(void *arg, BlockNumber block, const char *format,...)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) arg;
-	StringInfoData s;
-	Datum		values[2];
-	bool		nulls[2] = {false};
-
-	initStringInfo(&s);
-	for (;;)
-	{
-		va_list		args;
-		int			need;
-
-		va_start(args, format);
-		need = appendStringInfoVA(&s, format, args);
-		va_end(args);
-		if (need == 0)
-			break;
-		enlargeStringInfo(&s, need);
-	}
-	values[0] = Int64GetDatum(block);
-	nulls[0] = block == InvalidBlockNumber;
-	values[1] = CStringGetTextDatum(s.data);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	pfree(s.data);
-}
-
 /*
  * kyro.verify(table, deep), into a materialized result.  Only the owner may.
  */
@@ -150,7 +121,7 @@ kyro_verify_table(Oid relid, bool deep, ReturnSetInfo *rsinfo)
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(rel->rd_rel->relowner, save_context | SECURITY_RESTRICTED_OPERATION);
 	nest_level = NewGUCNestLevel();
-	store_verify(rel, deep, report, rsinfo);
+	store_verify(rel, deep, kyro_report, rsinfo);
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(save_user, save_context);
 	table_close(rel, lockmode);

@@ -45,6 +45,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "inspect/report.h"
 #include "inspect/table.h"
 #include "model/rmi.h"
 #include "rmi/kyro_rmi.h"
@@ -72,34 +73,7 @@ typedef struct Verify
 	KyroEntry  *entries;
 } Verify;
 
-static void verify_report(Verify *v, BlockNumber block, const char *fmt,...) pg_attribute_printf(3, 4);
-
-static void
-verify_report(Verify *v, BlockNumber block, const char *fmt,...)
-{
-	StringInfoData s;
-	Datum		values[2];
-	bool		nulls[2] = {false};
-
-	initStringInfo(&s);
-	for (;;)
-	{
-		va_list		args;
-		int			need;
-
-		va_start(args, fmt);
-		need = appendStringInfoVA(&s, fmt, args);
-		va_end(args);
-		if (need == 0)
-			break;
-		enlargeStringInfo(&s, need);
-	}
-	values[0] = Int64GetDatum(block);
-	nulls[0] = block == InvalidBlockNumber;
-	values[1] = CStringGetTextDatum(s.data);
-	tuplestore_putvalues(v->rsinfo->setResult, v->rsinfo->setDesc, values, nulls);
-	pfree(s.data);
-}
+#define verify_report(v, ...) kyro_report((v)->rsinfo, __VA_ARGS__)
 
 /* ---- index against table ---- */
 

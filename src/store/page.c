@@ -12,7 +12,9 @@
 
 #include <xxhash.h>
 
-#include "store/page.h"
+#include "utils/rel.h"
+
+#include "store/store.h"
 
 /*
  * An empty page of ours.  To heap code it is a page without items or room.
@@ -124,4 +126,17 @@ store_list_problem(const void *page, BlockNumber block)
 			return "run with impossible bounds";
 	}
 	return NULL;
+}
+
+/*
+ * Raise an error about a damaged page.
+ */
+void
+store_corrupt(Relation rel, BlockNumber block, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("table \"%s\" is damaged in block %u: %s",
+					RelationGetRelationName(rel), block, problem),
+			 errhint("Restore the table from a backup. kyro.verify() lists what is damaged.")));
 }

@@ -49,9 +49,16 @@ typedef struct StoreTable
 	uint64		buffer_reads;
 } StoreTable;
 
-/* --- table.c: what a backend knows -------------------------------------- */
+/* --- page.c, see also page.h ------------------------------------------------ */
+
+extern void store_corrupt(Relation rel, BlockNumber block, const char *problem) pg_attribute_noreturn();
+
+/* --- handler.c --------------------------------------------------------------- */
 
 extern bool store_is_kyro(Relation rel);
+
+/* --- table.c: what a backend knows -------------------------------------- */
+
 extern StoreTable *store_open(Relation rel);
 extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
 extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
@@ -59,7 +66,6 @@ extern bool store_run_aborted(StoreRun *run);
 extern bool store_run_committed(StoreRun *run);
 extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
 extern void store_table_init(void);
-extern void store_corrupt(Relation rel, BlockNumber block, const char *problem) pg_attribute_noreturn();
 
 /* --- list.c: the list of runs, on disk ----------------------------------- */
 

@@ -25,7 +25,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "store/handler.h"
 #include "store/stats.h"
 #include "store/store.h"
 
@@ -35,28 +34,6 @@
 static HTAB *tables;
 static MemoryContext tables_cxt;
 static uint64 clock_hand;
-
-/*
- * Raise an error about a damaged page.
- */
-void
-store_corrupt(Relation rel, BlockNumber block, const char *problem)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("table \"%s\" is damaged in block %u: %s",
-					RelationGetRelationName(rel), block, problem),
-			 errhint("Restore the table from a backup. kyro.verify() lists what is damaged.")));
-}
-
-/*
- * Is this a table of access method kyro?
- */
-bool
-store_is_kyro(Relation rel)
-{
-	return rel->rd_tableam == store_routine();
-}
 
 /*
  * An invalidation of the table's relation cache entry: it may have been dropped
