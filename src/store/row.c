@@ -258,6 +258,7 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 {
 	const StoreRows *rows = store_page_rows(p);
 	HeapTupleHeader t = tuple->t_data;
+	Size		bitmap = (flags & HEAP_HASNULL) ? BITMAPLEN(rows->natts) : 0;
 
 	t->t_choice.t_heap.t_xmin = FrozenTransactionId;
 	t->t_choice.t_heap.t_xmax = InvalidTransactionId;
@@ -265,20 +266,15 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 	t->t_infomask2 = rows->natts;
 	t->t_infomask = flags | HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
 	t->t_hoff = hoff;
-	if (flags & HEAP_HASNULL)
-	{
-		Size		bitmap = BITMAPLEN(rows->natts);
-
-		if (unlikely(length < bitmap))
-			store_map_raise(rel, p->table, p->block);
-		memcpy(t->t_bits, data, bitmap);
-		data += bitmap;
-		length -= bitmap;
-	}
-	memcpy((char *) t + hoff, data, length);
+	if (unlikely(length < bitmap))
+		store_map_raise(rel, p->table, p->block);
+	memcpy(t->t_bits, data, bitmap);
+	/* padding is compared by who compares tuples, and written by who copies them */
+	memset(t->t_bits + bitmap, 0, hoff - SizeofHeapTupleHeader - bitmap);
+	memcpy((char *) t + hoff, data + bitmap, length - bitmap);
 	ItemPointerSet(&t->t_ctid, p->block, row);
 	tuple->t_self = t->t_ctid;
-	tuple->t_len = hoff + length;
+	tuple->t_len = hoff + length - bitmap;
 	tuple->t_tableOid = RelationGetRelid(rel);
 	if (!BufferIsValid(p->buffer) && store_map_failed())
 		store_map_raise(rel, p->table, p->block);

@@ -238,3 +238,10 @@ DROP ROLE regress_kyro_row;
 SELECT seal('t') > 0 AS some;
 SELECT same('t');
 SELECT r AS rel, v.* FROM unnest(ARRAY['t', 'd', 'x', 'g', 'seen']) r, kyro.verify(r::regclass, true) v;
+-- an update that changes nothing is seen as such, sealed or not
+CREATE TABLE same_bytes (f1 text, f2 int, f3 int) USING kyro;
+INSERT INTO same_bytes VALUES ('a', 1, 2), ('b', 2, NULL);
+CREATE TRIGGER z BEFORE UPDATE ON same_bytes FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+SELECT rows FROM kyro.snapshot('same_bytes');
+WITH u AS (UPDATE same_bytes SET f1 = f1 RETURNING 1) SELECT count(*) FROM u;
+WITH u AS (UPDATE same_bytes SET f2 = 3 RETURNING 1) SELECT count(*) FROM u;
