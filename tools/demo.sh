@@ -147,6 +147,9 @@ psql_demo -v rows="$ROWS" -v probes="$PROBES" -f "$DIR/sql/probe.sql"
 step "a look inside"
 psql_demo -v rows="$ROWS" -f "$DIR/sql/inspect.sql"
 
+step "a kyro table: sealed rows beside a heap"
+psql_demo -v rows="$ROWS" -v probes="$PROBES" -f "$DIR/sql/store.sql"
+
 finished=yes
 step "done"
 psql=psql
