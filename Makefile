@@ -5,6 +5,7 @@
 #
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables (fetches its source)
+#   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
 #
@@ -18,7 +19,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-core demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-core crashloop demo demo-stop verify-version META.json
 
 all:
 
@@ -28,6 +29,9 @@ $(PGXS_TARGETS):
 
 check:
 	@tools/check.sh
+
+crashloop:
+	@tools/crashloop.sh
 
 check-core:
 	@tools/check-core.sh
