@@ -45,14 +45,17 @@ store_index_fetch_reset(IndexFetchTableData *scan)
 {
 	StoreFetch *fetch = (StoreFetch *) scan;
 
-	store_page_release(&fetch->p);
+	store_page_drop(&fetch->p);
 	store_heap()->index_fetch_reset(scan);
 }
 
 void
 store_index_fetch_end(IndexFetchTableData *scan)
 {
+	StoreFetch *fetch = (StoreFetch *) scan;
+
 	store_index_fetch_reset(scan);
+	store_page_release(&fetch->p);
 	pfree(scan);
 }
 
@@ -66,6 +69,7 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	StoreFetch *fetch = (StoreFetch *) scan;
 	Relation	rel = scan->rel;
 	bool		again = *call_again;	/* within a HOT chain on a log page */
+	StoreRun   *run;
 
 	if (fetch->table == NULL)
 	{
@@ -73,6 +77,8 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		if (IsMVCCSnapshot(snapshot))
 			PredicateLockRelation(rel, snapshot);
 	}
+	if (!again && (run = store_find_run(fetch->table, ItemPointerGetBlockNumber(tid))) != NULL)
+		store_map_prefetch(fetch->table, run, ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
 	if (!again && !store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
 		again = true;
 	if (again)

@@ -44,12 +44,15 @@
 
 #define MAP_SEGMENT_SIZE ((Size) RELSEG_SIZE * BLCKSZ)
 #define MAP_WORDS (RELSEG_SIZE / 64)
+#define MAP_READ_AHEAD 128		/* pages */
 
 typedef struct StoreSegment
 {
 	char	   *base;			/* NULL: not mapped */
 	BlockNumber nblocks;		/* of the segment, when last asked */
 	bool		failed;			/* do not try again */
+	BlockNumber next;			/* one past the page that was read last */
+	BlockNumber asked;			/* the kernel was asked for pages below this */
 	uint64	   *verified;		/* MAP_WORDS words; NULL: none verified */
 } StoreSegment;
 
@@ -220,11 +223,41 @@ map_segment(Relation rel, StoreSegment *s, int n)
 			s->failed = true;
 		}
 		else
+		{
 			s->base = base;
+			/* else a fault reads all around the page, megabytes on some devices */
+			madvise(base, MAP_SEGMENT_SIZE, MADV_RANDOM);
+		}
 	}
 	if (s->base != NULL && fstat(fd, &st) == 0)
 		s->nblocks = Min(st.st_size / BLCKSZ, RELSEG_SIZE);
 	CloseTransientFile(fd);
+}
+
+/*
+ * Have the kernel read what will be wanted: many pages if this one follows the
+ * one that was read last, as in a scan; else this one, in one piece, if it is
+ * read for the first time.
+ */
+static inline void
+read_ahead(StoreSegment *s, BlockNumber b, bool first_time)
+{
+	BlockNumber want = first_time ? 1 : 0;
+
+	if (b == s->next)
+		want = MAP_READ_AHEAD;
+	else
+		s->asked = b;
+	s->next = b + 1;
+	if (unlikely(s->asked < b + (want + 3) / 4))
+	{
+		BlockNumber from = Max(b, s->asked);
+		BlockNumber to = Min(b + want, s->nblocks);
+
+		if (from < to)
+			madvise(s->base + (Size) from * BLCKSZ, (Size) (to - from) * BLCKSZ, MADV_WILLNEED);
+		s->asked = Max(from, to);
+	}
 }
 
 /*
@@ -237,6 +270,7 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 	StoreSegment *s = get_segment(table, block);
 	BlockNumber b = block % RELSEG_SIZE;
 	const char *page;
+	bool		verified;
 
 	if (unlikely(s->base == NULL || b >= s->nblocks))
 	{
@@ -246,10 +280,14 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 		if (s->base == NULL || b >= s->nblocks)
 			return NULL;
 	}
+	if (!kyro_mmap)
+		return NULL;
 	page = s->base + (Size) b * BLCKSZ;
-	if (likely(s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1)))
-		return kyro_mmap ? page : NULL;
-	if (!kyro_mmap || store_rows_problem(page, block) != NULL || store_map_failed())
+	verified = s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1);
+	read_ahead(s, b, !verified);
+	if (likely(verified))
+		return page;
+	if (store_rows_problem(page, block) != NULL || store_map_failed())
 	{
 		/* If the file is at fault, the buffer manager will say how. */
 		map_failed = 0;
@@ -257,6 +295,38 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 	}
 	store_page_set_verified(table, block);
 	return page;
+}
+
+/*
+ * Start to load what reading a row of a mapped page will need: the page's
+ * header, the row's entry, and the row.  Each of them is a cache miss on a
+ * table larger than the cache, and one after the other they are most of what a
+ * point read costs.  Where the row is, is guessed from what is average in the run:
+ * right if all rows are equally long, and of no consequence if wrong.
+ */
+void
+store_map_prefetch(StoreTable *table, const StoreRun *run, BlockNumber block, OffsetNumber row)
+{
+	int			n = block / RELSEG_SIZE;
+	const char *page;
+	uint32		per_page,
+				length,
+				offset;
+
+	if (table->map == NULL || n >= table->map->nsegments || table->map->segments[n].base == NULL)
+		return;
+	page = table->map->segments[n].base + (Size) (block % RELSEG_SIZE) * BLCKSZ;
+	__builtin_prefetch(page);
+	__builtin_prefetch(&StorePageGetRows(page)->rows[row - 1]);
+
+	per_page = run->rows / Max(run->pages, 1);
+	length = Min(run->bytes / Max(run->rows, 1), BLCKSZ);
+	offset = STORE_ROWS_START + (per_page + 2) * sizeof(uint16) + (row - 1) * length;
+	if (offset < BLCKSZ)
+	{
+		__builtin_prefetch(page + offset);
+		__builtin_prefetch(page + Min(offset + length, BLCKSZ - 1));
+	}
 }
 
 /*

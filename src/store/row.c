@@ -86,17 +86,28 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 }
 
 /*
- * Let go of pins.
+ * Let go of the page, but not of the page of the visibility map: the next
+ * search of a nested loop will need that again.
+ */
+void
+store_page_drop(StorePage *p)
+{
+	if (BufferIsValid(p->buffer))
+		ReleaseBuffer(p->buffer);
+	p->buffer = InvalidBuffer;
+	p->page = NULL;
+}
+
+/*
+ * Let go of all pins.
  */
 void
 store_page_release(StorePage *p)
 {
-	if (BufferIsValid(p->buffer))
-		ReleaseBuffer(p->buffer);
+	store_page_drop(p);
 	if (BufferIsValid(p->vmbuffer))
 		ReleaseBuffer(p->vmbuffer);
-	p->buffer = p->vmbuffer = InvalidBuffer;
-	p->page = NULL;
+	p->vmbuffer = InvalidBuffer;
 }
 
 /*

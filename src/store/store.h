@@ -81,6 +81,7 @@ extern void store_list_clean(Relation rel);
 /* --- map.c: reading the file through memory ------------------------------ */
 
 extern const char *store_map_page(Relation rel, StoreTable *table, BlockNumber block);
+extern void store_map_prefetch(StoreTable *table, const StoreRun *run, BlockNumber block, OffsetNumber row);
 extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
@@ -108,6 +109,7 @@ typedef struct StorePage
 
 extern bool store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 						   BufferAccessStrategy strategy, StorePage *p);
+extern void store_page_drop(StorePage *p);
 extern void store_page_release(StorePage *p);
 extern int	store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible);
 extern bool store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot,
