@@ -143,7 +143,7 @@ count_rows(Relation rel, StoreTable *table, StoreRun *run, int64 *touched, int64
 		CHECK_FOR_INTERRUPTS();
 		if (store_vm_test(rel, block, &vmbuffer) ||
 			!store_page_get(rel, table, block, NULL, &p) ||
-			store_links_read(rel, p.run, store_page_rows(&p), links) == 0)
+			store_links_read(rel, &p, links) == 0)
 			continue;
 		for (OffsetNumber row = 1; row <= store_page_rows(&p)->h.count; row++)
 		{

@@ -147,7 +147,7 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 	ItemPointerData link;
 	Buffer		buffer;
 
-	link = store_link_read(c->old_table, p->run, store_page_rows(p), row);
+	link = store_link_read(c->old_table, p, row);
 	if (status == HEAPTUPLE_DEAD)
 	{
 		c->dead++;

@@ -29,52 +29,89 @@
 #include "access/hio.h"
 #include "access/visibilitymap.h"
 #include "storage/lmgr.h"
+#include "utils/memutils.h"
 
 #include "debug_point.h"
 #include "store/store.h"
 
-/* Block of the group page with the entry of a group, and the entry's place. */
-static BlockNumber
-group_block(StoreRun *run, uint32 group, int *place)
+/*
+ * What a backend knows of link pages: where they are, which never changes, and
+ * with which LSN their checksums were seen to match.  (Pages of tables that are
+ * not logged have no LSNs, and are looked at each time.)  Kept for each group
+ * page that was needed, 32 kB for 2.7 million rows.
+ */
+typedef struct LinkPage
 {
-	*place = group % STORE_GROUPS_PER_PAGE;
-	return run->first + run->pages + group / STORE_GROUPS_PER_PAGE;
-}
+	BlockNumber block;			/* 0: not known */
+	XLogRecPtr	checked;
+} LinkPage;
+
+typedef struct LinkPages
+{
+	BlockNumber group_page;		/* hash key */
+	LinkPage   *links;			/* STORE_GROUPS_PER_PAGE of them */
+} LinkPages;
 
 /*
- * Group and link pages change, so their checksums are looked at whenever they
- * have changed since: what was seen to be good is remembered by LSN.  Those of
- * tables that are not logged have none, and are looked at each time.
+ * Forget where the link pages of a table are.
  */
-typedef struct Checked
+void
+store_links_forget(StoreTable *table)
 {
-	KyroLocator locator;
-	BlockNumber block;
-	XLogRecPtr	lsn;
-} Checked;
+	if (table->links_cxt != NULL)
+		MemoryContextDelete(table->links_cxt);
+	table->links_cxt = NULL;
+	table->links = NULL;
+}
 
-static Checked checked[256];
+static LinkPage *
+link_page(const StorePage *p)
+{
+	StoreTable *table = p->table;
+	uint32		group = store_page_rows(p)->group;
+	BlockNumber group_page = p->run->first + p->run->pages + group / STORE_GROUPS_PER_PAGE;
+	LinkPages  *pages;
+	bool		found;
+
+	if (table->links == NULL)
+	{
+		HASHCTL		ctl;
+
+		table->links_cxt = AllocSetContextCreate(GetMemoryChunkContext(table->runs), "kyrodb link pages",
+												 ALLOCSET_SMALL_SIZES);
+		ctl.keysize = sizeof(BlockNumber);
+		ctl.entrysize = sizeof(LinkPages);
+		ctl.hcxt = table->links_cxt;
+		table->links = hash_create("kyrodb link pages", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	pages = hash_search(table->links, &group_page, HASH_FIND, NULL);
+	if (pages == NULL)
+	{
+		LinkPage   *links = MemoryContextAllocZero(table->links_cxt, STORE_GROUPS_PER_PAGE * sizeof(LinkPage));
+
+		pages = hash_search(table->links, &group_page, HASH_ENTER, &found);
+		pages->links = links;
+	}
+	return &pages->links[group % STORE_GROUPS_PER_PAGE];
+}
 
 /* Raise an error unless the locked page is what it should be. */
 static void
-check_page(Relation rel, Buffer buffer, StorePageKind kind, StoreRun *run)
+check_page(Relation rel, Buffer buffer, StorePageKind kind, const StoreRun *run, XLogRecPtr *checked)
 {
 	Page		page = BufferGetPage(buffer);
 	BlockNumber block = BufferGetBlockNumber(buffer);
-	KyroLocator locator = kyro_locator(rel);
 	StoreHeader *h = StorePageGetHeader(page);
-	Checked    *c = &checked[(block ^ locator.relNode * 31) % lengthof(checked)];
 
 	if (store_page_kind(page) != kind || h->version != STORE_VERSION || h->run != run->id)
 		store_corrupt(rel, block, "page is not one of its run");
-	if (RelationNeedsWAL(rel) && c->block == block && c->lsn == PageGetLSN(page) &&
-		RelFileNodeEquals(c->locator, locator))
+	if (RelationNeedsWAL(rel) && checked != NULL && *checked == PageGetLSN(page) &&
+		!XLogRecPtrIsInvalid(*checked))
 		return;
 	if (h->hash != store_page_hash(page, block))
 		store_corrupt(rel, block, "checksum does not match");
-	c->locator = locator;
-	c->block = block;
-	c->lsn = PageGetLSN(page);
+	if (checked != NULL)
+		*checked = PageGetLSN(page);
 }
 
 static inline void
@@ -84,67 +121,85 @@ set_hash(Page page, BlockNumber block)
 }
 
 static Buffer
-read_group_page(Relation rel, StoreRun *run, uint32 group, int lockmode, int *place)
+read_group_page(Relation rel, const StorePage *p, int lockmode, int *place)
 {
-	BlockNumber block = group_block(run, group, place);
+	const StoreRun *run = p->run;
+	uint32		group = store_page_rows(p)->group;
+	BlockNumber block = run->first + run->pages + group / STORE_GROUPS_PER_PAGE;
 	Buffer		buffer;
 	StoreGroups *groups;
 
+	*place = group % STORE_GROUPS_PER_PAGE;
 	if (group >= run->groups)
 		store_corrupt(rel, run->first, "group out of range");
 	buffer = ReadBuffer(rel, block);
 	LockBuffer(buffer, lockmode);
-	check_page(rel, buffer, STORE_GROUPS, run);
+	check_page(rel, buffer, STORE_GROUPS, run, NULL);
 	groups = StorePageGetGroups(BufferGetPage(buffer));
 	if (groups->first != group - *place || *place >= groups->h.count)
 		store_corrupt(rel, block, "page does not hold the groups of its run");
 	return buffer;
 }
 
-static Buffer
-read_link_page(Relation rel, StoreRun *run, uint32 group, BlockNumber block, int lockmode)
+/* Lock a link page that is pinned, and check that it is the one of p's group. */
+static void
+lock_link_page(Relation rel, const StorePage *p, Buffer buffer, int lockmode)
 {
-	Buffer		buffer = ReadBuffer(rel, block);
-	StoreLinks *links = StorePageGetLinks(BufferGetPage(buffer));
-
 	LockBuffer(buffer, lockmode);
-	check_page(rel, buffer, STORE_LINKS, run);
-	if (links->group != group)
-		store_corrupt(rel, block, "page does not hold the links of its group");
-	return buffer;
+	check_page(rel, buffer, STORE_LINKS, p->run, &link_page(p)->checked);
+	if (StorePageGetLinks(BufferGetPage(buffer))->group != store_page_rows(p)->group)
+		store_corrupt(rel, BufferGetBlockNumber(buffer), "page does not hold the links of its group");
 }
 
 /*
- * Block of the link page of a group, or InvalidBlockNumber if none of its rows
- * was touched.
+ * The locked link page of p's group, or InvalidBuffer if none of its rows was
+ * touched.
  */
-BlockNumber
-store_link_block(Relation rel, StoreRun *run, uint32 group)
+static Buffer
+read_link_page(Relation rel, const StorePage *p, int lockmode)
 {
-	int			place;
-	Buffer		buffer = read_group_page(rel, run, group, BUFFER_LOCK_SHARE, &place);
-	BlockNumber block = StorePageGetGroups(BufferGetPage(buffer))->links[place];
+	LinkPage   *known = link_page(p);
+	BlockNumber block = known->block;
+	Buffer		buffer;
 
-	UnlockReleaseBuffer(buffer);
-	return block;
+	if (block == 0)
+	{
+		int			place;
+
+		buffer = read_group_page(rel, p, BUFFER_LOCK_SHARE, &place);
+		block = StorePageGetGroups(BufferGetPage(buffer))->links[place];
+		UnlockReleaseBuffer(buffer);
+		if (block == InvalidBlockNumber)
+			return InvalidBuffer;
+	}
+	buffer = ReadBuffer(rel, block);
+	lock_link_page(rel, p, buffer, lockmode);
+	known->block = block;
+	return buffer;
+}
+
+/* The links of p's rows on a link page. */
+static inline ItemPointerData *
+links_on_page(const StorePage *p, Page page)
+{
+	return &StorePageGetLinks(page)->links[store_page_rows(p)->group_base];
 }
 
 /*
  * The link of a row: offset number 0 if it was never touched.
  */
 ItemPointerData
-store_link_read(Relation rel, StoreRun *run, const StoreRows *rows, OffsetNumber row)
+store_link_read(Relation rel, const StorePage *p, OffsetNumber row)
 {
-	BlockNumber block = store_link_block(rel, run, rows->group);
+	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
 	ItemPointerData link;
-	Buffer		buffer;
 
 	ItemPointerSet(&link, 0, 0);
-	if (block == InvalidBlockNumber)
-		return link;
-	buffer = read_link_page(rel, run, rows->group, block, BUFFER_LOCK_SHARE);
-	link = StorePageGetLinks(BufferGetPage(buffer))->links[rows->group_base + row - 1];
-	UnlockReleaseBuffer(buffer);
+	if (BufferIsValid(buffer))
+	{
+		link = links_on_page(p, BufferGetPage(buffer))[row - 1];
+		UnlockReleaseBuffer(buffer);
+	}
 	return link;
 }
 
@@ -153,19 +208,17 @@ store_link_read(Relation rel, StoreRun *run, const StoreRows *rows, OffsetNumber
  * is 0, links is not filled.
  */
 int
-store_links_read(Relation rel, StoreRun *run, const StoreRows *rows, ItemPointerData *links)
+store_links_read(Relation rel, const StorePage *p, ItemPointerData *links)
 {
-	BlockNumber block = store_link_block(rel, run, rows->group);
-	Buffer		buffer;
+	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
+	int			count = store_page_rows(p)->h.count;
 	int			touched = 0;
 
-	if (block == InvalidBlockNumber)
+	if (!BufferIsValid(buffer))
 		return 0;
-	buffer = read_link_page(rel, run, rows->group, block, BUFFER_LOCK_SHARE);
-	memcpy(links, &StorePageGetLinks(BufferGetPage(buffer))->links[rows->group_base],
-		   rows->h.count * sizeof(ItemPointerData));
+	memcpy(links, links_on_page(p, BufferGetPage(buffer)), count * sizeof(ItemPointerData));
 	UnlockReleaseBuffer(buffer);
-	for (int i = 0; i < rows->h.count; i++)
+	for (int i = 0; i < count; i++)
 		touched += links[i].ip_posid != 0;
 	return touched;
 }
@@ -175,24 +228,26 @@ store_links_read(Relation rel, StoreRun *run, const StoreRows *rows, ItemPointer
  * yet.
  */
 void
-store_if_untouched(Relation rel, StoreRun *run, const StoreRows *rows, void (*found) (void *arg), void *arg)
+store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), void *arg)
 {
 	int			place;
-	Buffer		group = read_group_page(rel, run, rows->group, BUFFER_LOCK_SHARE, &place);
-	BlockNumber block = StorePageGetGroups(BufferGetPage(group))->links[place];
+	Buffer		buffer = read_group_page(rel, p, BUFFER_LOCK_SHARE, &place);
+	bool		none = StorePageGetGroups(BufferGetPage(buffer))->links[place] == InvalidBlockNumber;
 
-	if (block == InvalidBlockNumber)
+	if (none)
 		found(arg);				/* who makes the link page needs our page */
-	UnlockReleaseBuffer(group);
-	if (block != InvalidBlockNumber)
+	UnlockReleaseBuffer(buffer);
+	if (!none)
 	{
-		Buffer		buffer = read_link_page(rel, run, rows->group, block, BUFFER_LOCK_SHARE);
-		ItemPointerData *links = &StorePageGetLinks(BufferGetPage(buffer))->links[rows->group_base];
+		ItemPointerData *links;
+		int			count = store_page_rows(p)->h.count;
 		int			i;
 
-		for (i = 0; i < rows->h.count && links[i].ip_posid == 0; i++)
+		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
+		links = links_on_page(p, BufferGetPage(buffer));
+		for (i = 0; i < count && links[i].ip_posid == 0; i++)
 			;
-		if (i == rows->h.count)
+		if (i == count)
 			found(arg);
 		UnlockReleaseBuffer(buffer);
 	}
@@ -203,36 +258,34 @@ store_if_untouched(Relation rel, StoreRun *run, const StoreRows *rows, void (*fo
  * any more.
  */
 void
-store_links_reclaim(Relation rel, StoreRun *run, const StoreRows *rows, const bool *reclaim)
+store_links_reclaim(Relation rel, const StorePage *p, const bool *reclaim)
 {
-	BlockNumber block = store_link_block(rel, run, rows->group);
-	Buffer		buffer;
+	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *state;
 	Page		page;
-	StoreLinks *links;
+	ItemPointerData *links;
 
-	if (block == InvalidBlockNumber)
+	if (!BufferIsValid(buffer))
 		return;
-	buffer = read_link_page(rel, run, rows->group, block, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(rel);
 	page = GenericXLogRegisterBuffer(state, buffer, 0);
-	links = StorePageGetLinks(page);
-	for (int i = 0; i < rows->h.count; i++)
+	links = links_on_page(p, page);
+	for (int i = 0; i < store_page_rows(p)->h.count; i++)
 	{
 		if (reclaim[i])
-			ItemPointerSet(&links->links[rows->group_base + i], 0, STORE_LINK_RECLAIMED);
+			ItemPointerSet(&links[i], 0, STORE_LINK_RECLAIMED);
 	}
-	set_hash(page, block);
+	set_hash(page, BufferGetBlockNumber(buffer));
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
 
-/* The link page of a group, made if there is none. */
+/* The link page of p's group, made if there is none. */
 static BlockNumber
-make_link_page(Relation rel, StoreRun *run, uint32 group)
+make_link_page(Relation rel, const StorePage *p)
 {
 	int			place;
-	Buffer		buffer = read_group_page(rel, run, group, BUFFER_LOCK_EXCLUSIVE, &place);
+	Buffer		buffer = read_group_page(rel, p, BUFFER_LOCK_EXCLUSIVE, &place);
 	BlockNumber block = StorePageGetGroups(BufferGetPage(buffer))->links[place];
 
 	if (block == InvalidBlockNumber)
@@ -255,8 +308,8 @@ make_link_page(Relation rel, StoreRun *run, uint32 group)
 		StorePageGetGroups(page)->links[place] = block;
 		set_hash(page, BufferGetBlockNumber(buffer));
 		page = GenericXLogRegisterBuffer(state, new_buffer, GENERIC_XLOG_FULL_IMAGE);
-		store_page_init(page, STORE_LINKS, run->id);
-		StorePageGetLinks(page)->group = group;
+		store_page_init(page, STORE_LINKS, p->run->id);
+		StorePageGetLinks(page)->group = store_page_rows(p)->group;
 		StorePageGetHeader(page)->count = STORE_LINKS_PER_GROUP;
 		set_hash(page, block);
 		GenericXLogFinish(state);
@@ -299,8 +352,6 @@ form_ledger(Relation rel, StorePage *p, OffsetNumber row)
 void
 store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 {
-	const StoreRows *rows = store_page_rows(p);
-	int			place = rows->group_base + row - 1;
 	BlockNumber link_block;
 	Buffer		link_buffer,
 				buffer,
@@ -308,21 +359,20 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	HeapTuple	tuple;
 	ItemPointer link;
 
-	*ledger = store_link_read(rel, p->run, rows, row);
+	*ledger = store_link_read(rel, p, row);
 	if (ledger->ip_posid != 0)
 		return;
 
 	tuple = form_ledger(rel, p, row);
-	link_block = make_link_page(rel, p->run, rows->group);
+	link_block = link_page(p)->block;
+	if (link_block == 0)
+		link_block = make_link_page(rel, p);
 	DEBUG_POINT("touch-link-page-made");
 	link_buffer = ReadBuffer(rel, link_block);
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
 	buffer = RelationGetBufferForTuple(rel, tuple->t_len, InvalidBuffer, 0, NULL, &heap_vm, NULL);
-	LockBuffer(link_buffer, BUFFER_LOCK_EXCLUSIVE);
-	check_page(rel, link_buffer, STORE_LINKS, p->run);
-	if (StorePageGetLinks(BufferGetPage(link_buffer))->group != rows->group)
-		store_corrupt(rel, link_block, "page does not hold the links of its group");
-	link = &StorePageGetLinks(BufferGetPage(link_buffer))->links[place];
+	lock_link_page(rel, p, link_buffer, BUFFER_LOCK_EXCLUSIVE);
+	link = &links_on_page(p, BufferGetPage(link_buffer))[row - 1];
 
 	if (link->ip_posid == 0)
 	{
@@ -343,7 +393,7 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 		ItemPointerSet(ledger, BufferGetBlockNumber(buffer), offset);
 		((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *ledger;
 		page = GenericXLogRegisterBuffer(state, link_buffer, 0);
-		StorePageGetLinks(page)->links[place] = *ledger;
+		links_on_page(p, page)[row - 1] = *ledger;
 		set_hash(page, link_block);
 		store_log_page_finish(state);
 	}

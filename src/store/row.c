@@ -168,7 +168,7 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 			*all_dead = store_run_aborted(p->run);
 		return false;
 	}
-	link = store_link_read(rel, p->run, store_page_rows(p), row);
+	link = store_link_read(rel, p, row);
 	if (link_is_none(&link))
 		return true;
 	return link_visible(rel, p, row, &link, snapshot, all_dead);
@@ -186,7 +186,7 @@ store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNum
 	int			n = 0;
 
 	if (store_vm_test(rel, p->block, &p->vmbuffer) ||
-		(store_run_visible(p->run, snapshot) && store_links_read(rel, p->run, store_page_rows(p), links) == 0))
+		(store_run_visible(p->run, snapshot) && store_links_read(rel, p, links) == 0))
 	{
 		for (int i = 1; i <= count; i++)
 			visible[n++] = i;
@@ -228,7 +228,7 @@ store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
 		alive = HEAPTUPLE_INSERT_IN_PROGRESS;
 		*xwait = (TransactionId) p->run->fxid;
 	}
-	link = store_link_read(rel, p->run, store_page_rows(p), row);
+	link = store_link_read(rel, p, row);
 	if (link_is_none(&link))
 		return alive;
 	ItemPointerSet(&tid, p->block, row);

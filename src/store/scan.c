@@ -609,7 +609,7 @@ store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 				return;
 			if (store_row_visible(rel, &scan->p, offset, snapshot, NULL))
 				*tid = at;
-			link = store_link_read(rel, scan->p.run, store_page_rows(&scan->p), offset);
+			link = store_link_read(rel, &scan->p, offset);
 			if (link.ip_posid == 0 || !store_ledger_get(rel, &link, &at, &tuple, &buffer))
 				return;
 		}

@@ -41,6 +41,8 @@ typedef struct StoreTable
 	List	   *retired;		/* such arrays of before, for who still uses them */
 	int			last;			/* run found last */
 	StoreMap   *map;
+	HTAB	   *links;			/* see ledger.c */
+	MemoryContext links_cxt;
 	uint64		used;			/* for eviction */
 	int			suspect;		/* see invalidate() in table.c */
 
@@ -121,11 +123,11 @@ extern void store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTa
 
 /* --- ledger.c: links and ledger tuples ------------------------------------ */
 
-extern ItemPointerData store_link_read(Relation rel, StoreRun *run, const StoreRows *rows, OffsetNumber row);
-extern int	store_links_read(Relation rel, StoreRun *run, const StoreRows *rows, ItemPointerData *links);
-extern void store_if_untouched(Relation rel, StoreRun *run, const StoreRows *rows, void (*found) (void *arg), void *arg);
-extern BlockNumber store_link_block(Relation rel, StoreRun *run, uint32 group);
-extern void store_links_reclaim(Relation rel, StoreRun *run, const StoreRows *rows, const bool *reclaim);
+extern void store_links_forget(StoreTable *table);
+extern ItemPointerData store_link_read(Relation rel, const StorePage *p, OffsetNumber row);
+extern int	store_links_read(Relation rel, const StorePage *p, ItemPointerData *links);
+extern void store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), void *arg);
+extern void store_links_reclaim(Relation rel, const StorePage *p, const bool *reclaim);
 extern void store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
 extern bool store_ledger_tag(HeapTupleHeader t, ItemPointer row);
 extern bool store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer);

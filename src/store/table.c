@@ -60,6 +60,7 @@ static void
 forget(StoreTable *table)
 {
 	store_map_drop(table);
+	store_links_forget(table);
 	if (table->runs)
 		pfree(table->runs);
 	if (table->list_block)
@@ -143,6 +144,7 @@ store_open(Relation rel)
 	if (table->incarnation != incarnation)
 	{
 		store_map_drop(table);
+		store_links_forget(table);
 		table->incarnation = incarnation;
 		table->generation = 0;
 	}

@@ -118,7 +118,7 @@ drop_ledgers_of_aborted_runs(StoreVacuum *v)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (!store_page_get(v->rel, v->table, block, NULL, &p) ||
-				store_links_read(v->rel, run, store_page_rows(&p), links) == 0)
+				store_links_read(v->rel, &p, links) == 0)
 				continue;
 			for (OffsetNumber row = 1; row <= store_page_rows(&p)->h.count; row++)
 			{
@@ -190,7 +190,7 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 	ItemPointerData links[MaxHeapTuplesPerPage];
 	DeadPage   *dead_page = NULL;
 
-	if (store_links_read(v->rel, run, rows, links) == 0)
+	if (store_links_read(v->rel, p, links) == 0)
 	{
 		if (!seen_by_all)
 			return;
@@ -202,7 +202,7 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 			visibilitymap_pin(v->rel, p->block, &v->vmbuffer);
 		}
 		v->block = p->block;
-		store_if_untouched(v->rel, run, rows, set_visible, v);
+		store_if_untouched(v->rel, p, set_visible, v);
 		return;
 	}
 	for (OffsetNumber row = 1; row <= rows->h.count; row++)
@@ -321,7 +321,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	while ((page = hash_seq_search(&seq)) != NULL)
 	{
 		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
-			store_links_reclaim(v->rel, p.run, store_page_rows(&p), page->dead);
+			store_links_reclaim(v->rel, &p, page->dead);
 	}
 	store_page_release(&p);
 	if (v->aborted)

@@ -309,7 +309,7 @@ tag_problem(Verify *v, BlockNumber block, OffsetNumber offset, HeapTupleHeader t
 		problem = "ledger tuple belongs to no sealed row";
 	else if (!store_run_aborted(p.run))
 	{
-		link = store_link_read(v->rel, p.run, store_page_rows(&p), ItemPointerGetOffsetNumber(&tid));
+		link = store_link_read(v->rel, &p, ItemPointerGetOffsetNumber(&tid));
 		if (ItemPointerGetBlockNumberNoCheck(&link) != block || ItemPointerGetOffsetNumberNoCheck(&link) != offset)
 			problem = "row of a ledger tuple does not link to it";
 	}
