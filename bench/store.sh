@@ -150,6 +150,31 @@ BEGIN
 	END IF;
 END $$;
 
+-- Processor time in ms of a query that only reads, less that of reading its
+-- list; nothing is instrumented.
+CREATE FUNCTION bench.read_ms(query text, plan_has text, list text DEFAULT NULL) RETURNS float8
+LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+	since float8;
+	began timestamptz;
+	ms float8;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+	IF plan::text !~ plan_has THEN
+		RAISE EXCEPTION 'not the plan to be measured: %', plan;
+	END IF;
+	since := bench.cpu();
+	began := clock_timestamp();
+	EXECUTE query;
+	ms := extract(epoch FROM clock_timestamp() - began) * 1000;
+	ms := coalesce(bench.cpu() - since, ms);
+	IF list IS NOT NULL THEN
+		ms := ms - bench.read_ms(format('SELECT count(*) FROM bench.%I', list), '');
+	END IF;
+	RETURN ms;
+END $$;
+
 CREATE FUNCTION bench.count(tab text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -176,14 +201,13 @@ BEGIN
 			PERFORM set_config('kyro.mmap', CASE WHEN v LIKE '%\_buffers' THEN 'off' ELSE 'on' END, false);
 			x := CASE kind
 				WHEN 'point' THEN
-					(bench.ms(format('SELECT sum(length(t.value)) FROM bench.list l JOIN bench.%I t ON t.key = l.k', t),
-							  'Index Scan', 'list')).cpu * 1000 / bench.count('list')
+					bench.read_ms(format('SELECT count(t.value) FROM bench.list l JOIN bench.%I t ON t.key = l.k', t),
+								  'Index Scan', 'list') * 1000 / bench.count('list')
 				WHEN 'range' THEN
-					(bench.ms(format('SELECT sum(length(t.value)) FROM bench.ranges l JOIN bench.%I t ON t.key BETWEEN l.k AND l.hi', t),
-							  'Index Scan', 'ranges')).cpu * 1000 / bench.count('ranges')
+					bench.read_ms(format('SELECT count(t.value) FROM bench.ranges l JOIN bench.%I t ON t.key BETWEEN l.k AND l.hi', t),
+								  'Index Scan', 'ranges') * 1000 / bench.count('ranges')
 				WHEN 'scan' THEN
-					(bench.ms(format('SELECT sum(key), sum(length(value)), count(*) FROM bench.%I', t),
-							  'Seq Scan')).cpu * 1e6 / (SELECT n FROM bench.param)
+					bench.read_ms(format('SELECT count(key), count(value) FROM bench.%I', t), 'Seq Scan') * 1e6 / (SELECT n FROM bench.param)
 				END;
 			IF round > 0 THEN
 				INSERT INTO bench.result VALUES

@@ -69,6 +69,8 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 	return next;
 }
 
+#define LEAF_PREFETCH 320		/* bytes: header, first keys, descriptors */
+
 /*
  * Pin the landing page.  A buffer seen before saves the look-up in the buffer
  * table, but pinning it that way does not mark it as used: every eighth
@@ -80,6 +82,14 @@ rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 	static uint32 accesses = 0;
 	Buffer		buf;
 
+	/* most likely the page is still there: have its first lines on the way */
+	if (BufferIsValid(l->recent) && !RelationUsesLocalBuffers(index))
+	{
+		const char *page = (const char *) BufferGetBlock(l->recent);
+
+		for (int i = 0; i < LEAF_PREFETCH; i += 64)
+			__builtin_prefetch(page + i);
+	}
 	if (BufferIsValid(l->recent) && (++accesses & 7) != 0 &&
 		ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
 	{

@@ -77,7 +77,9 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		if (IsMVCCSnapshot(snapshot))
 			PredicateLockRelation(rel, snapshot);
 	}
-	if (!again && (run = store_find_run(fetch->table, ItemPointerGetBlockNumber(tid))) != NULL)
+	/* not if the row before was on the same page */
+	if (!again && (fetch->p.page == NULL || fetch->p.block != ItemPointerGetBlockNumber(tid)) &&
+		(run = store_find_run(fetch->table, ItemPointerGetBlockNumber(tid))) != NULL)
 		store_map_prefetch(fetch->table, run, ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
 	if (!again && !store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
 		again = true;

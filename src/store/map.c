@@ -45,6 +45,7 @@
 #define MAP_SEGMENT_SIZE ((Size) RELSEG_SIZE * BLCKSZ)
 #define MAP_WORDS (RELSEG_SIZE / 64)
 #define MAP_READ_AHEAD 128		/* pages */
+#define MAP_STREAK 16			/* pages */
 
 typedef struct StoreSegment
 {
@@ -52,6 +53,7 @@ typedef struct StoreSegment
 	BlockNumber nblocks;		/* of the segment, when last asked */
 	bool		failed;			/* do not try again */
 	BlockNumber next;			/* one past the page that was read last */
+	int			streak;			/* so many pages before it came in a row */
 	BlockNumber asked;			/* the kernel was asked for pages below this */
 	uint64	   *verified;		/* MAP_WORDS words; NULL: none verified */
 } StoreSegment;
@@ -235,19 +237,24 @@ map_segment(Relation rel, StoreSegment *s, int n)
 }
 
 /*
- * Have the kernel read what will be wanted: many pages if this one follows the
- * one that was read last, as in a scan; else this one, in one piece, if it is
- * read for the first time.
+ * Have the kernel read what will be wanted.  Of who has read a number of pages
+ * one after the other, which no short range does, it is the following megabyte; else a
+ * page that is read for the first time, in one piece.
  */
 static inline void
 read_ahead(StoreSegment *s, BlockNumber b, bool first_time)
 {
 	BlockNumber want = first_time ? 1 : 0;
 
-	if (b == s->next)
-		want = MAP_READ_AHEAD;
-	else
+	if (b != s->next)
+	{
+		s->streak = 0;
 		s->asked = b;
+	}
+	else if (s->streak < MAP_STREAK)
+		s->streak++;
+	else
+		want = MAP_READ_AHEAD;
 	s->next = b + 1;
 	if (unlikely(s->asked < b + (want + 3) / 4))
 	{

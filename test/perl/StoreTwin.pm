@@ -318,6 +318,7 @@ sub writer_transaction
 	my $any = sub { return $step->(rand() < 0.7 ? 'g' : 'u'); };
 	my $end = sub { return rand() < 0.75 ? "COMMIT;\n" : "ROLLBACK;\n"; };
 
+	return sprintf("SELECT tw_fast(%.9f, %d);\n", rand() * 2 - 1, 50 + int(rand(300))) if $r < 0.15;
 	return $step->('g') if $r < 0.42;
 	return $step->('u') if $r < 0.62;
 	return "BEGIN ISOLATION LEVEL REPEATABLE READ;\n" . $step->('r') . (rand() < 0.3 ? $step->('r') : '') . $end->() if $r < 0.74;
@@ -385,7 +386,8 @@ sub maintenance_transaction
 	my $t = rand() < 0.75 ? 'a' : 'ca';
 	my $r = rand();
 
-	return "SELECT tw_seal('$t', NULL);\n" if $r < 0.25;
+	return "SELECT tw_seal('$t', NULL);\n" if $r < 0.17;
+	return "VACUUM b, cb;\n" if $r < 0.25;
 	return "SELECT tw_seal('$t', " . (1 + int(rand(500))) . ");\n" if $r < 0.38;
 	return "BEGIN;\nSELECT tw_seal('$t', NULL);\nROLLBACK;\n" if $r < 0.43;
 	return "BEGIN;\nSAVEPOINT s;\nSELECT tw_seal('$t', 200);\nROLLBACK TO s;\nSELECT tw_seal('$t', NULL);\nCOMMIT;\n" if $r < 0.47;
@@ -681,6 +683,72 @@ BEGIN
 		PERFORM tw_unequal('static range', i::text, x::text, y::text);
 	END IF;
 	RETURN 3;
+END $$;
+
+-- Many simple statements with plans that are kept, in the guarded space.
+CREATE FUNCTION tw_fast(seed float8, many int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	bucket int;
+	i bigint;
+	what int;
+	x record;
+	y record;
+	nothing record;
+	m int;
+	o int;
+BEGIN
+	PERFORM setseed(seed);
+	PERFORM tw_mode('any');
+	bucket := tw_int(16);
+	PERFORM tw_lock_bucket(bucket);
+	SELECT NULL INTO nothing;
+	FOR statement IN 1 .. many LOOP
+		i := tw_guarded(bucket);
+		what := tw_int(100);
+		x := nothing;
+		y := nothing;
+		m := statement;
+		o := statement;
+		IF what < 30 THEN
+			UPDATE a SET h = a.h + 1 WHERE id = i RETURNING id, n, h INTO x;
+			UPDATE b SET h = b.h + 1 WHERE id = i RETURNING id, n, h INTO y;
+		ELSIF what < 40 THEN
+			UPDATE a SET k = a.k + m, u = (a.u + m) % 200 WHERE id = i AND k < 1000000000000 RETURNING id, k, u INTO x;
+			UPDATE b SET k = b.k + m, u = (b.u + m) % 200 WHERE id = i AND k < 1000000000000 RETURNING id, k, u INTO y;
+		ELSIF what < 45 THEN
+			UPDATE a SET n = a.n + 1 WHERE id BETWEEN i AND i + 64 AND id % 16 = bucket;
+			GET DIAGNOSTICS m = ROW_COUNT;
+			UPDATE b SET n = b.n + 1 WHERE id BETWEEN i AND i + 64 AND id % 16 = bucket;
+			GET DIAGNOSTICS o = ROW_COUNT;
+		ELSIF what < 62 THEN
+			INSERT INTO a (id, uq, k, u, s, tags, f) VALUES (i, i * 1000 + m, m, m % 200, 'fast' || m, ARRAY[1, m % 40], m % 2 = 0)
+				ON CONFLICT (id) DO UPDATE SET n = a.n + 1 RETURNING id, uq, n, s INTO x;
+			INSERT INTO b (id, uq, k, u, s, tags, f) VALUES (i, i * 1000 + m, m, m % 200, 'fast' || m, ARRAY[1, m % 40], m % 2 = 0)
+				ON CONFLICT (id) DO UPDATE SET n = b.n + 1 RETURNING id, uq, n, s INTO y;
+		ELSIF what < 70 THEN
+			INSERT INTO a (id, uq, u) VALUES (i, i * 1000 + m, m % 200) ON CONFLICT DO NOTHING RETURNING id, uq, n, s INTO x;
+			INSERT INTO b (id, uq, u) VALUES (i, i * 1000 + m, m % 200) ON CONFLICT DO NOTHING RETURNING id, uq, n, s INTO y;
+		ELSIF what < 80 THEN
+			DELETE FROM a WHERE id = i AND NOT EXISTS (SELECT FROM ca WHERE rid = i) RETURNING id, uq, n, h INTO x;
+			DELETE FROM b WHERE id = i AND NOT EXISTS (SELECT FROM cb WHERE rid = i) RETURNING id, uq, n, h INTO y;
+		ELSIF what < 85 THEN
+			SELECT id, n, s INTO x FROM a WHERE id = i FOR UPDATE;
+			SELECT id, n, s INTO y FROM b WHERE id = i FOR UPDATE;
+		ELSIF what < 90 THEN
+			SELECT id, n, s INTO x FROM a WHERE id = i FOR KEY SHARE;
+			SELECT id, n, s INTO y FROM b WHERE id = i FOR KEY SHARE;
+		ELSIF what < 95 THEN
+			SELECT count(*) AS c, sum(n) AS n, max(s) AS s INTO x FROM a WHERE id BETWEEN i AND i + 160 AND id % 16 = bucket;
+			SELECT count(*) AS c, sum(n) AS n, max(s) AS s INTO y FROM b WHERE id BETWEEN i AND i + 160 AND id % 16 = bucket;
+		ELSE
+			SELECT count(*) AS c, sum(n) AS n, max(s) AS s INTO x FROM a WHERE u = m % 200 AND id % 16 = bucket AND id < 2400;
+			SELECT count(*) AS c, sum(n) AS n, max(s) AS s INTO y FROM b WHERE u = m % 200 AND id % 16 = bucket AND id < 2400;
+		END IF;
+		IF x IS DISTINCT FROM y OR m <> o THEN
+			PERFORM tw_unequal('statement ' || what, 'id ' || i, x::text || ' ' || m, y::text || ' ' || o);
+		END IF;
+	END LOOP;
+	RETURN many;
 END $$;
 
 -- Columns that are given values.
