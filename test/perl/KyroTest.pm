@@ -19,10 +19,11 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 use Exporter 'import';
 
 our @EXPORT = qw(new_node add_index_checks indexes_agree sound
-  read_pages page_kind write_page log_lacks
+  read_pages page_kind write_page starts until_started log_lacks
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE);
 
 use constant {
@@ -222,6 +223,36 @@ sub write_page
 	seek($fh, $block * BLCKSZ, 0) or die "cannot seek: $!";
 	print $fh $page or die "cannot write: $!";
 	close($fh) or die "cannot close: $!";
+}
+
+=item starts(node)
+
+How many times the server has begun to accept connections.
+
+=item until_started(node, n)
+
+Waits until that number is greater than n.  After the crash of a process this is the
+only sure sign: the postmaster may accept one more connection before it notices.
+
+=cut
+
+sub starts
+{
+	my ($node) = @_;
+
+	return scalar(() = slurp_file($node->logfile) =~ /database system is ready to accept connections/g);
+}
+
+sub until_started
+{
+	my ($node, $n) = @_;
+	my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
+
+	while (starts($node) <= $n)
+	{
+		die 'the server does not start again' if $tries-- == 0;
+		usleep(100_000);
+	}
 }
 
 =item log_lacks(node, pattern, what)

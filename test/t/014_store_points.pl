@@ -100,9 +100,10 @@ SELECT add_rows(100);
 	}
 
 	# then a crash
+	my $starts = starts($node);
 	($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$point}");
 	isnt($rc, 0, "$point: the server crashes");
-	$node->poll_query_until("postgres", "SELECT 1", "1") or die "no restart";
+	until_started($node, $starts);
 	agree("$point: nothing happened after a crash");
 
 	# and what was left is no obstacle
