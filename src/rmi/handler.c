@@ -51,7 +51,7 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	am->amstorage = false;
 	am->amclusterable = true;
 	am->ampredlocks = false;	/* core locks the whole index for SERIALIZABLE */
-	am->amcanparallel = false;
+	am->amcanparallel = true;
 	am->amcaninclude = false;
 	am->amusemaintenanceworkmem = false;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL | VACUUM_OPTION_PARALLEL_COND_CLEANUP;
@@ -76,9 +76,9 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	am->amendscan = rmi_endscan;
 	am->ammarkpos = rmi_markpos;
 	am->amrestrpos = rmi_restrpos;
-	am->amestimateparallelscan = NULL;	/* no parallel scans */
-	am->aminitparallelscan = NULL;
-	am->amparallelrescan = NULL;
+	am->amestimateparallelscan = rmi_estimateparallelscan;
+	am->aminitparallelscan = rmi_initparallelscan;
+	am->amparallelrescan = rmi_parallelrescan;
 
 	PG_RETURN_POINTER(am);
 }

@@ -340,6 +340,23 @@ extern void *rmi_bulk_begin(Relation index, int memory);
 extern void rmi_bulk_put(void *bulk, Datum value, bool isnull, ItemPointer tid);
 extern void rmi_bulk_finish(void *bulk);
 
+/* ---- parallel.c ---- */
+
+/* Where a parallel scan goes on. */
+typedef struct RmiPlace
+{
+	int			interval;
+	bool		inside;			/* at this fence, likely of this block; else at the interval's begin */
+	KyroFence	bound;
+	BlockNumber block;
+} RmiPlace;
+
+extern Size rmi_estimateparallelscan(void);
+extern void rmi_initparallelscan(void *target);
+extern void rmi_parallelrescan(IndexScanDesc scan);
+extern bool rmi_parallel_seize(IndexScanDesc scan, const RmiPlace *first, RmiPlace *place);
+extern void rmi_parallel_release(IndexScanDesc scan, const RmiPlace *next);
+
 /* ---- scan.c ---- */
 extern IndexScanDesc rmi_beginscan(Relation index, int nkeys, int norderbys);
 extern void rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);

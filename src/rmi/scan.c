@@ -317,15 +317,16 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 
 /* ---- from leaf to leaf ---- */
 
-/* Go to the next leaf that way; there is one. */
+/*
+ * Go to the leaf that begins at a fence or, backwards, owns what comes right
+ * before it; most likely it is at block.
+ */
 static void
-rmi_next_leaf(IndexScanDesc scan, bool forward)
+rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Relation	index = scan->indexRelation;
 	uint32		index_id = rmi_dir_index_id(rmi_dir(index));
-	BlockNumber block = forward ? so->right : so->left;
-	KyroFence	bound = forward ? so->high : so->low;
 	Buffer		buf = InvalidBuffer;
 
 	rmi_leave_page(so);
@@ -356,6 +357,47 @@ rmi_next_leaf(IndexScanDesc scan, bool forward)
 	rmi_seek(so, bound, false);
 }
 
+/* Does the interval go on beyond the leaf at hand? */
+static inline bool
+rmi_goes_on(const RmiScanOpaque *so, bool forward)
+{
+	const RmiInterval *iv = &so->quals.iv[so->at.interval];
+
+	return forward ?
+		so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
+		kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0;
+}
+
+/*
+ * Load the next leaf of a parallel scan that nobody else has; false if there
+ * is none.
+ */
+static bool
+rmi_next_share(IndexScanDesc scan, bool forward)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	RmiPlace	place = {.interval = forward ? 0 : so->quals.n - 1};
+
+	if (!rmi_parallel_seize(scan, &place, &place))
+		return false;
+	so->at.interval = place.interval;
+	if (place.inside)
+		rmi_next_leaf(scan, forward, place.bound, place.block);
+	else
+		rmi_start_interval(scan, forward);
+
+	place.inside = rmi_goes_on(so, forward);
+	if (place.inside)
+	{
+		place.bound = forward ? so->high : so->low;
+		place.block = forward ? so->right : so->left;
+	}
+	else
+		place.interval += forward ? 1 : -1;
+	rmi_parallel_release(scan, place.interval >= 0 && place.interval < so->quals.n ? &place : NULL);
+	return true;
+}
+
 /* ---- the scan ---- */
 
 static bool
@@ -373,7 +415,10 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 		so->at.started = true;
 		so->at.has_last = false;
 		so->at.interval = forward ? 0 : so->quals.n - 1;
-		rmi_start_interval(scan, forward);
+		if (scan->parallel_scan == NULL)
+			rmi_start_interval(scan, forward);
+		else if (!rmi_next_share(scan, forward))
+			goto end;
 	}
 	else if (so->source == RMI_SOURCE_NONE)
 	{
@@ -404,12 +449,16 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 				return true;
 			}
 		}
-		else if (forward ?
-				 so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
-				 kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0)
+		else if (scan->parallel_scan == NULL && rmi_goes_on(so, forward))
 		{
-			rmi_next_leaf(scan, forward);
+			rmi_next_leaf(scan, forward, forward ? so->high : so->low, forward ? so->right : so->left);
 			continue;
+		}
+		if (scan->parallel_scan != NULL)
+		{
+			if (rmi_next_share(scan, forward))
+				continue;
+			break;
 		}
 
 		/* this interval is done */
@@ -419,7 +468,8 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 		rmi_start_interval(scan, forward);
 	}
 
-	/* the end; a call in the other direction starts from here again */
+end:
+	/* a call in the other direction starts from here again */
 	rmi_leave_page(so);
 	so->at.started = so->at.has_last = false;
 	return false;
