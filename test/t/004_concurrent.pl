@@ -37,6 +37,8 @@ BEGIN
 END $$;
 });
 
+my $in_parallel = join("\n", map { "SET LOCAL $_;" } 'max_parallel_workers_per_gather = 2', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0',
+	'min_parallel_index_scan_size = 0', 'min_parallel_table_scan_size = 0');
 my %scripts = (
 	random => q{
 \set r random(1, 1000000000)
@@ -76,6 +78,15 @@ SELECT expect('rows that stay', (SELECT count(*) FROM t WHERE k BETWEEN 5000001 
 SELECT expect('in order', (SELECT count(*) FROM (SELECT k, lag(k) OVER () AS b FROM (SELECT k FROM t WHERE k >= 5000000 ORDER BY k LIMIT 1000) o) s WHERE k < b), 0);
 SELECT expect('in order backwards', (SELECT count(*) FROM (SELECT k, lag(k) OVER () AS b FROM (SELECT k FROM t WHERE k <= 5010000 ORDER BY k DESC LIMIT 1000) o) s WHERE k > b), 0);
 },
+	# in parallel, over leaves that are split and deleted meanwhile
+	parallel => q{
+BEGIN;
+} . $in_parallel . q{
+SELECT count(*) AS n FROM t WHERE k IS NOT NULL AND id < 0 \gset
+SELECT sum(v) AS s FROM acc WHERE k > 0 \gset
+COMMIT;
+SELECT expect('rows that stay, in parallel', :n, 5000), expect('sum of accounts, in parallel', :s, 50000);
+},
 	upsert => q{
 \set r random(1, 2000)
 INSERT INTO u VALUES (:r) ON CONFLICT (k) DO UPDATE SET n = u.n + 1;
@@ -101,7 +112,7 @@ VACUUM acc;
 VACUUM u;
 VACUUM e;
 });
-my %weight = (vacuum => 1, delete => 10);
+my %weight = (vacuum => 1, delete => 10, parallel => 5);
 my @args;
 foreach my $s (sort keys %scripts)
 {
@@ -113,6 +124,8 @@ foreach my $s (sort keys %scripts)
 my ($out, $err) = ('', '');
 $node->append_conf('postgresql.conf', "enable_seqscan = off\nenable_bitmapscan = off\n");
 $node->reload;
+like($node->safe_psql('postgres', "BEGIN; $in_parallel EXPLAIN (COSTS OFF) SELECT count(*) FROM t WHERE k IS NOT NULL AND id < 0"),
+	qr/Parallel Index Scan using t_k/, 'a scan in parallel is one');
 my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 12, '--max-tries=20', @args, $node->connstr('postgres') ],
 	'<', \undef, '>', \$out, '2>', \$err);
 # Meanwhile, in the background, indexes come and go and are rebuilt.  One after
