@@ -27,6 +27,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
+#include "debug_point.h"
 #include "store/store.h"
 
 static void
@@ -142,6 +143,18 @@ run_compare(const void *a, const void *b)
 }
 
 /*
+ * Does the table have so many blocks?  *nblocks, as known before, may be too few:
+ * a seal makes the table longer, then the list, and does not keep readers out.
+ */
+bool
+store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
+{
+	if (n > *nblocks)
+		*nblocks = RelationGetNumberOfBlocks(rel);
+	return n <= *nblocks;
+}
+
+/*
  * Read the list into a backend's copy, sorted by first block.
  */
 void
@@ -159,12 +172,13 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 	StoreRun   *sorted;
 	BlockNumber *sorted_blocks;
 
+	DEBUG_POINT("list-load");
 	while (block != InvalidBlockNumber)
 	{
 		Buffer		buffer;
 		StoreList  *list;
 
-		if (block >= nblocks || hops++ > nblocks)
+		if (!store_has_blocks(rel, block + 1, &nblocks) || hops++ > nblocks)
 			store_corrupt(rel, 0, "run list does not end");
 		buffer = list_read(rel, block, BUFFER_LOCK_SHARE);
 		list = StorePageGetList(BufferGetPage(buffer));
@@ -197,7 +211,7 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 		sorted_blocks[i] = blocks[order[i] - runs];
 		if (i > 0 && sorted[i].first < STORE_RUN_END(&sorted[i - 1]))
 			store_corrupt(rel, sorted_blocks[i], "runs overlap");
-		if (STORE_RUN_END(&sorted[i]) > nblocks)
+		if (!store_has_blocks(rel, STORE_RUN_END(&sorted[i]), &nblocks))
 			store_corrupt(rel, sorted_blocks[i], "run beyond the end of the table");
 	}
 	pfree(order);

@@ -75,6 +75,7 @@ extern uint64 store_random_id(void);
 extern void store_list_create(const KyroLocator *locator, BackendId backend, ForkNumber fork, char persistence);
 extern void store_list_recreate(Relation rel);
 extern void store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation);
+extern bool store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks);
 extern void store_list_load(Relation rel, StoreTable *table, MemoryContext cxt);
 extern void store_list_add(Relation rel, const StoreRun *run);
 extern void store_list_resolve(Relation rel);

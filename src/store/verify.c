@@ -81,7 +81,7 @@ verify_list(Verify *v)
 		const char *problem;
 
 		CHECK_FOR_INTERRUPTS();
-		if (block >= v->nblocks)
+		if (!store_has_blocks(v->rel, block + 1, &v->nblocks))
 		{
 			REPORT(v, block, "run list leads past the end of the table");
 			return false;
@@ -104,7 +104,7 @@ verify_list(Verify *v)
 			REPORT(v, block, "page of the run list belongs to another table");
 		for (int i = 0; i < list->h.count; i++)
 		{
-			if (STORE_RUN_END(&list->runs[i]) > v->nblocks)
+			if (!store_has_blocks(v->rel, STORE_RUN_END(&list->runs[i]), &v->nblocks))
 				REPORT(v, block, "run %u reaches past the end of the table", list->runs[i].first);
 		}
 		block = list->next;
