@@ -4,7 +4,8 @@
 # start on a machine that has no PostgreSQL yet; building is in Makefile.pgxs.
 #
 #   make check        install what is missing, build, run every test
-#   make check-core   run PostgreSQL's own tests with kyro tables (fetches its source)
+#   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
+#   make static       look at the source: headers, cppcheck, clang's analyzer
 #   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
@@ -19,7 +20,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-core crashloop demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-core crashloop static demo demo-stop verify-version META.json
 
 all:
 
@@ -32,6 +33,9 @@ check:
 
 crashloop:
 	@tools/crashloop.sh
+
+static:
+	@tools/static.sh
 
 check-core:
 	@tools/check-core.sh

@@ -19,7 +19,10 @@ case $purpose in
     tools+=(perl libipc-run-perl)
     server=(postgresql-server-dev-15 postgresql-15 postgresql-15-pgtap
             libtap-parser-sourcehandler-pgtap-perl) ;;
-  *) die "usage: setup.sh build|demo|check" ;;
+  static)
+    tools+=(clang cppcheck)
+    server=(postgresql-server-dev-15) ;;
+  *) die "usage: setup.sh build|demo|check|static" ;;
 esac
 
 wanted=("${tools[@]}")

@@ -116,7 +116,7 @@ bit_width(uint64_t v)
 static inline uint64_t
 bit_mask(int width)
 {
-	return width == 0 ? 0 : UINT64_MAX >> (64 - width);
+	return width == 0 ? 0 : UINT64_MAX >> ((64 - width) & 63);
 }
 
 /*
@@ -228,6 +228,7 @@ block_open(const void *page, int b, BlockView *v)
 	v->off = p;
 	v->ndead_list = 0;
 	v->nextras = 0;
+	v->rle = bytes;
 	if (p < LEAF_PAYLOAD(h->nblk) || p > pend || d->kw > 64 ||
 		d->tw > KYRO_TID_BITS || d->ke < BLK_EXP_MIN || d->ke > BLK_EXP_MAX ||
 		d->te < BLK_EXP_MIN || d->te > BLK_EXP_MAX || d->mode > 15 ||

@@ -533,7 +533,7 @@ leaf_split(const void *src, void *left, void *right, KyroFence *cut, void *work)
 	if (end != h->pend || slots != h->nslot)
 		return LEAF_CORRUPT;
 	total = before[h->nblk];
-	while (before[s + 1] <= total / 2)
+	while (s + 1 < h->nblk && before[s + 1] <= total / 2)
 		s++;
 	/* the half lies in block s; which boundary is nearer? */
 	b = total / 2 - before[s] <= before[s + 1] - total / 2 ? s : s + 1;

@@ -123,6 +123,7 @@ status_of(Build *b, HeapTuple tuple, OffsetNumber row, TransactionId *xwait, boo
 	if (b->scan->sealed)
 		return store_row_vacuum_status(b->rel, &b->scan->p, row, b->oldest_xmin, xwait);
 
+	Assert(tuple != NULL);
 	LockBuffer(b->scan->heap->rs_cbuf, BUFFER_LOCK_SHARE);
 	status = HeapTupleSatisfiesVacuum(tuple, b->oldest_xmin, b->scan->heap->rs_cbuf);
 	*hot_updated = HeapTupleIsHotUpdated(tuple);

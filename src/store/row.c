@@ -183,17 +183,21 @@ store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNum
 {
 	int			count = store_page_rows(p)->h.count;
 	ItemPointerData links[MaxHeapTuplesPerPage];
+	int			touched = 0;
 	int			n = 0;
 
-	if (store_vm_test(rel, p->block, &p->vmbuffer) ||
-		(store_run_visible(p->run, snapshot) && store_links_read(rel, p, links) == 0))
+	if (!store_vm_test(rel, p->block, &p->vmbuffer))
+	{
+		if (!store_run_visible(p->run, snapshot))
+			return 0;
+		touched = store_links_read(rel, p, links);
+	}
+	if (touched == 0)
 	{
 		for (int i = 1; i <= count; i++)
 			visible[n++] = i;
 		return n;
 	}
-	if (!store_run_visible(p->run, snapshot))
-		return 0;
 	for (int i = 1; i <= count; i++)
 	{
 		if (link_is_none(&links[i - 1]) || link_visible(rel, p, i, &links[i - 1], snapshot, NULL))
