@@ -259,9 +259,13 @@ verify_entries(Verify *v, Page page, BlockNumber block)
 
 /* ---- structure ---- */
 
-/* Pin and share-lock a leaf of the chain, or say why not. */
+/*
+ * Pin and share-lock a leaf of the chain, or say why not.  If it is not the
+ * leftmost, its left sibling from is locked and ends at *low; then it is looked
+ * at before it is locked, as in rmi_lock_right().
+ */
 static Buffer
-verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from)
+verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from, const KyroFence *low)
 {
 	Buffer		buf;
 	const char *problem;
@@ -272,6 +276,14 @@ verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from)
 		return InvalidBuffer;
 	}
 	buf = ReadBuffer(v->index, block);
+	if (low != NULL &&
+		rmi_page_problem(BufferGetPage(buf), v->meta.index_id, block, RMI_PAGE_LEAF) == NULL &&
+		kyro_fence_cmp(leaf_low(BufferGetPage(buf)), *low) != 0)
+	{
+		verify_report(v, block, "low fence is not the high fence of its left sibling, block %u", from);
+		ReleaseBuffer(buf);
+		return InvalidBuffer;
+	}
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	problem = rmi_page_problem(BufferGetPage(buf), v->meta.index_id, block, RMI_PAGE_LEAF);
 	if (problem == NULL && !leaf_header_ok(BufferGetPage(buf)))
@@ -323,7 +335,7 @@ static bool
 verify_chain(Verify *v)
 {
 	BlockNumber block = RMI_FIRST_LEAF;
-	Buffer		buf = verify_open_leaf(v, block, RMI_META_BLOCK);
+	Buffer		buf = verify_open_leaf(v, block, RMI_META_BLOCK, NULL);
 	PGAlignedBlock copy;
 
 	if (!BufferIsValid(buf))
@@ -367,20 +379,14 @@ verify_chain(Verify *v)
 			}
 			else
 			{
-				next = verify_open_leaf(v, to, block);
+				KyroFence	high = leaf_high(page);
+
+				next = verify_open_leaf(v, to, block, &high);
 				if (!BufferIsValid(next))
 					broken = true;
-				else
-				{
-					if (leaf_header(BufferGetPage(next))->left != block)
-						verify_report(v, to, "left link leads to block %u instead of %u",
-									  leaf_header(BufferGetPage(next))->left, block);
-					if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0)
-					{
-						verify_report(v, to, "low fence is not the high fence of its left sibling, block %u", block);
-						broken = true;
-					}
-				}
+				else if (leaf_header(BufferGetPage(next))->left != block)
+					verify_report(v, to, "left link leads to block %u instead of %u",
+								  leaf_header(BufferGetPage(next))->left, block);
 			}
 		}
 		memcpy(copy.data, page, BLCKSZ);
@@ -495,10 +501,6 @@ kyro_verify(PG_FUNCTION_ARGS)
 	v->index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, true, &v->heap);
 	v->type = rmi_key_type(v->index);
 
-	if (v->index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot access unlogged indexes during recovery")));
 	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro(v->heap))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

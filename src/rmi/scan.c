@@ -341,7 +341,8 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		page = BufferGetPage(buf);
 		good = rmi_page_is(page, index_id, block, RMI_PAGE_LEAF) && leaf_header_ok(page);
 		if (good && forward)
-			good = kyro_fence_cmp(leaf_low(page), bound) == 0;
+			good = kyro_fence_cmp(leaf_low(page), bound) == 0 &&
+				(!leaf_has_high(page) || kyro_fence_cmp(leaf_high(page), bound) > 0);
 		else if (good)
 			good = kyro_fence_cmp(leaf_low(page), bound) < 0 &&
 				leaf_has_high(page) && kyro_fence_cmp(leaf_high(page), bound) >= 0;

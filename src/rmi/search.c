@@ -55,17 +55,28 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 	BlockNumber from = BufferGetBlockNumber(buf);
 	BlockNumber to = leaf_header(page)->right;
 	Buffer		next;
+	const char *problem;
 
 	if (to == from || to <= RMI_FIRST_LEAF || !rmi_block_exists(index, to))
 		rmi_corrupt(index, from, "the right link leads nowhere");
 	next = ReadBuffer(index, to);
-	LockBuffer(next, mode);
-	rmi_check_leaf(index, index_id, next);
+
+	/*
+	 * Look before locking: a damaged link may lead to a page that we have
+	 * locked, or whose holder waits for one of ours, and nothing ends such a
+	 * wait.  With this leaf locked its right sibling stays what it is and its
+	 * low fence never changes, so both can be read without a lock.
+	 */
+	problem = rmi_page_problem(BufferGetPage(next), index_id, to, RMI_PAGE_LEAF);
+	if (problem != NULL)
+		rmi_corrupt(index, to, problem);
 
 	/* also makes sure that fences ascend along the chain, so walks end */
 	if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0 ||
 		kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
 		rmi_corrupt(index, from, "the right sibling does not begin where this leaf ends");
+	LockBuffer(next, mode);
+	rmi_check_leaf(index, index_id, next);
 	return next;
 }
 
