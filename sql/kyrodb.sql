@@ -306,7 +306,7 @@ CREATE FUNCTION kyro.index_shape(
 	OUT trained_at timestamptz,
 	OUT eps_max int)
 RETURNS record
-	AS 'MODULE_PATHNAME', 'kyro_index_shape' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+	AS 'MODULE_PATHNAME', 'kyro_index_shape' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION kyro.index_shape(index regclass) IS
 	'what the meta page and the model of an index say, cheaply; helper of view kyro.stat_indexes';
 

@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/index.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -22,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -322,8 +324,58 @@ kyro_trace(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(kyro_index_shape);
 
 /*
- * From the meta page and the model alone.  NULL for an index that is gone or
- * locked exclusively: a monitoring query should not fail or wait for one.
+ * Read the meta page and the model.  False, after a WARNING, if that fails for
+ * damage or a file that cannot be read: a view of all indexes must not fail
+ * for one of them.  A subtransaction, since pages are checked by the server
+ * too, which only knows to raise.
+ */
+static bool
+shape_read(Relation index, RmiMetaData *meta, RmiModel **model)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		rmi_read_meta(index, meta);
+		*model = rmi_model_read(index, meta, false);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *e;
+		int			category;
+
+		MemoryContextSwitchTo(cxt);
+		e = CopyErrorData();
+		category = ERRCODE_TO_CATEGORY(e->sqlerrcode);
+		if (category != ERRCODE_TO_CATEGORY(ERRCODE_INDEX_CORRUPTED) &&
+			category != ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR) &&
+			e->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ereport(WARNING,
+				(errcode(e->sqlerrcode),
+				 errmsg_internal("%s", e->message),
+				 e->detail ? errdetail_internal("%s", e->detail) : 0,
+				 e->hint ? errhint("%s", e->hint) : 0));
+		FreeErrorData(e);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return ok;
+}
+
+/*
+ * From the meta page and the model alone.  NULL for an index that is gone,
+ * damaged or locked exclusively: a monitoring query should not fail or wait
+ * for one.
  */
 Datum
 kyro_index_shape(PG_FUNCTION_ARGS)
@@ -356,8 +408,12 @@ kyro_index_shape(PG_FUNCTION_ARGS)
 	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
 	UnlockRelationOid(oid, AccessShareLock);
 	UnlockRelationOid(heapoid, AccessShareLock);
-	rmi_read_meta(index, &meta);
-	model = rmi_model_read(index, &meta, false);
+	if (!shape_read(index, &meta, &model))
+	{
+		relation_close(index, AccessShareLock);
+		table_close(heap, AccessShareLock);
+		PG_RETURN_NULL();
+	}
 	values[0] = CStringGetTextDatum(meta.carrier == RMI_CARRIER_GENERIC ? "generic" : "own");
 	values[1] = Int64GetDatum(meta.dir_entries + meta.log_entries);
 	values[2] = Int64GetDatum(meta.dir_pages);

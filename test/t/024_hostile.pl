@@ -137,4 +137,34 @@ with_ring('VACUUM of an empty leaf whose right link leads to its left sibling', 
 	'DELETE FROM r WHERE k >= ' . leaf_get($ring[$b])->{low_key} . ' AND k < ' . leaf_get($ring[$b])->{high_key} . '; VACUUM r', $damaged);
 
 log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'rings: nothing bad in the log');
+
+# ---- the view of all indexes ----
+
+{
+	my %meta = (
+		'zeros' => "\0" x 8192,
+		'no magic number' => do { my $p = $ring[0]; substr($p, 24, 4) = 'WHAT'; $p },
+		'another version' => do { my $p = $ring[0]; substr($p, 28, 1) = chr(99); $p },
+		'a page header the server refuses' => do { my $p = $ring[0]; substr($p, 12, 2) = pack('v', 65535); $p },
+	);
+
+	put_file($rfile, @ring);
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE INDEX r_other ON r USING kyro_rmi (k)');
+	$node->stop;
+	foreach my $how (sort keys %meta)
+	{
+		put_file($rfile, $meta{$how}, @ring[ 1 .. $#ring ]);
+		$node->start;
+		my ($out, $err) = run_sql('SELECT indexrelname, size > 0, carrier, leaves > 5, tuples IS NULL FROM kyro.stat_indexes ORDER BY 1');
+		is($out, "r_k|t|||t\nr_other|t|generic|t|f", "meta page, $how: the view shows the other index");
+		like($err, qr/WARNING:  XX00[12]: .*(?:"r_k"|block 0)/m, "meta page, $how: and warns");
+		unlike($err, qr/ERROR/, "meta page, $how: and does not fail");
+		$node->stop;
+	}
+	put_file($rfile, @ring);
+	$node->start;
+	$node->safe_psql('postgres', 'DROP INDEX r_other');
+	$node->stop;
+}
 done_testing();
