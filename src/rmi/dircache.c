@@ -16,7 +16,8 @@
  * because the relation cache may drop what hangs on it at any invalidation.
  * Their total is bounded by kyro.directory_cache; the least recently used
  * ones go first, and an index whose directory alone is above the bound is
- * always read through the shared pages.
+ * always read through the shared pages.  The number of entries is bounded
+ * too: nothing tells us that an index was dropped.
  *
  * IDENTIFICATION
  *	  src/rmi/dircache.c
@@ -38,6 +39,9 @@
 
 #define RMI_OVERLAY_MAX		1024
 
+/* Indexes a backend keeps something about. */
+#define RMI_DIRS_MAX		1024
+
 typedef struct RmiDirEntry
 {
 	int64		key;
@@ -55,6 +59,7 @@ typedef struct RmiOverlayEntry
 struct RmiDir
 {
 	KyroLocator locator;		/* hash key */
+	Oid			relid;			/* whose file it was; they are used again */
 	MemoryContext cxt;
 	RmiMetaData meta;			/* as last read */
 	BlockNumber nblocks;		/* the file has at least so many */
@@ -87,6 +92,13 @@ static inline bool
 rmi_same_locator(KyroLocator a, KyroLocator b)
 {
 	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static inline bool
+rmi_dir_is_of(const RmiDir *dir, Relation index)
+{
+	return dir->relid == RelationGetRelid(index) &&
+		rmi_same_locator(dir->locator, kyro_locator(index));
 }
 
 static void
@@ -140,6 +152,26 @@ rmi_dir_make_room(RmiDir *keep, Size bytes)
 	}
 }
 
+/* Make room for another entry. */
+static void
+rmi_dir_drop_oldest(void)
+{
+	HASH_SEQ_STATUS seq;
+	RmiDir	   *dir,
+			   *oldest = NULL;
+
+	if (hash_get_num_entries(rmi_dirs) < RMI_DIRS_MAX)
+		return;
+	hash_seq_init(&seq, rmi_dirs);
+	while ((dir = hash_seq_search(&seq)) != NULL)
+	{
+		if (!dir->loading && (oldest == NULL || dir->used < oldest->used))
+			oldest = dir;
+	}
+	if (oldest != NULL)
+		rmi_dir_drop(oldest);
+}
+
 RmiDir *
 rmi_dir(Relation index)
 {
@@ -147,7 +179,7 @@ rmi_dir(Relation index)
 	RmiMetaData meta;
 	bool		found;
 
-	if (likely(dir != NULL && rmi_same_locator(dir->locator, kyro_locator(index))))
+	if (likely(dir != NULL && rmi_dir_is_of(dir, index)))
 		return dir;
 
 	if (rmi_dirs == NULL)
@@ -164,16 +196,24 @@ rmi_dir(Relation index)
 	}
 
 	dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_FIND, NULL);
+	if (unlikely(dir != NULL && dir->relid != RelationGetRelid(index)))
+	{
+		/* of an index that was dropped; its blocks need not exist */
+		rmi_dir_drop(dir);
+		dir = NULL;
+	}
 	if (dir == NULL)
 	{
 		MemoryContext cxt;
 
 		/* what may fail comes first, so that no half-made entry stays */
 		rmi_read_meta(index, &meta);
+		rmi_dir_drop_oldest();
 		cxt = AllocSetContextCreate(rmi_dirs_cxt, "kyrodb directory", ALLOCSET_SMALL_SIZES);
 		dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_ENTER, &found);
 		memset((char *) dir + sizeof(dir->locator), 0, sizeof(*dir) - sizeof(dir->locator));
 		dir->cxt = cxt;
+		dir->relid = RelationGetRelid(index);
 		dir->meta = meta;
 	}
 	dir->used = ++rmi_dir_clock;
@@ -192,7 +232,7 @@ rmi_block_exists(Relation index, BlockNumber block)
 {
 	RmiDir	   *dir = rmi_dir_last;
 
-	if (dir == NULL || !rmi_same_locator(dir->locator, kyro_locator(index)))
+	if (dir == NULL || !rmi_dir_is_of(dir, index))
 		return block < RelationGetNumberOfBlocks(index);
 	if (block >= dir->nblocks)
 		dir->nblocks = RelationGetNumberOfBlocks(index);
@@ -297,7 +337,10 @@ rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 	if (dir->nover == RMI_OVERLAY_MAX)
 		return false;
 	if (dir->over == NULL)
+	{
 		dir->over = MemoryContextAlloc(dir->cxt, RMI_OVERLAY_MAX * sizeof(RmiOverlayEntry));
+		dir->bytes += RMI_OVERLAY_MAX * sizeof(RmiOverlayEntry);
+	}
 	memmove(&dir->over[lo + 1], &dir->over[lo], (dir->nover - lo) * sizeof(RmiOverlayEntry));
 	dir->over[lo] = (RmiOverlayEntry) {low, block, InvalidBuffer};
 	dir->nover++;

@@ -167,4 +167,59 @@ log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'rings: nothing bad in
 	$node->safe_psql('postgres', 'DROP INDEX r_other');
 	$node->stop;
 }
+# ---- what a session remembers of indexes that are gone ----
+
+$node->start;
+$node->safe_psql('postgres', q{
+CREATE TABLE big (k bigint);
+INSERT INTO big SELECT hashint8extended(g, 1) FROM generate_series(1, 20000) g;
+CREATE TABLE small (k bigint);
+INSERT INTO small SELECT g FROM generate_series(1, 100) g;
+CREATE TABLE one AS SELECT 1::bigint AS k;
+});
+is($node->safe_psql('postgres', q{
+SET enable_seqscan = off;
+DO $$
+DECLARE
+	n bigint;
+BEGIN
+	FOR i IN 1 .. 1100 LOOP
+		CREATE INDEX one_k ON one USING kyro_rmi (k);
+		EXECUTE 'SELECT count(*) FROM one WHERE k = 1' INTO n;
+		DROP INDEX one_k;
+	END LOOP;
+END $$;
+SELECT count(*) BETWEEN 1 AND 1024 FROM pg_backend_memory_contexts WHERE name = 'kyrodb directory';
+}), 't', 'sessions do not remember all indexes they have met');
+
+# The number of a file comes again, as after a wraparound: only pg_upgrade can ask for one.
+$node->stop;
+sub upgrade_mode
+{
+	PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-b', 'start');
+	$node->_update_pid(1);
+}
+sub make_index
+{
+	my ($oid, $number, $table) = @_;
+
+	$node->safe_psql('postgres', "SELECT binary_upgrade_set_next_index_pg_class_oid($oid), binary_upgrade_set_next_index_relfilenode($number); CREATE INDEX ${table}_k ON $table USING kyro_rmi (k)");
+}
+upgrade_mode();
+make_index(900001, 800001, 'big');
+{
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+
+	$session->query("SET enable_seqscan = off; SET enable_bitmapscan = off; SET statement_timeout = '20s';");
+	is($session->query('SELECT count(*) FROM big b WHERE k = (SELECT max(k) FROM big)'), '1', 'a session reads an index') foreach 1 .. 8;
+	$node->safe_psql('postgres', 'DROP INDEX big_k; CHECKPOINT');
+	make_index(900002, 800001, 'small');
+	is($session->query('SELECT count(*), sum(k) FROM small WHERE k > 0'), '100|5050', 'another index in a file of the same number');
+	is($session->query('SELECT count(*) FROM small WHERE k = 77'), '1', 'another index in a file of the same number, one row');
+	is($session->query('SELECT count(*) FROM small WHERE k = 9000000000000000000'), '0', 'another index in a file of the same number, no row');
+	is($session->{stderr}, '', 'and no error');
+	$session->quit;
+}
+$node->stop;
+log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'memory: nothing bad in the log');
 done_testing();
