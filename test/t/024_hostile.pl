@@ -222,4 +222,224 @@ make_index(900001, 800001, 'big');
 }
 $node->stop;
 log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'memory: nothing bad in the log');
+# ---- random damage to every kind of page ----
+
+# Tables of the same rows; in each round each of them gets one damage, in the
+# index of k (NULLs, keys with few and with many rows) or of u (unique).
+my $seed = $ENV{KYRO_SEED} // 20240711;
+my $rounds = $ENV{KYRO_ROUNDS} // 14;
+my $ntables = 26;
+my %kinds = (meta => PAGE_META, leaf => PAGE_LEAF, directory => PAGE_DIRECTORY, model => PAGE_MODEL, log => PAGE_LOG, free => PAGE_FREE);
+my (@tables, %files, %good, %answer);
+
+note("seed $seed");
+srand($seed);
+$node->start;
+foreach my $i (1 .. $ntables)
+{
+	my $sql = qq{
+SELECT setseed(0.5);
+CREATE TABLE f$i (id bigint, k bigint, u bigint) WITH (autovacuum_enabled = off);
+INSERT INTO f$i SELECT g, CASE WHEN g % 97 = 0 THEN NULL WHEN g % 4 = 0 THEN 4000000000 WHEN g % 9 = 0 THEN g % 50 * 1000003 ELSE hashint8extended(g, 1) END,
+	CASE WHEN g % 89 = 0 THEN NULL ELSE hashint8extended(g, 2) END FROM generate_series(1, 5000) g;
+CREATE INDEX f${i}_k ON f$i USING kyro_rmi (k);
+CREATE UNIQUE INDEX f${i}_u ON f$i USING kyro_rmi (u);
+DELETE FROM f$i WHERE k BETWEEN -7000000000000000000 AND -1000000000000000000 OR u BETWEEN -7000000000000000000 AND -1000000000000000000;
+VACUUM f$i;
+INSERT INTO f$i SELECT g, 3000000000000000000 + hashint8(g)::bigint * 99999999, 3000000000000000000 + hashint8(g)::bigint * 99999999 + g FROM generate_series(10001, 11200) g;
+VACUUM (FREEZE, ANALYZE, INDEX_CLEANUP off) f$i;};
+
+	$node->safe_psql('postgres', $sql);
+	push @tables, "f$i";
+}
+$node->safe_psql('postgres', 'CHECKPOINT');
+foreach my $rel (map { ($_, "${_}_k", "${_}_u") } @tables)
+{
+	$files{$rel} = index_file($rel);
+}
+
+# What is asked of a table, one session: name, statements, does it read only.
+sub script
+{
+	my ($t, $c) = @_;
+	my $idx = "${t}_$c";
+
+	return (
+		[ 'verify', "SELECT count(*) > 0 FROM kyro.verify('$idx', true)" ],
+		[ 'index scan', "SELECT count(*), sum(id) FROM $t WHERE $c IS NOT NULL" ],
+		[ 'index-only scan', "SELECT count(*), sum(hashint8extended($c, 7)) FROM $t WHERE $c IS NOT NULL" ],
+		[ 'backward scan', "SELECT count(*), md5(string_agg(${c}::text, ',')) FROM (SELECT $c FROM $t ORDER BY $c DESC) s" ],
+		[ 'NULLs', "SELECT count(*), sum(id) FROM $t WHERE $c IS NULL" ],
+		[ 'ranges', "SELECT count(*), sum(s.id) FROM generate_series(-9, 8) g, LATERAL (SELECT id FROM $t WHERE $c BETWEEN g * 1000000000000000000 AND g * 1000000000000000000 + 999999999999999999 OFFSET 0) s" ],
+		[ 'ranges down', "SELECT count(*), sum(s.id) FROM generate_series(-9, 8) g, LATERAL (SELECT id FROM $t WHERE $c BETWEEN g * 1000000000000000000 AND g * 1000000000000000000 + 999999999999999999 ORDER BY $c DESC OFFSET 0) s" ],
+		[ 'points', "SELECT count(*), sum(s.id) FROM generate_series(1, 5000, 13) g, LATERAL (SELECT id FROM $t WHERE $c IN (SELECT hashint8extended(g, CASE '$c' WHEN 'k' THEN 1 ELSE 2 END)) OFFSET 0) s" ],
+		[ 'bitmap scan', "SET enable_indexscan = off; SET enable_bitmapscan = on; SELECT count(*), sum(id) FROM $t WHERE $c > -500000000000000000; SET enable_indexscan = on; SET enable_bitmapscan = off" ],
+		[ 'model', "SELECT leaves > 0 FROM kyro.model('$idx')" ],
+		[ 'model leaves', "SELECT count(*) > 0 FROM kyro.model_leaves('$idx')" ],
+		[ 'trace', "SELECT matches FROM kyro.trace('$idx', 4000000000)" ],
+		[ 'warmup', "SELECT kyro.warmup('$idx') > 0" ],
+		[ 'view', "SELECT count(*) FROM kyro.stat_indexes WHERE relname = '$t'" ],
+		[ 'insert', "BEGIN; INSERT INTO $t SELECT 20000 + g, hashint8extended(g, 5), hashint8extended(g, 6) FROM generate_series(1, 400) g; SELECT count(*) FROM $t WHERE $c IN (SELECT hashint8extended(g, CASE '$c' WHEN 'k' THEN 5 ELSE 6 END) FROM generate_series(1, 400) g); ROLLBACK" ],
+		[ 'unique', "INSERT INTO $t VALUES (-1, 1, (SELECT hashint8extended(g, 2) FROM generate_series(1, 1) g)) RETURNING 'inserted a duplicate'" ],
+		[ 'upsert', "INSERT INTO $t VALUES (-2, 2, hashint8extended(2, 2)), (-3, NULL, 5) ON CONFLICT (u) DO NOTHING RETURNING u" ],
+		[ 'rebuild', "SELECT count(*) FROM kyro.rebuild('$idx')" ],
+		[ 'after the rebuild', "SELECT count(*), sum(id) FROM $t WHERE $c IS NOT NULL" ],
+		[ 'vacuum', "DELETE FROM $t WHERE id % 5 = 2 OR $c > 5000000000000000000; VACUUM (INDEX_CLEANUP on) $t" ],
+		[ 'after VACUUM', "SELECT count(*), sum(id) FROM $t WHERE $c IS NOT NULL" ],
+		[ 'reindex', "BEGIN; REINDEX INDEX $idx; SELECT count(*), sum(id) FROM $t WHERE $c IS NOT NULL; SELECT * FROM kyro.verify('$idx', true); ROLLBACK" ]);
+}
+
+# name => answer, and what went to stderr
+sub ask
+{
+	my ($t, $c) = @_;
+	my $sql = "$set\nSET max_parallel_workers_per_gather = 0;\n" . join('', map { "\\echo \@$_->[0]\n\\warn \@$_->[0]\n$_->[1];\n" } script($t, $c));
+	my ($out, $err) = run_sql($sql);
+	my (%out, %err, $name);
+
+	foreach my $pair ([ \%out, $out ], [ \%err, $err ])
+	{
+		foreach my $line (split(/\n/, $pair->[1]))
+		{
+			if ($line =~ /^@(.*)/) { $pair->[0]{ $name = $1 } = '' }
+			elsif (defined $name) { $pair->[0]{$name} .= "$line\n" }
+		}
+		$name = undef;
+	}
+	return (\%out, \%err);
+}
+
+foreach my $c ('k', 'u')
+{
+	my ($out, $err) = ask($c eq 'k' ? 'f1' : 'f2', $c);
+
+	is(join('', map { $_ eq 'unique' ? '' : $err->{$_} } keys %$err), '', "$c: no error without damage");
+	like($err->{unique}, qr/23505/, "$c: a duplicate is found");
+	like($out->{verify}, qr/^f$/, "$c: sound without damage");
+	$answer{$c} = $out;
+}
+$node->stop;
+# these two have changed now; all others are the same, but for the files
+foreach my $rel (keys %files)
+{
+	foreach my $fork ('', '_fsm', '_vm')
+	{
+		next if $rel =~ /^f[12](_|$)/ || !-e "$files{$rel}$fork";
+		$good{$rel}{$fork} = [ read_pages("$files{$rel}$fork") ];
+	}
+}
+@tables = grep { !/^f[12]$/ } @tables;
+
+sub pick { return $_[ int(rand(@_)) ] }
+sub flip_bit { my ($p, $at) = @_; substr($p, $at, 1) = chr(ord(substr($p, $at, 1)) ^ (1 << int(rand(8)))); return $p }
+
+# Damages one index; returns what was done, and whether it lies in what a leaf says of its entries.
+sub damage
+{
+	my ($t, $c) = @_;
+	my @p = @{ $good{"${t}_$c"}{''} };
+	my %of;
+	push @{ $of{ page_kind($p[$_]) } }, $_ foreach 0 .. $#p;
+	my $name = pick(sort keys %kinds, 'leaf', 'leaf', 'meta');
+	my $how = pick('bit', 'bit', 'bit', 'bit', 'bit', 'header bit', 'header bit', 'header bit', 'byte', 'zero', 'swap', 'foreign', 'short', 'one page', 'bounds', 'bounds', 'trailer bit');
+	my $block = pick(@{ $of{ $kinds{$name} } });
+	my ($lower, $upper) = unpack('vv', substr($p[$block], 12, 4));
+	my $at = '';
+	my $payload = 0;
+
+	if ($how eq 'bit' || $how eq 'byte')
+	{
+		# where there is something
+		$at = int(rand($lower - 24 + 8192 - $upper)) + 24;
+		$at += $upper - $lower if $at >= $lower;
+		$payload = $name eq 'leaf' && $at >= 24 + 40 && $at < 8192 - 16;
+		if ($how eq 'bit') { $p[$block] = flip_bit($p[$block], $at) }
+		else { substr($p[$block], $at, 1) = chr(ord(substr($p[$block], $at, 1)) ^ (1 + int(rand(255)))) }
+	}
+	elsif ($how eq 'header bit')
+	{
+		my $size = $name eq 'meta' ? 136 : $name eq 'leaf' ? 52 : $name eq 'log' ? 16 : $name eq 'free' ? 24 : 40;
+		$at = int(rand(24 + $size));
+		$payload = $name eq 'leaf' && $at >= 24 + 40 && $at < 24 + 50;
+		$p[$block] = flip_bit($p[$block], $at);
+	}
+	elsif ($how eq 'trailer bit') { $p[$block] = flip_bit($p[$block], $at = 8176 + int(rand(16))) }
+	elsif ($how eq 'zero') { $p[$block] = "\0" x 8192 }
+	elsif ($how eq 'swap') { $at = pick(grep { $_ != $block } 0 .. $#p); @p[ $block, $at ] = @p[ $at, $block ] }
+	elsif ($how eq 'foreign') { my $o = $good{ pick(@tables) . '_' . ($c eq 'k' ? 'u' : 'k') }{''}; $p[$block] = $o->[ $block % @$o ] }
+	elsif ($how eq 'short') { pop @p }
+	elsif ($how eq 'one page') { @p = ($p[0]) }
+	elsif ($how eq 'bounds') { my $n = 1 + int(rand(3)); for (1 .. $n) { $at = 12 + 2 * int(rand(3)); substr($p[$block], $at, 2) = pack('v', pick(0, 24, 100, 200, 400, 4096, 8176, 8192, 65535, int(rand(8193)))); } }
+	put_file($files{"${t}_$c"}, @p);
+	return ("$name page $block of ${t}_$c: $how $at", $payload);
+}
+
+my %count = (damages => 0, errors => 0, warnings => 0, harmless => 0, wrong => 0);
+my @bad;
+
+ROUND: foreach my $round (1 .. $rounds)
+{
+	my %done;
+
+	foreach my $rel (keys %good)
+	{
+		foreach my $fork ('', '_fsm', '_vm')
+		{
+			if ($good{$rel}{$fork}) { put_file("$files{$rel}$fork", @{ $good{$rel}{$fork} }) }
+			else { unlink "$files{$rel}$fork" }
+		}
+	}
+	foreach my $t (@tables)
+	{
+		my $c = pick('k', 'u');
+		$done{$t} = [ damage($t, $c), $c ];
+	}
+	$node->start;
+	foreach my $t (@tables)
+	{
+		my ($what, $payload, $c) = @{ $done{$t} };
+		my ($out, $err) = ask($t, $c);
+		my $reported = ($out->{verify} // '') =~ /^t$/m || ($err->{verify} // '') =~ /ERROR/;
+		my ($errors, $warnings) = (0, 0);
+		my $all_err = join('', values %$err);
+
+		$count{damages}++;
+		if ($all_err =~ /server closed|terminat/ || !exists $out->{reindex})
+		{
+			push @bad, "$what: crash: $all_err";
+			$node->stop('immediate', fail_ok => 1);
+			next ROUND;
+		}
+		foreach my $step (script($t, $c))
+		{
+			my $name = $step->[0];
+			my ($o, $e) = ($out->{$name} // '', $err->{$name} // '');
+
+			$warnings++ if $e =~ /WARNING/;
+			foreach my $line (grep { /(ERROR|FATAL|PANIC):/ } split(/\n/, $e))
+			{
+				next if $name eq 'unique' && $line =~ /23505/;
+				# the rest of a transaction that failed
+				next if $line =~ /25P02/;
+				$errors++;
+				push @bad, "$what: $name: $e" if $line !~ /ERROR:  XX00[12]: / && !($payload && $line =~ /23505/ && $reported);
+				push @bad, "$what: $name: no block: $e" if $line =~ /XX002/ && $line !~ /block \d+/ && $line !~ /format version/;
+			}
+			push @bad, "$what: REINDEX does not heal: $o$e" if $name eq 'reindex' && $o ne $answer{$c}{reindex} && !$payload && $e eq '' && $out->{'after VACUUM'} eq $answer{$c}{'after VACUUM'};
+			next if $name eq 'verify' || $name eq 'reindex' || ($name =~ /^model|^trace/ && $e =~ /WARNING/);
+			next if $o eq $answer{$c}{$name} && !($name eq 'unique' && $e eq '');
+			next if $e =~ /ERROR/ && $name ne 'unique';
+			next if $name eq 'unique' && $e =~ /ERROR/ && $o eq '';
+			# a VACUUM that failed for damage changed the table all the same
+			$count{wrong}++;
+			push @bad, "$what: $name: wrong answer" . ($reported ? ', reported by verify' : ', NOT REPORTED') . ": $o not $answer{$c}{$name}$e" if !$payload || !$reported;
+		}
+		$count{ $errors ? 'errors' : $warnings ? 'warnings' : 'harmless' }++;
+	}
+	$node->stop;
+}
+is(join("\n", @bad[ 0 .. ($#bad < 19 ? $#bad : 19) ]), '', 'no damage has a consequence it must not have (seed ' . $seed . ')');
+note(join(', ', map { "$_ $count{$_}" } sort keys %count));
+cmp_ok($count{errors}, '>', $count{damages} / 5, 'many give an error');
+log_lacks($node, 'PANIC|TRAP|terminated by signal', 'random damage: nothing bad in the log');
 done_testing();
