@@ -21,10 +21,13 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/guc.h"
+#include "utils/wait_event.h"
 
 #include "debug_point.h"
 
@@ -36,26 +39,75 @@ kyro_debug_crash(const char *name)
 {
 	if (crash_at != NULL && strcmp(crash_at, name) == 0)
 	{
+		/* what this session has logged survives, or no record would */
+		if (!RecoveryInProgress())
+			XLogFlush(XactLastRecEnd);
 		kill(getpid(), SIGKILL);
 		pg_usleep(10 * 1000000L);
 	}
 }
 
-void
-kyro_debug_point(const char *name)
+/* The lock that stops sessions there, as pg_advisory_lock(bigint) has it. */
+static LOCKTAG
+point_lock(const char *name)
 {
 	uint64		key = hash_bytes_extended((const unsigned char *) name, strlen(name), 0);
 	LOCKTAG		tag;
 
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+	return tag;
+}
+
+static void
+crash_or_fail(const char *name)
+{
 	kyro_debug_crash(name);
 	if (error_at != NULL && strcmp(error_at, name) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("error at debug point \"%s\"", name)));
-	/* as pg_advisory_lock(bigint) */
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+}
+
+void
+kyro_debug_point(const char *name)
+{
+	LOCKTAG		tag = point_lock(name);
+
+	crash_or_fail(name);
 	(void) LockAcquire(&tag, ShareLock, true, false);
 	LockRelease(&tag, ShareLock, true);
+}
+
+/*
+ * Who holds a page lock may take no other but that for extending a file; the
+ * server asserts it.  So look whether somebody holds the lock, and again after
+ * a while.
+ */
+void
+kyro_debug_point_poll(const char *name)
+{
+	LOCKTAG		tag = point_lock(name);
+	bool		held;
+
+	crash_or_fail(name);
+	do
+	{
+		LockData   *data = GetLockStatusData();
+
+		held = false;
+		for (int i = 0; i < data->nelements && !held; i++)
+			held = memcmp(&data->locks[i].locktag, &tag, sizeof(tag)) == 0 &&
+				(data->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
+		pfree(data->locks);
+		pfree(data);
+		if (held)
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 10, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+	} while (held);
 }
 
 void

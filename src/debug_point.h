@@ -7,6 +7,8 @@
  * others they are nothing.
  *
  *	 DEBUG_POINT("name")	no content lock may be held: it can wait
+ *	 DEBUG_POINT_POLL("name")	the same where a page lock may be held: it waits
+ *							unseen by the lock manager
  *	 DEBUG_CRASH("name")	anywhere, critical sections included
  *
  * How tests use them is in test/README.md.
@@ -22,15 +24,18 @@
 #ifdef KYRO_DEBUG_POINTS
 
 extern void kyro_debug_point(const char *name);
+extern void kyro_debug_point_poll(const char *name);
 extern void kyro_debug_crash(const char *name);
 extern void kyro_debug_point_init(void);
 
 #define DEBUG_POINT(name) kyro_debug_point(name)
+#define DEBUG_POINT_POLL(name) kyro_debug_point_poll(name)
 #define DEBUG_CRASH(name) kyro_debug_crash(name)
 
 #else
 
 #define DEBUG_POINT(name) ((void) 0)
+#define DEBUG_POINT_POLL(name) ((void) 0)
 #define DEBUG_CRASH(name) ((void) 0)
 
 #endif

@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "debug_point.h"
 #include "preload.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
@@ -311,13 +312,17 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_SORT);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, b.entries);
 	rmi_sort_perform(b.sort);
+	DEBUG_POINT("rmi-build-sorted");
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_WRITE);
 	rmi_build_leaves(&b);
 	rmi_sort_end(b.sort);
+	DEBUG_POINT("rmi-build-written");
 
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
+
+	DEBUG_POINT("rmi-build-logged");
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_TRAIN);
 	rmi_read_meta(index, &meta);

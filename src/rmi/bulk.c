@@ -17,6 +17,7 @@
 
 #include "miscadmin.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
 
@@ -91,6 +92,7 @@ rmi_bulk_finish(void *bulk)
 	bool		more;
 
 	rmi_sort_perform(b->sort);
+	DEBUG_POINT("rmi-bulk-sorted");
 	more = rmi_sort_next(b->sort, &item);
 	while (more)
 	{
@@ -114,6 +116,7 @@ rmi_bulk_finish(void *bulk)
 		{
 			RmiChange	c;
 
+			DEBUG_POINT("rmi-bulk-copied");
 			LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
 			if (PageGetLSN(BufferGetPage(buf)) != PageGetLSN(leaf))
 				elog(ERROR, "leaf %u of index \"%s\" was changed under a bulk insert",
@@ -121,7 +124,9 @@ rmi_bulk_finish(void *bulk)
 			rmi_leaf_set_bounds(leaf);
 			rmi_change_begin(&c, b->index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = leaf});
+			DEBUG_CRASH("rmi-bulk-record");
 			rmi_change_finish(&c);
+			DEBUG_CRASH("rmi-bulk-logged");
 			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 		}
 		ReleaseBuffer(buf);

@@ -30,6 +30,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "debug_point.h"
 #include "guc.h"
 #include "model/rmi.h"
 #include "rmi/kyro_rmi.h"
@@ -424,6 +425,7 @@ rmi_dir_load_guts(Relation index, RmiDir *dir)
 		bool		stale;
 
 		rmi_read_meta(index, &dir->meta);
+		DEBUG_POINT_POLL("rmi-dir-load");
 		if (!rmi_dir_make_room(dir, (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64))))
 		{
 			dir->too_big = true;

@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "debug_point.h"
 #include "model/rmi.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
@@ -280,6 +281,7 @@ rmi_free_if(Relation index, uint32 index_id, BlockNumber block, RmiPageKind kind
 			rmi_change_begin(&c, index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
 			rmi_change_finish(&c);
+			DEBUG_CRASH("rmi-dir-free");
 			UnlockReleaseBuffer(buf);
 			RecordFreeIndexPage(index, block);
 			return;
@@ -402,6 +404,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	RmiChange	c;
 
 	Assert(list->n > 0);
+	DEBUG_POINT_POLL("rmi-dir-begin");
 	do
 	{
 		generation = pg_prng_uint64(&pg_global_prng_state);
@@ -439,6 +442,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 			break;
 	}
 	pfree(items);
+	DEBUG_POINT_POLL("rmi-dir-tree");
 
 	model_bytes = rmi_model_bytes(nkeys);
 	model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
@@ -454,6 +458,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 								  bytes, model_first, (char *) model + first, bytes);
 	}
 	pfree(model);
+	DEBUG_POINT_POLL("rmi-dir-model");
 
 	/*
 	 * Switch.  With the meta page locked the split log stands still; splits
@@ -492,12 +497,16 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	meta.rebuilds++;
 	rmi_change_begin(&c, index);
 	rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+	DEBUG_CRASH("rmi-dir-switch-record");
 	rmi_change_finish(&c);
+	DEBUG_CRASH("rmi-dir-switch-logged");
 	UnlockReleaseBuffer(metabuf);
 	pfree(late.items);
+	DEBUG_POINT_POLL("rmi-dir-switched");
 
 	/* the map is searched from its root, which lone pages do not reach */
 	rmi_directory_free(index, &old);
+	DEBUG_POINT_POLL("rmi-dir-freed");
 	IndexFreeSpaceMapVacuum(index);
 }
 
@@ -740,6 +749,7 @@ rmi_maybe_fold(Relation index, bool heal)
 
 	if (!rmi_rebuild_lock(index, false))
 		return;
+	DEBUG_POINT_POLL("rmi-fold");
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb fold", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
 	rmi_read_meta(index, &meta);

@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 
 /* Splits that one insert can cause: halvings of a full page, with slack. */
@@ -74,10 +75,12 @@ rmi_publish_new_leaves(Relation index, const RmiNewLeaves *made)
 
 	if (made->n == 0)
 		return;
+	DEBUG_POINT("rmi-leaf-made");
 	dir = rmi_dir(index);
 	for (int i = 0; i < made->n; i++)
 		rmi_dir_note_page(index, dir, rmi_item_fence(&made->items[i]), made->items[i].block);
 	rmi_log_append(index, made->items, made->n);
+	DEBUG_POINT("rmi-leaf-published");
 }
 
 /* The right neighbour of a locked leaf, exclusively locked, or InvalidBuffer. */
@@ -119,7 +122,9 @@ rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
 	rmi_change_apply(&c, *right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = rimage});
 	if (BufferIsValid(neighbour))
 		rmi_change_apply(&c, neighbour, &(RmiOp) {.kind = RMI_OP_SET_LEFT, .block = rblock});
+	DEBUG_CRASH("rmi-split-record");
 	rmi_change_finish(&c);
+	DEBUG_CRASH("rmi-split-logged");
 	if (BufferIsValid(neighbour))
 		UnlockReleaseBuffer(neighbour);
 	return cut;
@@ -177,7 +182,9 @@ rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isn
 	rmi_change_apply(&c, right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
 	if (BufferIsValid(neighbour))
 		rmi_change_apply(&c, neighbour, &(RmiOp) {.kind = RMI_OP_SET_LEFT, .block = rblock});
+	DEBUG_CRASH("rmi-right-record");
 	rmi_change_finish(&c);
+	DEBUG_CRASH("rmi-right-logged");
 	if (BufferIsValid(neighbour))
 		UnlockReleaseBuffer(neighbour);
 	UnlockReleaseBuffer(right);
@@ -221,14 +228,18 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 			case LEAF_INS_APPEND:
 				rmi_change_begin(&c, index);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_APPEND, .entry = e});
+				DEBUG_CRASH("rmi-append-record");
 				rmi_change_finish(&c);
+				DEBUG_CRASH("rmi-append-logged");
 				done = true;
 				break;
 
 			case LEAF_INS_RUN:
 				rmi_change_begin(&c, index);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});
+				DEBUG_CRASH("rmi-run-record");
 				rmi_change_finish(&c);
+				DEBUG_CRASH("rmi-run-logged");
 				done = true;
 				break;
 
@@ -247,7 +258,9 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 						rmi_leaf_set_bounds(w->image[0]);
 						rmi_change_begin(&c, index);
 						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+						DEBUG_CRASH("rmi-merge-record");
 						rmi_change_finish(&c);
+						DEBUG_CRASH("rmi-merge-logged");
 						done = true;
 						break;
 
@@ -411,9 +424,11 @@ out:
 void
 rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
 {
-	Buffer		buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
+	Buffer		buf;
 	RmiNewLeaves made;
 
+	DEBUG_POINT("rmi-insert");
+	buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
 	made.n = 0;
 	rmi_place(index, rmi_dir_index_id(rmi_dir(index)), buf, InvalidBuffer, e, isnull, &made);
 	rmi_publish_new_leaves(index, &made);
@@ -455,6 +470,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 		uint32		token = 0;
 		RmiUniqueResult result;
 
+		DEBUG_POINT("rmi-insert-unique");
 		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
 		index_id = rmi_dir_index_id(rmi_dir(index));
 		result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
@@ -465,6 +481,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 			break;
 		}
 		UnlockReleaseBuffer(buf);
+		DEBUG_POINT("rmi-unique-wait");
 		if (token)
 			SpeculativeInsertionWait(xwait, token);
 		else

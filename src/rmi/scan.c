@@ -36,6 +36,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 
 /* Matches of one key that are decoded under the lock; more: copy the page. */
@@ -310,6 +311,7 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 		return;
 	}
 	rmi_leave_page(so);
+	DEBUG_POINT("rmi-scan-start");
 	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL),
 			 rmi_point_key(so));
 	rmi_seek(so, to, false);
@@ -331,6 +333,10 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 
 	rmi_leave_page(so);
 	CHECK_FOR_INTERRUPTS();
+	if (forward)
+		DEBUG_POINT("rmi-scan-next");
+	else
+		DEBUG_POINT("rmi-scan-prev");
 	if (block != KYRO_NO_BLOCK && rmi_block_exists(index, block))
 	{
 		Page		page;
@@ -513,7 +519,10 @@ rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 	kyro_tid_to_pointer(e.tid, &scan->xs_heaptid);
 	scan->xs_recheck = so->quals.recheck;
 	if (scan->xs_want_itup)
+	{
 		scan->xs_itup = rmi_form_tuple(scan, e);
+		DEBUG_POINT("rmi-scan-tuple");
+	}
 	return true;
 }
 

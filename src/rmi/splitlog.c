@@ -16,6 +16,7 @@
 
 #include "miscadmin.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
 
@@ -143,7 +144,9 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 			rmi_change_apply(&c, last, &(RmiOp) {.kind = RMI_OP_LOG_ADD, .item = &items[i]});
 		}
 		rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+		DEBUG_CRASH("rmi-log-record");
 		rmi_change_finish(&c);
+		DEBUG_CRASH("rmi-log-logged");
 		if (BufferIsValid(fresh))
 			UnlockReleaseBuffer(fresh);
 		if (BufferIsValid(last))

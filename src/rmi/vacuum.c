@@ -33,6 +33,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 
 typedef struct RmiVacuum
@@ -93,7 +94,9 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 			rmi_leaf_set_bounds(w->image[0]);
 			rmi_change_begin(&c, index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+			DEBUG_CRASH("rmi-vacuum-record");
 			rmi_change_finish(&c);
+			DEBUG_CRASH("rmi-vacuum-logged");
 			v->stats->tuples_removed += removed;
 		}
 		return live;
@@ -175,7 +178,9 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 		if (BufferIsValid(rbuf))
 			rmi_change_apply(&c, rbuf, &(RmiOp) {.kind = RMI_OP_SET_LEFT,
 									  .block = BufferGetBlockNumber(lbuf)});
+		DEBUG_CRASH("rmi-unlink-record");
 		rmi_change_finish(&c);
+		DEBUG_CRASH("rmi-unlink-logged");
 		if (BufferIsValid(rbuf))
 			UnlockReleaseBuffer(rbuf);
 	}
@@ -183,6 +188,7 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	UnlockReleaseBuffer(lbuf);
 	if (ok)
 	{
+		DEBUG_POINT("rmi-vacuum-unlinked");
 		RecordFreeIndexPage(index, block);
 		v->stats->pages_deleted++;
 		v->stats->pages_newly_deleted++;
@@ -236,6 +242,10 @@ rmi_vacuum_chain(RmiVacuum *v)
 			next_low = leaf_high(page);
 		UnlockReleaseBuffer(buf);
 
+		if (live > 0)
+			DEBUG_POINT("rmi-vacuum-step");
+		else
+			DEBUG_POINT("rmi-vacuum-emptied");
 		if (live > 0 || !rmi_delete_leaf(v, block, low))
 			rmi_fences_add(&v->leaves, low, block);
 		if (!more)
@@ -319,7 +329,9 @@ rmi_sweep(RmiVacuum *v)
 
 			rmi_change_begin(&c, index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
+			DEBUG_CRASH("rmi-sweep-record");
 			rmi_change_finish(&c);
+			DEBUG_CRASH("rmi-sweep-logged");
 		}
 		UnlockReleaseBuffer(buf);
 		if (is_free || stale)
@@ -354,6 +366,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	rmi_fences_init(&v.made);
 
 	rmi_vacuum_chain(&v);
+	DEBUG_POINT("rmi-vacuum-walked");
 	if (v.made.n > 0)
 		rmi_log_append(info->index, v.made.items, v.made.n);
 
@@ -374,6 +387,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		rmi_directory_write(info->index, &v.leaves, &seen);
 		rmi_dir_refresh(info->index);
 	}
+	DEBUG_POINT_POLL("rmi-vacuum-sweep");
 	rmi_sweep(&v);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
