@@ -142,7 +142,7 @@ rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list)
 			if (!rmi_page_is(BufferGetPage(buf), index_id, at, RMI_PAGE_LEAF) ||
 				kyro_fence_cmp(leaf_low(BufferGetPage(buf)), low) != 0)
 			{
-				ReleaseBuffer(buf);
+				UnlockReleaseBuffer(buf);
 				list->n--;
 				buf = rmi_descend(index, rmi_item_fence(&list->items[list->n]),
 								  false, BUFFER_LOCK_SHARE, NULL);
