@@ -470,7 +470,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 		uint32		token = 0;
 		RmiUniqueResult result;
 
-		DEBUG_POINT("rmi-insert-unique");
+		DEBUG_POINT(check == UNIQUE_CHECK_PARTIAL ? "rmi-insert-partial" : "rmi-insert-unique");
 		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
 		index_id = rmi_dir_index_id(rmi_dir(index));
 		result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
