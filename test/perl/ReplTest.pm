@@ -208,7 +208,7 @@ sub start_bench
 		push @files, '-f', "$dir/$name.sql\@$weight";
 	}
 	local %ENV = $load->{node}->_get_env();
-	$run{bench} = IPC::Run::start([ 'pgbench', '-n', '-T', 3600, '--max-tries=100', "--random-seed=$load->{seed}", @options, @files, $load->{node}->connstr('postgres') ],
+	$run{bench} = IPC::Run::start([ 'pgbench', '-n', '-T', 3600, '--max-tries=100', "--random-seed=$load->{seed}", @options, @files, $load->{node}->connstr('postgres') . ' application_name=repl_load' ],
 		'<', \undef, '>', \$run{out}, '2>', \$run{err});
 	push @{ $load->{runs} }, \%run;
 }
@@ -263,7 +263,7 @@ sub load_stop
 	}
 	if (!$dead)
 	{
-		$load->{node}->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'") or die 'sessions of the load do not end';
+		$load->{node}->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'repl_load'") or die 'sessions of the load do not end';
 	}
 	return join("\n", grep { /ERROR|FATAL|PANIC|abort|error:/ } split(/\n/, $said));
 }

@@ -153,6 +153,11 @@ cmp_ok($two->safe_psql('postgres', q{SELECT sum(confl_snapshot) FROM pg_stat_dat
 log_lacks($_, $bad, 'nothing bad in the log of ' . $_->name) foreach ($primary, $one, $two);
 
 # ---- promotion, under load; the second standby follows ----
+foreach ($one, $two)
+{
+	$_->append_conf('postgresql.conf', "max_standby_streaming_delay = -1\n");
+	$_->reload;
+}
 $seed++;
 my $load = load_start($primary, $seed);
 load_wait($load, 200);

@@ -43,9 +43,9 @@ foreach my $side (0, 1)
 		my $key = $name =~ /full|rmi/ ? 'NOT NULL' : 'PRIMARY KEY';
 
 		$node->safe_psql('postgres', qq{
-CREATE TABLE $name (id bigint $key, k bigint, n int NOT NULL DEFAULT 0, v text) USING $tables{$name}[$side];
-ALTER TABLE $name ALTER v SET STORAGE EXTERNAL;
-CREATE INDEX ${name}_k ON $name USING kyro_rmi (k);
+CREATE TABLE "$name" (id bigint $key, k bigint, n int NOT NULL DEFAULT 0, v text) USING $tables{$name}[$side];
+ALTER TABLE "$name" ALTER v SET STORAGE EXTERNAL;
+CREATE INDEX ${name}_k ON "$name" USING kyro_rmi (k);
 });
 	}
 	$node->safe_psql('postgres', q{
