@@ -109,7 +109,7 @@ BEGIN
 	-- every tenth key by itself
 	RETURN QUERY SELECT 'not found: ' || b.k FROM b WHERE u % 10 = 3 AND (SELECT count(*) FROM a WHERE a.k = b.k OFFSET 0) <> (SELECT count(*) FROM b c WHERE c.k = b.k);
 END $$;
-SELECT scatter(5000);
+SELECT scatter(3000);
 SELECT ascend(1000);
 SELECT seal_rows(2000);
 SELECT kyro.snapshot('s');
@@ -173,7 +173,7 @@ my %crashes = (
 );
 my %before = (
 	$vacuum => "$crowd; $delete",
-	$seal => 'SELECT seal_rows(1000)',
+	$seal => 'SELECT seal_rows(500)',
 	# only entries to come, none to remove
 	'rmi-fold' => "$vacuum; SELECT scatter(2500)",
 	'rmi-unique-wait' => q{BEGIN; INSERT INTO a VALUES (1, 7); PREPARE TRANSACTION 'p'},
@@ -209,7 +209,7 @@ foreach my $point (sort keys %all)
 	my $statement = $all{$point};
 	my $before = $before{$point} // $before{$statement} // 'SELECT 1';
 
-	$node->safe_psql('postgres', "SELECT scatter(1500); CHECKPOINT; SELECT ascend(100)");
+	$node->safe_psql('postgres', "SELECT scatter(700); CHECKPOINT; SELECT ascend(100)");
 	$node->safe_psql('postgres', $_) foreach split(/; /, $point eq 'rmi-unique-wait' ? '' : $before);
 	$node->safe_psql('postgres', $before) if $point eq 'rmi-unique-wait';
 
@@ -235,7 +235,7 @@ foreach my $point (sort keys %all)
 
 	# and what was left is no obstacle
 	$node->safe_psql('postgres', $after{$point}) if exists $after{$point};
-	$node->safe_psql('postgres', "SELECT scatter(500); SELECT ascend(100);");
+	$node->safe_psql('postgres', "SELECT scatter(200); SELECT ascend(100);");
 	$node->safe_psql('postgres', $statement);
 	$node->safe_psql('postgres', $vacuum);
 	agree("$point: sound when it is done afterwards");

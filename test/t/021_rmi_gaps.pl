@@ -1,0 +1,128 @@
+# kyro_rmi with a session stopped where the isolation tester cannot see it
+# wait: at each step of writing a directory, where a page lock is held, and on
+# the pin of an index-only scan.  Others go through the gap.  Needs a build with
+# DEBUG_POINTS=1, as make check makes it.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use PostgreSQL::Test::BackgroundPsql;
+use KyroTest;
+use Test::More;
+
+my $node = new_node('rmi_gaps');
+add_index_checks($node, 'postgres');
+my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = ''");
+if ($rc != 0)
+{
+	plan skip_all => 'built without DEBUG_POINTS=1';
+}
+$node->safe_psql('postgres', q{
+CREATE TABLE g (k bigint);
+CREATE INDEX g_k ON g USING kyro_rmi (k);
+CREATE SEQUENCE seq;
+-- rows so close together that leaves must be split
+CREATE FUNCTION crowd(n int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO g SELECT c * 1000000000 + abs(hashint8extended(g, c)) % 1000000000 FROM nextval('seq') c, generate_series(1, n) g
+$$;
+SELECT crowd(3000) FROM generate_series(1, 4);
+VACUUM ANALYZE g;
+});
+
+my $control = $node->background_psql('postgres');
+
+sub stop_at { $control->query_safe("SELECT pg_advisory_lock(hashtextextended('$_[0]', 0))"); }
+sub go { $control->query_safe("SELECT pg_advisory_unlock(hashtextextended('$_[0]', 0))"); }
+
+# Send a statement without waiting for its end; its session says so by what it waits for.
+sub launch
+{
+	my ($session, $sql, $wait) = @_;
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+
+	$session->query_until(qr/launched/, "\\echo launched\n$sql;\n\\echo over\n");
+	ok($node->poll_query_until('postgres', "SELECT wait_event = '$wait' FROM pg_stat_activity WHERE pid = $pid"),
+		"stopped: $sql");
+}
+sub finish { $_[0]->query_until(qr/over/, "\n"); }
+
+# A new session looks up enough keys to copy the directory, then all.
+my $look = q{SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT count(*) FROM generate_series(1, 10) i, LATERAL (SELECT FROM g WHERE k = i OFFSET 0) x;
+SELECT count(*) FROM g WHERE k > -1};
+my $count = 'SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SELECT count(*) FROM g';
+
+sub through_the_gap
+{
+	my ($what) = @_;
+
+	$node->safe_psql('postgres', 'SELECT crowd(1500)');
+	is($node->safe_psql('postgres', $look), "0\n" . $node->safe_psql('postgres', $count), "$what: a new session's answer");
+	$node->safe_psql('postgres', 'BEGIN; SELECT crowd(1500); ROLLBACK');
+}
+
+my $s = $node->background_psql('postgres');
+$s->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off');
+my $r = $node->background_psql('postgres');
+$r->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off');
+
+foreach my $point (qw(rmi-dir-begin rmi-dir-tree rmi-dir-model rmi-dir-switched rmi-dir-freed rmi-fold rmi-vacuum-sweep))
+{
+	my $statement =
+	  $point eq 'rmi-fold' ? 'VACUUM g'
+	  : $point eq 'rmi-vacuum-sweep' ? 'VACUUM (INDEX_CLEANUP ON) g'
+	  : q{SELECT leaves > 0 FROM kyro.rebuild('g_k')};
+
+	$node->safe_psql('postgres', 'VACUUM g');
+	$node->safe_psql('postgres', 'SELECT crowd(1500)');
+	$node->safe_psql('postgres', 'DELETE FROM g WHERE k < (SELECT min(k) FROM g) + 1000000000') if $point eq 'rmi-vacuum-sweep';
+	stop_at($point);
+	launch($s, $statement, 'Extension');
+	through_the_gap($point);
+
+	# a session with a copy of an older directory
+	is($r->query_safe('SELECT count(*) FROM g WHERE k > -1'), $node->safe_psql('postgres', $count), "$point: an old session's answer");
+	go($point);
+	finish($s);
+	indexes_agree($node, 'postgres', "$point: afterwards", ['g', 'k', 'g_k']);
+}
+
+# the directory is replaced while a session is about to copy it, by one that has its copy already
+$s->quit;
+$s = $node->background_psql('postgres');
+$s->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off');
+my $rows = $node->safe_psql('postgres', $count);
+my $w = $node->background_psql('postgres');
+$w->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off');
+$w->query_safe('SELECT count(*) FROM generate_series(1, 10) i, LATERAL (SELECT FROM g WHERE k = i OFFSET 0) x');
+stop_at('rmi-dir-load');
+launch($s, 'CREATE TEMP TABLE answer AS SELECT count(*) AS n, count(DISTINCT i) AS keys FROM generate_series(1, 10) i, LATERAL (SELECT FROM g WHERE k > i - 10 OFFSET 0) x', 'Extension');
+$w->query_safe(q{SELECT leaves > 0 FROM kyro.rebuild('g_k')});
+go('rmi-dir-load');
+finish($s);
+is($s->query_safe('SELECT n / keys FROM answer'), $rows, 'a directory replaced before it was copied');
+indexes_agree($node, 'postgres', 'after that', ['g', 'k', 'g_k']);
+$w->quit;
+
+# VACUUM waits for the leaf of an index-only scan: no row takes the place of one that the scan is about to look at
+$node->safe_psql('postgres', 'VACUUM g');
+$node->safe_psql('postgres', 'DELETE FROM g WHERE k % 3 = 0');
+$s->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$rows = $s->query_safe('SELECT count(*) FROM g WHERE k > -1');
+stop_at('rmi-scan-tuple');
+my $spid = $s->query_safe('SELECT pg_backend_pid()');
+$s->query_until(qr/launched/, "\\echo launched\nCREATE TEMP TABLE seen AS SELECT k FROM g WHERE k > -1 ORDER BY k;\n\\echo over\n");
+ok($node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $spid"), 'stopped: an index-only scan');
+launch($r, 'VACUUM (INDEX_CLEANUP ON) g', 'BufferPin');
+$node->safe_psql('postgres', 'SELECT crowd(1500)');
+go('rmi-scan-tuple');
+finish($s);
+finish($r);
+is($s->query_safe('SELECT count(*), count(*) FILTER (WHERE k % 3 = 0) FROM seen'), "$rows|0", 'an index-only scan that VACUUM waits for');
+$s->query_safe('COMMIT');
+$s->quit;
+$r->quit;
+$control->quit;
+indexes_agree($node, 'postgres', 'at the end', ['g', 'k', 'g_k']);
+$node->stop;
+done_testing();
