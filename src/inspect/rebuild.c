@@ -46,6 +46,9 @@ rebuild_leaves(Relation index, uint32 index_id, RmiFenceList *leaves)
 		RmiWork    *w = rmi_work();
 		bool		more;
 
+		/* VACUUM is excluded: every leaf begins where the last one ended */
+		if (kyro_fence_cmp(leaf_low(page), at) != 0)
+			rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf does not begin where its left sibling ends");
 		if (leaf_header(page)->nrun > 0)
 		{
 			int			fits = leaf_merge(page, w->image[0], w->scratch);

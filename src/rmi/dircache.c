@@ -582,8 +582,6 @@ rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 void
 rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
 {
-	int64		i;
-
 	if (unlikely(dir->want_fold))
 	{
 		dir->want_fold = false;
@@ -591,6 +589,13 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 	}
 	if (unlikely(!dir->loaded && !dir->too_big && ++dir->probes > RMI_SHARED_PROBES))
 		rmi_dir_load(index, dir);
+	rmi_dir_peek(index, dir, target, strictly, landing);
+}
+
+void
+rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
+{
+	int64		i;
 
 	landing->recent = InvalidBuffer;
 	landing->slot = landing->overlay = -1;

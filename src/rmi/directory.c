@@ -333,11 +333,13 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
 {
 	if (old->generation != 0 && old->dir_pages > 0)
 	{
-		BlockNumber *blocks = palloc_extended(old->dir_pages * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
+		/* the meta page may say anything */
+		uint32		max = Min(old->dir_pages, RelationGetNumberOfBlocks(index));
+		BlockNumber *blocks = palloc_extended(max * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
 		uint32		n = 0;
 
 		if (old->dir_levels >= 1 && old->dir_levels <= 8)
-			rmi_dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, old->dir_pages);
+			rmi_dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, max);
 		for (uint32 i = 0; i < n; i++)
 			rmi_free_if(index, old->index_id, blocks[i], RMI_PAGE_DIRECTORY, old->generation);
 		pfree(blocks);

@@ -358,6 +358,8 @@ rmi_check_unique(Relation index, Relation heap, uint32 index_id, Buffer buf,
 			SnapshotData dirty;
 			bool		all_dead = false;
 
+			if (!kyro_tid_ok(tids[i]))
+				rmi_corrupt(index, BufferGetBlockNumber(cur), "the row address of an entry is not valid");
 			kyro_tid_to_pointer(tids[i], &tid);
 			if (check == UNIQUE_CHECK_EXISTING && ItemPointerEquals(&tid, htid))
 			{

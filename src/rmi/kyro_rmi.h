@@ -58,6 +58,14 @@ kyro_tid_to_pointer(uint64 tid, ItemPointer p)
 	ItemPointerSet(p, (BlockNumber) (tid >> 16), (OffsetNumber) (tid & 0xFFFF));
 }
 
+/* Can this be the address of a row?  The server asserts so, and extends a table for the one invalid block. */
+static inline bool
+kyro_tid_ok(uint64 tid)
+{
+	return (tid & 0xFFFF) >= FirstOffsetNumber && (tid & 0xFFFF) <= MaxOffsetNumber &&
+		(tid >> 16) != InvalidBlockNumber;
+}
+
 /* ---- handler.c ---- */
 extern bytea *rmi_options(Datum reloptions, bool validate);
 extern void rmi_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
@@ -225,6 +233,9 @@ extern uint32 rmi_dir_index_id(RmiDir *dir);
 
 /* Last known page with low fence <= target; < target if strictly. Never fails: the leftmost leaf at worst. */
 extern void rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing);
+
+/* The same for a check: does not count as a use of the index, so never makes a copy. */
+extern void rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing);
 
 /* Blocks the index has at least, as far as this backend knows; asks again if block is not below. */
 extern bool rmi_block_exists(Relation index, BlockNumber block);

@@ -50,6 +50,8 @@ rmi_leaf_set_bounds(Page page)
 {
 	((PageHeader) page)->pd_lower = leaf_lower(page);
 	((PageHeader) page)->pd_upper = leaf_upper(page);
+	/* nobody reads it, but replay may check it */
+	((PageHeader) page)->pd_special = KYRO_PAGE_END;
 }
 
 /* What a leaf keeps free, in 1/256 of the page, for a fillfactor in percent. */
@@ -156,6 +158,11 @@ rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
 		rmi_trailer(page)->page_id != KYRO_PAGE_ID ||
 		rmi_trailer(page)->kind != RMI_PAGE_META)
 		rmi_corrupt(index, RMI_META_BLOCK, "the meta page is not one");
+
+	/* WAL of a change drops what lies between these */
+	if (((PageHeader) page)->pd_lower != PageGetContents(page) + sizeof(*meta) - (char *) page ||
+		((PageHeader) page)->pd_upper != KYRO_PAGE_END)
+		rmi_corrupt(index, RMI_META_BLOCK, "the header of the meta page is not valid");
 
 	memcpy(meta, PageGetContents(page), sizeof(*meta));
 	if (meta->magic != KYRO_RMI_META_MAGIC)

@@ -27,10 +27,12 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
+#include "port/atomics.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -317,6 +319,62 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 	rmi_seek(so, to, false);
 }
 
+/* ---- damaged fences ---- */
+
+/*
+ * Raise if another leaf, which is locked, claims a part of the range of the
+ * leaf at hand: one of the two has a damaged fence, and entries between them
+ * would be missed.  The leaf at hand may have changed since it was read, and
+ * then all is well.  If it has not, that can be seen without a lock: were the
+ * index sound, it would have changed before the other came to its range.
+ */
+static void
+rmi_check_overlap(IndexScanDesc scan, uint32 index_id, Buffer other)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	Page		page = BufferGetPage(other);
+	Buffer		buf;
+	bool		same;
+
+	if (BufferGetBlockNumber(other) == so->block ||
+		(so->has_high && kyro_fence_cmp(leaf_low(page), so->high) >= 0) ||
+		(leaf_has_high(page) && kyro_fence_cmp(leaf_high(page), so->low) <= 0))
+		return;
+	buf = ReadBuffer(scan->indexRelation, so->block);
+	page = BufferGetPage(buf);
+	same = rmi_page_is(page, index_id, so->block, RMI_PAGE_LEAF);
+	pg_read_barrier();
+	same = same && kyro_fence_cmp(leaf_low(page), so->low) == 0 &&
+		leaf_has_high(page) == so->has_high &&
+		(!so->has_high || kyro_fence_cmp(leaf_high(page), so->high) == 0);
+	ReleaseBuffer(buf);
+	if (same)
+		rmi_corrupt(scan->indexRelation, so->block,
+					psprintf("the leaf claims a range that block %u has, too", BufferGetBlockNumber(other)));
+}
+
+/*
+ * The scan ends on the leaf at hand, since that claims to reach to the end of
+ * the interval, although no entry behind the end was met.  If the directory
+ * knows another leaf there, ask that one.
+ */
+static void
+rmi_check_end(IndexScanDesc scan, bool forward, KyroFence end)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	Relation	index = scan->indexRelation;
+	RmiDir	   *dir = rmi_dir(index);
+	RmiLanding	l;
+	Buffer		buf;
+
+	rmi_dir_peek(index, dir, end, forward, &l);
+	if (likely(l.block == so->block))
+		return;
+	buf = rmi_descend(index, end, forward, BUFFER_LOCK_SHARE, NULL);
+	rmi_check_overlap(scan, rmi_dir_index_id(rmi_dir(index)), buf);
+	UnlockReleaseBuffer(buf);
+}
+
 /* ---- from leaf to leaf ---- */
 
 /*
@@ -352,6 +410,8 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		else if (good)
 			good = kyro_fence_cmp(leaf_low(page), bound) < 0 &&
 				leaf_has_high(page) && kyro_fence_cmp(leaf_high(page), bound) >= 0;
+		if (rmi_page_is(page, index_id, block, RMI_PAGE_LEAF))
+			rmi_check_overlap(scan, index_id, buf);
 		if (!good)
 		{
 			UnlockReleaseBuffer(buf);
@@ -359,7 +419,10 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		}
 	}
 	if (!BufferIsValid(buf))
+	{
 		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
+		rmi_check_overlap(scan, index_id, buf);
+	}
 	rmi_load(scan, buf, rmi_point_key(so));
 	rmi_seek(so, bound, false);
 }
@@ -450,13 +513,20 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 			if (forward ? kyro_fence_cmp(e, rmi_interval_end(iv)) < 0 :
 				kyro_fence_cmp(e, rmi_interval_begin(iv)) >= 0)
 			{
+				if (unlikely(!kyro_tid_ok(e.tid)))
+					rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
 				so->at.last = e;
 				so->at.has_last = true;
 				*out = e;
 				return true;
 			}
 		}
-		else if (scan->parallel_scan == NULL && rmi_goes_on(so, forward))
+		else if (!rmi_goes_on(so, forward))
+		{
+			if (so->source == RMI_SOURCE_PAGE)
+				rmi_check_end(scan, forward, forward ? rmi_interval_end(iv) : rmi_interval_begin(iv));
+		}
+		else if (scan->parallel_scan == NULL)
 		{
 			rmi_next_leaf(scan, forward, forward ? so->high : so->low, forward ? so->right : so->left);
 			continue;
@@ -537,6 +607,8 @@ rmi_getbitmap(IndexScanDesc scan, TIDBitmap *tbm)
 
 	while (rmi_next(scan, ForwardScanDirection, &e))
 	{
+		if (unlikely((e.tid & 0xFFFF) > MaxHeapTuplesPerPage))
+			rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
 		kyro_tid_to_pointer(e.tid, &batch[n++]);
 		if (n == lengthof(batch))
 		{

@@ -4,11 +4,12 @@
  *	  From a place in the order to the leaf that owns it.
  *
  * The directory proposes a landing page; the page itself says whether that
- * is right.  A landing is good if it is a live leaf of this index whose low
- * fence is not above the target: its range and everything to the right of it
- * can then be reached by right links.  Anything else - a page deleted or
- * used for something else since - sends us to the directory's entry before
- * it; the leftmost leaf ends every such retreat, for it is never deleted.
+ * is right.  A landing is good if it is a live leaf of this index with the low
+ * fence that the directory knows it by, which is not above the target: its
+ * range and everything to the right of it can then be reached by right links.
+ * Anything else - a page deleted or used for something else since, or a
+ * damaged fence - sends us to the directory's entry before it; the leftmost
+ * leaf ends every such retreat, for it is never deleted.
  *
  * Walking right, the next page is locked before the last is released.  All
  * who lock several leaves do so from left to right, so that cannot deadlock,
@@ -143,7 +144,7 @@ search:
 			page = BufferGetPage(buf);
 			if (likely(rmi_page_is(page, index_id, l.block, RMI_PAGE_LEAF) &&
 					   leaf_header_ok(page) &&
-					   kyro_fence_cmp(leaf_low(page), target) < (strictly ? 0 : 1)))
+					   kyro_fence_cmp(leaf_low(page), l.block == RMI_FIRST_LEAF ? KYRO_FENCE_MIN : l.low) == 0))
 				break;
 			if (l.block == RMI_FIRST_LEAF && retreats > RMI_MANY_RETREATS)
 			{

@@ -105,7 +105,9 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 		{
 			last = ReadBuffer(index, meta.log_last);
 			LockBuffer(last, BUFFER_LOCK_EXCLUSIVE);
-			if (!rmi_page_is(BufferGetPage(last), meta.index_id, meta.log_last, RMI_PAGE_LOG))
+			if (!rmi_page_is(BufferGetPage(last), meta.index_id, meta.log_last, RMI_PAGE_LOG) ||
+				((PageHeader) BufferGetPage(last))->pd_upper != KYRO_PAGE_END ||
+				((PageHeader) BufferGetPage(last))->pd_special != KYRO_PAGE_END)
 			{
 				/* damaged: begin the log anew, hints are lost but nothing else */
 				UnlockReleaseBuffer(last);

@@ -46,6 +46,7 @@ typedef struct RmiVacuum
 	RmiFenceList leaves;		/* all leaves seen, in order */
 	RmiFenceList made;			/* by splits of ours */
 	bool		changed;		/* leaves were split or deleted */
+	bool		bad_tid;		/* the leaf has an impossible row address */
 } RmiVacuum;
 
 static bool
@@ -54,6 +55,12 @@ rmi_vacuum_dead(void *arg, uint64_t tid)
 	RmiVacuum  *v = (RmiVacuum *) arg;
 	ItemPointerData p;
 
+	/* may not jump out */
+	if (unlikely(!kyro_tid_ok(tid)))
+	{
+		v->bad_tid = true;
+		return false;
+	}
 	kyro_tid_to_pointer(tid, &p);
 	return v->callback(&p, v->arg);
 }
@@ -75,6 +82,8 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 		int			removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v,
 										  &live, w->scratch);
 
+		if (v->bad_tid)
+			rmi_corrupt(index, BufferGetBlockNumber(buf), "the row address of an entry is not valid");
 		if (removed == LEAF_VACUUM_SPLIT)
 		{
 			Buffer		right;
