@@ -75,7 +75,11 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 	/* also makes sure that fences ascend along the chain, so walks end */
 	if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0 ||
 		kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
+	{
+		if (!leaf_header_ok(BufferGetPage(next)))
+			rmi_corrupt(index, to, "the leaf header is not valid");
 		rmi_corrupt(index, from, "the right sibling does not begin where this leaf ends");
+	}
 	LockBuffer(next, mode);
 	rmi_check_leaf(index, index_id, next);
 	return next;
