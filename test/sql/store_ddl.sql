@@ -199,6 +199,28 @@ INSERT INTO tmp_drop VALUES (1);
 SELECT seal('tmp_drop');
 COMMIT;
 SELECT to_regclass('tmp_drop');
+-- a file that is used again, with a run as long as before: what the session knew of it is forgotten
+BEGIN;
+CREATE TABLE again (id int PRIMARY KEY, v text) USING kyro;
+INSERT INTO again SELECT g, 'a' FROM generate_series(1, 2000) g;
+SELECT seal('again');
+UPDATE again SET v = 'b' WHERE id % 100 = 1;
+SELECT v, count(*), sum(id) FROM again GROUP BY v ORDER BY v;
+TRUNCATE again;
+INSERT INTO again SELECT g, 'c' FROM generate_series(2001, 4000) g;
+SELECT seal('again');
+INSERT INTO again SELECT g, 'd' FROM generate_series(5001, 9000) g;
+DELETE FROM again WHERE id % 100 = 2;
+SELECT v, count(*), sum(id) FROM again GROUP BY v ORDER BY v;
+SAVEPOINT s;
+TRUNCATE again;
+INSERT INTO again VALUES (1, 'e');
+SELECT seal('again');
+ROLLBACK TO s;
+SELECT v, count(*), sum(id) FROM again GROUP BY v ORDER BY v;
+COMMIT;
+SELECT v, count(*), sum(id) FROM again GROUP BY v ORDER BY v;
+SELECT * FROM kyro.verify('again', true);
 -- unlogged
 CREATE UNLOGGED TABLE ul (id int PRIMARY KEY, v text) USING kyro;
 INSERT INTO ul SELECT g, 'v' || g FROM generate_series(1, 1000) g;
