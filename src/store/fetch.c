@@ -69,7 +69,6 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	StoreFetch *fetch = (StoreFetch *) scan;
 	Relation	rel = scan->rel;
 	bool		again = *call_again;	/* within a HOT chain on a log page */
-	StoreRun   *run;
 
 	if (fetch->table == NULL)
 	{
@@ -78,9 +77,8 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 			PredicateLockRelation(rel, snapshot);
 	}
 	/* not if the row before was on the same page */
-	if (!again && (fetch->p.page == NULL || fetch->p.block != ItemPointerGetBlockNumber(tid)) &&
-		(run = store_find_run(fetch->table, ItemPointerGetBlockNumber(tid))) != NULL)
-		store_map_prefetch(fetch->table, run, ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
+	if (!again && (fetch->p.page == NULL || fetch->p.block != ItemPointerGetBlockNumber(tid)))
+		store_map_prefetch(fetch->table, tid);
 	if (!again && !store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
 		again = true;
 	if (again)

@@ -64,12 +64,22 @@ store_links_forget(StoreTable *table)
 	table->links = NULL;
 }
 
+/* Block of the group page with the entry of p's group, and the entry's place. */
+static BlockNumber
+group_page_of(const StorePage *p, int *place)
+{
+	uint32		group = store_page_rows(p)->group;
+
+	*place = group % STORE_GROUPS_PER_PAGE;
+	return p->run->first + p->run->pages + group / STORE_GROUPS_PER_PAGE;
+}
+
 static LinkPage *
 link_page(const StorePage *p)
 {
 	StoreTable *table = p->table;
-	uint32		group = store_page_rows(p)->group;
-	BlockNumber group_page = p->run->first + p->run->pages + group / STORE_GROUPS_PER_PAGE;
+	int			place;
+	BlockNumber group_page = group_page_of(p, &place);
 	LinkPages  *pages;
 	bool		found;
 
@@ -92,7 +102,7 @@ link_page(const StorePage *p)
 		pages = hash_search(table->links, &group_page, HASH_ENTER, &found);
 		pages->links = links;
 	}
-	return &pages->links[group % STORE_GROUPS_PER_PAGE];
+	return &pages->links[place];
 }
 
 /* Raise an error unless the locked page is what it should be. */
@@ -125,11 +135,10 @@ read_group_page(Relation rel, const StorePage *p, int lockmode, int *place)
 {
 	const StoreRun *run = p->run;
 	uint32		group = store_page_rows(p)->group;
-	BlockNumber block = run->first + run->pages + group / STORE_GROUPS_PER_PAGE;
+	BlockNumber block = group_page_of(p, place);
 	Buffer		buffer;
 	StoreGroups *groups;
 
-	*place = group % STORE_GROUPS_PER_PAGE;
 	if (group >= run->groups)
 		store_corrupt(rel, run->first, "group out of range");
 	buffer = ReadBuffer(rel, block);
@@ -141,12 +150,15 @@ read_group_page(Relation rel, const StorePage *p, int lockmode, int *place)
 	return buffer;
 }
 
-/* Lock a link page that is pinned, and check that it is the one of p's group. */
+/*
+ * Lock a link page that is pinned, and check that it is the one of p's group,
+ * of which `known` is known.
+ */
 static void
-lock_link_page(Relation rel, const StorePage *p, Buffer buffer, int lockmode)
+lock_link_page(Relation rel, const StorePage *p, Buffer buffer, int lockmode, LinkPage *known)
 {
 	LockBuffer(buffer, lockmode);
-	check_page(rel, buffer, STORE_LINKS, p->run, &link_page(p)->checked);
+	check_page(rel, buffer, STORE_LINKS, p->run, &known->checked);
 	if (StorePageGetLinks(BufferGetPage(buffer))->group != store_page_rows(p)->group)
 		store_corrupt(rel, BufferGetBlockNumber(buffer), "page does not hold the links of its group");
 }
@@ -173,7 +185,7 @@ read_link_page(Relation rel, const StorePage *p, int lockmode)
 			return InvalidBuffer;
 	}
 	buffer = ReadBuffer(rel, block);
-	lock_link_page(rel, p, buffer, lockmode);
+	lock_link_page(rel, p, buffer, lockmode, known);
 	known->block = block;
 	return buffer;
 }
@@ -352,6 +364,7 @@ form_ledger(Relation rel, StorePage *p, OffsetNumber row)
 void
 store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 {
+	LinkPage   *known;
 	BlockNumber link_block;
 	Buffer		link_buffer,
 				buffer,
@@ -364,14 +377,13 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 		return;
 
 	tuple = form_ledger(rel, p, row);
-	link_block = link_page(p)->block;
-	if (link_block == 0)
-		link_block = make_link_page(rel, p);
+	known = link_page(p);
+	link_block = known->block != 0 ? known->block : make_link_page(rel, p);
 	DEBUG_POINT("touch-link-page-made");
 	link_buffer = ReadBuffer(rel, link_block);
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
 	buffer = RelationGetBufferForTuple(rel, tuple->t_len, InvalidBuffer, 0, NULL, &heap_vm, NULL);
-	lock_link_page(rel, p, link_buffer, BUFFER_LOCK_EXCLUSIVE);
+	lock_link_page(rel, p, link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 	link = &links_on_page(p, BufferGetPage(link_buffer))[row - 1];
 
 	if (link->ip_posid == 0)

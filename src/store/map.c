@@ -305,28 +305,31 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 }
 
 /*
- * Start to load what reading a row of a mapped page will need: the page's
+ * Start to load what reading a row will need, if its page is mapped: the page's
  * header, the row's entry, and the row.  Each of them is a cache miss on a
  * table larger than the cache, and one after the other they are most of what a
  * point read costs.  Where the row is, is guessed from what is average in the run:
  * right if all rows are equally long, and of no consequence if wrong.
  */
 void
-store_map_prefetch(StoreTable *table, const StoreRun *run, BlockNumber block, OffsetNumber row)
+store_map_prefetch(StoreTable *table, ItemPointer tid)
 {
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+	StoreRun   *run = store_find_run(table, block);
 	int			n = block / RELSEG_SIZE;
 	const char *page;
 	uint32		per_page,
 				length,
 				offset;
 
-	if (table->map == NULL || n >= table->map->nsegments || table->map->segments[n].base == NULL)
+	if (run == NULL || table->map == NULL || n >= table->map->nsegments || table->map->segments[n].base == NULL)
 		return;
 	page = table->map->segments[n].base + (Size) (block % RELSEG_SIZE) * BLCKSZ;
 	__builtin_prefetch(page);
 	__builtin_prefetch(&StorePageGetRows(page)->rows[row - 1]);
 
-	per_page = run->rows / Max(run->pages, 1);
+	per_page = run->rows / run->pages;
 	length = Min(run->bytes / Max(run->rows, 1), BLCKSZ);
 	offset = STORE_ROWS_START + (per_page + 2) * sizeof(uint16) + (row - 1) * length;
 	if (offset < BLCKSZ)

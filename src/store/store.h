@@ -84,7 +84,7 @@ extern void store_list_clean(Relation rel);
 /* --- map.c: reading the file through memory ------------------------------ */
 
 extern const char *store_map_page(Relation rel, StoreTable *table, BlockNumber block);
-extern void store_map_prefetch(StoreTable *table, const StoreRun *run, BlockNumber block, OffsetNumber row);
+extern void store_map_prefetch(StoreTable *table, ItemPointer tid);
 extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
