@@ -33,6 +33,7 @@
 
 static char *error_at = NULL;
 static char *crash_at = NULL;
+bool		kyro_debug_any_checksum = false;
 
 void
 kyro_debug_crash(const char *name)
@@ -119,6 +120,9 @@ kyro_debug_point_init(void)
 	DefineCustomStringVariable("kyro.debug_crash",
 							   "Kills the session, and so crashes the server, at the debug point of this name.",
 							   NULL, &crash_at, NULL, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("kyro.debug_any_checksum",
+							 "Takes leaves and meta pages of indexes whatever their checksum.",
+							 NULL, &kyro_debug_any_checksum, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }
 
 #endif							/* KYRO_DEBUG_POINTS */

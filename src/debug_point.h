@@ -28,12 +28,17 @@ extern void kyro_debug_point_poll(const char *name);
 extern void kyro_debug_crash(const char *name);
 extern void kyro_debug_point_init(void);
 
+/* kyro.debug_any_checksum: take pages of an index whatever their checksum, to test what lies behind it. */
+extern bool kyro_debug_any_checksum;
+
+#define CHECKSUMS_COUNT() (!kyro_debug_any_checksum)
 #define DEBUG_POINT(name) kyro_debug_point(name)
 #define DEBUG_POINT_POLL(name) kyro_debug_point_poll(name)
 #define DEBUG_CRASH(name) kyro_debug_crash(name)
 
 #else
 
+#define CHECKSUMS_COUNT() true
 #define DEBUG_POINT(name) ((void) 0)
 #define DEBUG_POINT_POLL(name) ((void) 0)
 #define DEBUG_CRASH(name) ((void) 0)

@@ -136,6 +136,7 @@ kyro_model(PG_FUNCTION_ARGS)
 	{
 		Buffer		buf;
 		BlockNumber block = list.items[i].block;
+		bool		is_leaf;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!rmi_block_exists(index, block))
@@ -143,9 +144,11 @@ kyro_model(PG_FUNCTION_ARGS)
 		buf = ReadBuffer(index, block);
 		LockBuffer(buf, BUFFER_LOCK_SHARE);
 		memcpy(copy.data, BufferGetPage(buf), BLCKSZ);
+		is_leaf = rmi_page_is(copy.data, meta.index_id, block, RMI_PAGE_LEAF);
+		if (is_leaf)
+			rmi_check_leaf(index, meta.index_id, buf);
 		UnlockReleaseBuffer(buf);
-		if (rmi_page_is(copy.data, meta.index_id, block, RMI_PAGE_LEAF) &&
-			leaf_each_block(copy.data, collect_eps, &leaf) < 0)
+		if (is_leaf && leaf_each_block(copy.data, collect_eps, &leaf) < 0)
 			rmi_corrupt(index, block, "a block of the leaf is not valid");
 	}
 	qsort(leaf.eps, leaf.n, sizeof(int), int_cmp);

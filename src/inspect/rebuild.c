@@ -60,7 +60,7 @@ rebuild_leaves(Relation index, uint32 index_id, RmiFenceList *leaves)
 			{
 				RmiChange	c;
 
-				rmi_leaf_set_bounds(w->image[0]);
+				rmi_leaf_finish(w->image[0]);
 				rmi_change_begin(&c, index);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
 				rmi_change_finish(&c);

@@ -45,6 +45,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "debug_point.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
 #include "model/rmi.h"
@@ -396,6 +397,8 @@ verify_chain(Verify *v)
 		if (problem == NULL && (((PageHeader) copy.data)->pd_lower != leaf_lower(copy.data) ||
 								((PageHeader) copy.data)->pd_upper != leaf_upper(copy.data)))
 			problem = "page header does not agree with the leaf header";
+		if (problem == NULL && !leaf_sum_ok(copy.data) && CHECKSUMS_COUNT())
+			problem = "the checksum of the leaf is not right";
 		if (problem != NULL)
 			verify_report(v, block, "%s", problem);
 		/*

@@ -70,7 +70,8 @@ typedef struct LeafHeader
 	uint8_t		flags;
 	uint8_t		reserve;		/* free space merges and builds leave, in 1/256
 								 * of the page; from fillfactor, kept by splits */
-	uint32_t	spare[7];		/* zero */
+	uint32_t	spare[5];		/* zero */
+	uint64_t	sum;			/* checksum: leaf_sum.c */
 } LeafHeader;					/* 80 bytes */
 
 #define KYRO_LEAF_FIRST		(KYRO_PAGE_HEADER + 80) /* first[] starts here */
@@ -148,6 +149,16 @@ extern bool leaf_header_ok(const void *page);
  * zero.  Returns NULL if sound, else what is wrong (a static string).
  */
 extern const char *leaf_verify(const void *page);
+
+/*
+ * The checksum of bytes KYRO_PAGE_HEADER .. KYRO_PAGE_END.  No other function
+ * of the leaf sets it or looks at it: who changes a leaf that is to be stored
+ * sets it afterwards, or updates it from the leaf as it was before.  An update
+ * of a leaf whose checksum is wrong leaves it wrong.
+ */
+extern void leaf_sum_set(void *page);
+extern void leaf_sum_update(void *page, const void *before);
+extern bool leaf_sum_ok(const void *page);
 
 /* ---- reading ---- */
 

@@ -115,6 +115,7 @@ rmi_build_open_leaf(RmiBuild *b, KyroFence low)
 
 		leaf_header(page)->right = block;
 		leaf_set_high(page, low);
+		rmi_leaf_finish(page);
 		MarkBufferDirty(b->buf);
 		UnlockReleaseBuffer(b->buf);
 	}
@@ -152,7 +153,7 @@ rmi_build_flush(RmiBuild *b, bool isnull, bool last)
 		n = leaf_build(page, b->ahead + done, b->nahead - done, rmi_work()->scratch);
 		if (n == 0)
 			elog(ERROR, "kyro_rmi: no entry fits an empty leaf");
-		rmi_leaf_set_bounds(page);
+		rmi_leaf_finish(page);
 		MarkBufferDirty(b->buf);
 		done += n;
 		b->last = b->ahead[done - 1];
@@ -251,18 +252,18 @@ rmi_build_check(Relation heap, Relation index, IndexInfo *info)
 static void
 rmi_meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
 {
-	RmiMetaData *m = (RmiMetaData *) PageGetContents(page);
+	RmiMetaData m;
 
 	rmi_page_init(page, index_id, RMI_META_BLOCK, RMI_PAGE_META);
-	memset(m, 0, sizeof(*m));
-	m->magic = KYRO_RMI_META_MAGIC;
-	m->version = KYRO_RMI_META_VERSION;
-	m->index_id = index_id;
-	m->carrier = RMI_CARRIER_GENERIC;
-	m->key_type = type;
-	m->fillfactor = fillfactor;
-	m->dir_root = m->model_first = m->log_first = m->log_last = InvalidBlockNumber;
-	((PageHeader) page)->pd_lower = (char *) (m + 1) - (char *) page;
+	memset(&m, 0, sizeof(m));
+	m.magic = KYRO_RMI_META_MAGIC;
+	m.version = KYRO_RMI_META_VERSION;
+	m.index_id = index_id;
+	m.carrier = RMI_CARRIER_GENERIC;
+	m.key_type = type;
+	m.fillfactor = fillfactor;
+	m.dir_root = m.model_first = m.log_first = m.log_last = InvalidBlockNumber;
+	rmi_meta_to_page(page, &m);
 }
 
 static uint32

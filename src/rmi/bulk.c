@@ -121,7 +121,7 @@ rmi_bulk_finish(void *bulk)
 			if (PageGetLSN(BufferGetPage(buf)) != PageGetLSN(leaf))
 				elog(ERROR, "leaf %u of index \"%s\" was changed under a bulk insert",
 					 BufferGetBlockNumber(buf), RelationGetRelationName(b->index));
-			rmi_leaf_set_bounds(leaf);
+			rmi_leaf_finish(leaf);
 			rmi_change_begin(&c, b->index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = leaf});
 			DEBUG_CRASH("rmi-bulk-record");

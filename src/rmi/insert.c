@@ -114,8 +114,8 @@ rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
 	leaf_header(rimage)->right = leaf_header(page)->right;
 	leaf_header(limage)->right = rblock;
 	rmi_trailer(rimage)->block = rblock;
-	rmi_leaf_set_bounds(limage);
-	rmi_leaf_set_bounds(rimage);
+	rmi_leaf_finish(limage);
+	rmi_leaf_finish(rimage);
 
 	rmi_change_begin(&c, index);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = limage});
@@ -175,7 +175,7 @@ rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isn
 		leaf_set_high(image, leaf_high(page));
 	if (leaf_insert_kind(image, e, true) != LEAF_INS_APPEND || !leaf_append(image, e))
 		elog(ERROR, "kyro_rmi: entry does not fit an empty leaf");
-	rmi_leaf_set_bounds(image);
+	rmi_leaf_finish(image);
 
 	rmi_change_begin(&c, index);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_SET_RIGHT, .fence = low, .block = rblock});
@@ -255,7 +255,7 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 						/* in the same record, since a merge leaves room for it */
 						if (!leaf_run_add(w->image[0], e))
 							elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
-						rmi_leaf_set_bounds(w->image[0]);
+						rmi_leaf_finish(w->image[0]);
 						rmi_change_begin(&c, index);
 						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
 						DEBUG_CRASH("rmi-merge-record");

@@ -150,7 +150,7 @@ typedef struct RmiOp
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
-	const char *image;			/* BLCKSZ bytes, complete */
+	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish() */
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
 } RmiOp;
@@ -162,6 +162,8 @@ typedef struct RmiChange
 	Relation	index;
 	void	   *generic;		/* GenericXLogState */
 	int			npages;
+	Buffer		sound[RMI_CHANGE_MAX];	/* leaves that are known to be sound afterwards */
+	int			nsound;
 } RmiChange;
 
 /*
@@ -173,16 +175,21 @@ extern void rmi_change_begin(RmiChange *c, Relation index);
 extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
 extern void rmi_change_finish(RmiChange *c);
 
-/* The effect of an op on a page: the same code for every carrier and redo. */
-extern void rmi_apply(const RmiOp *op, Page page);
+/*
+ * The effect of an op on a page: the same code for every carrier and redo.
+ * before is a copy of the page from before, needed by ops on leaves.
+ */
+extern void rmi_apply(const RmiOp *op, Page page, const char *before);
 
 /* ---- page.c: making, checking, allocating pages ---- */
 extern void rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind);
 extern void rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block,
 							   KyroFence low, BlockNumber left, BlockNumber right,
 							   uint8 reserve);
-/* pd_lower and pd_upper follow the leaf's own bounds. */
-extern void rmi_leaf_set_bounds(Page page);
+/* What closes a change of a leaf: pd_lower, pd_upper and the checksum. */
+extern void rmi_leaf_finish(Page page);
+/* The same after a small change; before: the leaf as it was. */
+extern void rmi_leaf_finish_small(Page page, const char *before);
 extern uint8 rmi_reserve(int fillfactor);
 
 /* Why this is not the page expected (NULL if it is).  Holds any page, any bytes. */
@@ -210,6 +217,8 @@ extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
 extern void rmi_read_meta(Relation index, RmiMetaData *meta);
 /* The same from a locked buffer. */
 extern void rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta);
+/* Its contents, with their hash. */
+extern void rmi_meta_to_page(Page page, const RmiMetaData *meta);
 
 /* ---- dircache.c: a backend's view of the directory ---- */
 typedef struct RmiDir RmiDir;
@@ -317,7 +326,7 @@ extern void rmi_rebuild_unlock(Relation index);
  */
 extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited);
 
-/* Check that a locked buffer is a sound leaf header of this index; else XX002. */
+/* Check that a locked buffer is a leaf of this index, with the right checksum; else XX002. */
 extern void rmi_check_leaf(Relation index, uint32 index_id, Buffer buf);
 
 /*
@@ -325,6 +334,14 @@ extern void rmi_check_leaf(Relation index, uint32 index_id, Buffer buf);
  * the leaf stays locked, checked to begin where the leaf ends; else XX002.
  */
 extern Buffer rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode);
+
+/* ---- checked.c ---- */
+
+/* Is the checksum of a locked leaf right?  Computed only if this backend has not seen it before. */
+extern bool rmi_leaf_sum_ok(Buffer buf);
+/* Has this backend seen that it is right?  Note that it is.  Both with the buffer locked. */
+extern bool rmi_leaf_is_checked(Buffer buf);
+extern void rmi_leaf_note_checked(Buffer buf);
 
 /* ---- insert.c ---- */
 extern bool rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,

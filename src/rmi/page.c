@@ -15,6 +15,8 @@
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 
+#include "debug_point.h"
+#include "model/hash.h"
 #include "rmi/kyro_rmi.h"
 
 /*
@@ -42,16 +44,30 @@ rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block, KyroFence low,
 {
 	rmi_page_init(page, index_id, block, RMI_PAGE_LEAF);
 	leaf_init(page, low, left, right, reserve);
-	rmi_leaf_set_bounds(page);
+	rmi_leaf_finish(page);
 }
 
-void
-rmi_leaf_set_bounds(Page page)
+static void
+leaf_set_bounds(Page page)
 {
 	((PageHeader) page)->pd_lower = leaf_lower(page);
 	((PageHeader) page)->pd_upper = leaf_upper(page);
 	/* nobody reads it, but replay may check it */
 	((PageHeader) page)->pd_special = KYRO_PAGE_END;
+}
+
+void
+rmi_leaf_finish(Page page)
+{
+	leaf_set_bounds(page);
+	leaf_sum_set(page);
+}
+
+void
+rmi_leaf_finish_small(Page page, const char *before)
+{
+	leaf_set_bounds(page);
+	leaf_sum_update(page, before);
 }
 
 /* What a leaf keeps free, in 1/256 of the page, for a fillfactor in percent. */
@@ -174,6 +190,8 @@ rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
 				 errmsg("index \"%s\" has format version %u, which this version of kyrodb does not know",
 						RelationGetRelationName(index), meta->version),
 				 errhint("Please REINDEX it.")));
+	if (meta->hash != kyro_hash(meta, offsetof(RmiMetaData, hash), 0) && CHECKSUMS_COUNT())
+		rmi_corrupt(index, RMI_META_BLOCK, "the checksum of the meta page is not right");
 	if (meta->index_id != rmi_trailer(page)->index_id ||
 		rmi_trailer(page)->block != RMI_META_BLOCK)
 		rmi_corrupt(index, RMI_META_BLOCK, "the meta page belongs elsewhere");
@@ -183,6 +201,16 @@ rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
 				 errmsg("index \"%s\" was written by a WAL method this version of kyrodb does not know",
 						RelationGetRelationName(index)),
 				 errhint("Please REINDEX it.")));
+}
+
+void
+rmi_meta_to_page(Page page, const RmiMetaData *meta)
+{
+	RmiMetaData *m = (RmiMetaData *) PageGetContents(page);
+
+	*m = *meta;
+	m->hash = kyro_hash(m, offsetof(RmiMetaData, hash), 0);
+	((PageHeader) page)->pd_lower = (char *) (m + 1) - (char *) page;
 }
 
 void

@@ -113,7 +113,8 @@ typedef struct RmiMetaData
 	uint64		rebuilds;		/* directories written in this index's life */
 	uint64		splits;			/* leaf splits logged in its life */
 	uint64		tuples;			/* live entries at the last vacuum or build */
-	uint64		spare[8];		/* zero */
+	uint64		spare[7];		/* zero */
+	uint64		hash;			/* XXH3 of what precedes it */
 } RmiMetaData;
 
 /*

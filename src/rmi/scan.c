@@ -410,6 +410,8 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		else if (good)
 			good = kyro_fence_cmp(leaf_low(page), bound) < 0 &&
 				leaf_has_high(page) && kyro_fence_cmp(leaf_high(page), bound) >= 0;
+		if (good)
+			rmi_check_leaf(index, index_id, buf);
 		if (rmi_page_is(page, index_id, block, RMI_PAGE_LEAF))
 			rmi_check_overlap(scan, index_id, buf);
 		if (!good)

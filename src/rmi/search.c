@@ -41,11 +41,11 @@ rmi_check_leaf(Relation index, uint32 index_id, Buffer buf)
 	const char *problem;
 
 	if (likely(rmi_page_is(page, index_id, block, RMI_PAGE_LEAF) &&
-			   leaf_header_ok(page)))
+			   leaf_header_ok(page) && rmi_leaf_sum_ok(buf)))
 		return;
 	problem = rmi_page_problem(page, index_id, block, RMI_PAGE_LEAF);
 	if (problem == NULL)
-		problem = "the leaf header is not valid";
+		problem = leaf_header_ok(page) ? "the checksum of the leaf is not right" : "the leaf header is not valid";
 	rmi_corrupt(index, block, problem);
 }
 
@@ -149,7 +149,11 @@ search:
 			if (likely(rmi_page_is(page, index_id, l.block, RMI_PAGE_LEAF) &&
 					   leaf_header_ok(page) &&
 					   kyro_fence_cmp(leaf_low(page), l.block == RMI_FIRST_LEAF ? KYRO_FENCE_MIN : l.low) == 0))
-				break;
+			{
+				if (likely(rmi_leaf_sum_ok(buf)))
+					break;
+				rmi_check_leaf(index, index_id, buf);
+			}
 			if (l.block == RMI_FIRST_LEAF && retreats > RMI_MANY_RETREATS)
 			{
 				/* not even the leftmost leaf, with a directory read afresh */

@@ -100,7 +100,7 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 		{
 			RmiChange	c;
 
-			rmi_leaf_set_bounds(w->image[0]);
+			rmi_leaf_finish(w->image[0]);
 			rmi_change_begin(&c, index);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
 			DEBUG_CRASH("rmi-vacuum-record");
@@ -242,6 +242,7 @@ rmi_vacuum_chain(RmiVacuum *v)
 			UnlockReleaseBuffer(buf);
 			rmi_corrupt(index, block, "the leaf does not begin where its left sibling ends");
 		}
+		rmi_check_leaf(index, v->index_id, buf);
 
 		live = rmi_vacuum_leaf(v, buf);
 		v->stats->num_index_tuples += live;

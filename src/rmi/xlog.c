@@ -31,6 +31,7 @@ rmi_change_begin(RmiChange *c, Relation index)
 	c->index = index;
 	c->generic = GenericXLogStart(index);
 	c->npages = 0;
+	c->nsound = 0;
 }
 
 void
@@ -43,8 +44,11 @@ rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op)
 									 op->kind == RMI_OP_IMAGE ||
 									 op->kind == RMI_OP_FREE ?
 									 GENERIC_XLOG_FULL_IMAGE : 0);
-	rmi_apply(op, page);
+	rmi_apply(op, page, BufferGetPage(buf));
+	Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !leaf_sum_ok(BufferGetPage(buf)) || leaf_sum_ok(page));
 	c->npages++;
+	if (rmi_trailer(page)->kind == RMI_PAGE_LEAF && (op->kind == RMI_OP_IMAGE || rmi_leaf_is_checked(buf)))
+		c->sound[c->nsound++] = buf;
 }
 
 void
@@ -52,6 +56,8 @@ rmi_change_finish(RmiChange *c)
 {
 	(void) GenericXLogFinish((GenericXLogState *) c->generic);
 	c->generic = NULL;
+	for (int i = 0; i < c->nsound; i++)
+		rmi_leaf_note_checked(c->sound[i]);
 }
 
 /*
@@ -59,20 +65,20 @@ rmi_change_finish(RmiChange *c)
  * the contents, since generic WAL zeroes what lies between them.
  */
 void
-rmi_apply(const RmiOp *op, Page page)
+rmi_apply(const RmiOp *op, Page page, const char *before)
 {
 	switch (op->kind)
 	{
 		case RMI_OP_APPEND:
 			if (!leaf_append(page, op->entry))
 				elog(ERROR, "kyro_rmi: entry does not append");
-			rmi_leaf_set_bounds(page);
+			rmi_leaf_finish_small(page, before);
 			break;
 
 		case RMI_OP_RUN_ADD:
 			if (!leaf_run_add(page, op->entry))
 				elog(ERROR, "kyro_rmi: entry does not fit the insert run");
-			rmi_leaf_set_bounds(page);
+			rmi_leaf_finish_small(page, before);
 			break;
 
 		case RMI_OP_IMAGE:
@@ -88,13 +94,11 @@ rmi_apply(const RmiOp *op, Page page)
 
 		case RMI_OP_SET_LEFT:
 			leaf_header(page)->left = op->block;
-			rmi_leaf_set_bounds(page);
+			rmi_leaf_finish_small(page, before);
 			break;
 
 		case RMI_OP_META:
-			memcpy(PageGetContents(page), op->meta, sizeof(RmiMetaData));
-			((PageHeader) page)->pd_lower =
-				PageGetContents(page) + sizeof(RmiMetaData) - (char *) page;
+			rmi_meta_to_page(page, op->meta);
 			break;
 
 		case RMI_OP_LOG_ADD:
@@ -109,7 +113,7 @@ rmi_apply(const RmiOp *op, Page page)
 		case RMI_OP_SET_RIGHT:
 			leaf_header(page)->right = op->block;
 			leaf_set_high(page, op->fence);
-			rmi_leaf_set_bounds(page);
+			rmi_leaf_finish_small(page, before);
 			break;
 
 		case RMI_OP_FREE:

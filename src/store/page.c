@@ -10,10 +10,9 @@
  */
 #include "postgres.h"
 
-#include <xxhash.h>
-
 #include "utils/rel.h"
 
+#include "model/hash.h"
 #include "store/store.h"
 
 /*
@@ -48,8 +47,7 @@ store_page_hash(const void *page, BlockNumber block)
 
 	StaticAssertStmt(offsetof(StoreHeader, hash) == 16, "two words precede the hash");
 	memcpy(head, start, sizeof(head));
-	return XXH3_64bits_withSeed(after, (const char *) page + BLCKSZ - after,
-								XXH3_64bits_withSeed(head, sizeof(head), block));
+	return kyro_hash(after, (const char *) page + BLCKSZ - after, kyro_hash(head, sizeof(head), block));
 }
 
 static const char *

@@ -558,7 +558,7 @@ test_verify(void)
 	for (int i = 0; i < 6; i++)
 	{
 		int			at = i == 0 ? KYRO_LEAF_FIRST + 8 * leaf_header(page)->nblk + 3 :
-			i == 1 ? KYRO_LEAF_FIRST + 7 : i == 2 ? kept + 5 : i == 3 ? 100 : i == 4 ?
+			i == 1 ? KYRO_LEAF_FIRST + 7 : i == 2 ? kept + 5 : i == 3 ? 90 : i == 4 ?
 			KYRO_PAGE_END - KYRO_RUN_CHUNK + 60 : KYRO_PAGE_HEADER + 68;
 
 		bytes[at] ^= 0x10;
@@ -600,6 +600,69 @@ test_verify(void)
 }
 
 /* ---- hostile bytes ---- */
+
+static void
+test_checksum(void)
+{
+	void	   *page = new_page();
+	uint8_t		before[KYRO_PAGE_SIZE];
+	uint8_t    *bytes = page;
+	KyroEntry  *e = malloc(sizeof(*e) * 500);
+	int			n = make_entries(K_TS_US, T_RANDOM, e, 500);
+	uint64_t	updated;
+	int			missed = 0;
+
+	leaf_init(page, KYRO_FENCE_MIN, KYRO_NO_BLOCK, KYRO_NO_BLOCK, 26);
+	leaf_build(page, e, (size_t) n, ex.work);
+	leaf_sum_set(page);
+	CHECK(leaf_sum_ok(page));
+
+	/* any bit that is the leaf's, none that is the server's */
+	for (int bit = 0; bit < KYRO_PAGE_SIZE * 8; bit++)
+	{
+		bool		ours = bit / 8 >= KYRO_PAGE_HEADER && bit / 8 < KYRO_PAGE_END;
+
+		bytes[bit / 8] ^= (uint8_t) (1 << bit % 8);
+		if (leaf_sum_ok(page) == ours)
+			missed++;
+		bytes[bit / 8] ^= (uint8_t) (1 << bit % 8);
+	}
+	CHECK(missed == 0);
+
+	/* an update comes to the same as a new checksum */
+	for (int i = 0; i < KYRO_RUN_CAP; i++)
+	{
+		memcpy(before, page, sizeof(before));
+		CHECK(leaf_run_add(page, (KyroEntry) {i * 1000003, (uint64_t) i}));
+		if (i % 7 == 0)
+			leaf_header(page)->left = (uint32_t) i;
+		CHECK(!leaf_sum_ok(page));
+		leaf_sum_update(page, before);
+		CHECK(leaf_sum_ok(page));
+	}
+	updated = leaf_header(page)->sum;
+	leaf_sum_set(page);
+	CHECK(leaf_header(page)->sum == updated);
+
+	/* and does not hide damage, in the same place or elsewhere */
+	for (int at = KYRO_PAGE_HEADER; at < KYRO_PAGE_END; at += 61)
+	{
+		bytes[at] ^= 0x20;
+		memcpy(before, page, sizeof(before));
+		leaf_header(page)->epoch++;
+		bytes[KYRO_PAGE_END - 1]++;
+		leaf_sum_update(page, before);
+		CHECK(!leaf_sum_ok(page));
+		bytes[at] ^= 0x20;
+		/* sound again once it is undone, if the update was elsewhere */
+		if (at >= 1024 && at < 7 * 1024)
+			CHECK(leaf_sum_ok(page));
+		leaf_sum_set(page);
+	}
+	free(page);
+	free(e);
+	tap_done("the checksum of a leaf");
+}
 
 static void
 test_hostile(void)
@@ -1314,6 +1377,7 @@ main(int argc, char **argv)
 	test_verify();
 	test_build();
 	test_kernels();
+	test_checksum();
 	test_hostile();
 	test_vacuum_split();
 	for (int i = 0; i < seeds; i++)
