@@ -646,6 +646,15 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 	}
 }
 
+bool
+rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low)
+{
+	if (landing->slot <= 0 || (uint32) landing->slot >= dir->n)
+		return false;
+	*low = rmi_dir_fence(dir, n < (uint32) landing->slot ? landing->slot - n : 0);
+	return true;
+}
+
 void
 rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf)
 {

@@ -246,6 +246,9 @@ extern void rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool s
 /* The same for a check: does not count as a use of the index, so never makes a copy. */
 extern void rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing);
 
+/* The fence n entries before the landing, the first at worst; false if it is the first itself, or not from the copy. */
+extern bool rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low);
+
 /* Blocks the index has at least, as far as this backend knows; asks again if block is not below. */
 extern bool rmi_block_exists(Relation index, BlockNumber block);
 

@@ -8,8 +8,9 @@
  * fence that the directory knows it by, which is not above the target: its
  * range and everything to the right of it can then be reached by right links.
  * Anything else - a page deleted or used for something else since, or a
- * damaged fence - sends us to the directory's entry before it; the leftmost
- * leaf ends every such retreat, for it is never deleted.
+ * damaged fence - sends us to the directory's entry before it, then further
+ * and further back, for VACUUM may have deleted many leaves in a row; the
+ * leftmost leaf ends every such retreat, for it is never deleted.
  *
  * Walking right, the next page is locked before the last is released.  All
  * who lock several leaves do so from left to right, so that cannot deadlock,
@@ -134,6 +135,7 @@ rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumb
 	Page		page;
 	BlockNumber walked = 0;
 	int			retreats = 0;
+	uint32		stride = 1;		/* of a long retreat, in directory entries */
 	bool		refreshed = false;
 
 search:
@@ -168,6 +170,11 @@ search:
 		CHECK_FOR_INTERRUPTS();
 		bound = l.low;
 		below = true;
+		if (retreats > RMI_MANY_RETREATS && rmi_dir_before(dir, &l, stride, &bound))
+		{
+			below = false;
+			stride = Min(stride, PG_UINT32_MAX / 2) * 2;
+		}
 		if (++retreats == RMI_MANY_RETREATS ||
 			(l.block == RMI_FIRST_LEAF && retreats <= RMI_MANY_RETREATS))
 		{
