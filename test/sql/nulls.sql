@@ -79,3 +79,16 @@ SET enable_nestloop = off;
 SELECT count(*) FROM t a JOIN t b ON a.k = b.k;
 SELECT count(*), count(b.id) FROM t a LEFT JOIN t b ON a.k = b.k;
 SELECT current_setting('oracle.checks') AS checks_done;
+
+-- the first of several leaves of NULLs is emptied, and NULLs come back to the addresses that it had
+CREATE TABLE many (k bigint) WITH (autovacuum_enabled = off);
+INSERT INTO many SELECT NULL FROM generate_series(1, 50000);
+CREATE INDEX many_k ON many USING kyro_rmi (k);
+SELECT leaves > 3 AS several FROM kyro.index_shape('many_k');
+DELETE FROM many WHERE ctid < '(90,0)';
+VACUUM many;
+INSERT INTO many SELECT NULL FROM generate_series(1, 20000);
+SELECT count(*) > 1000 AS come_back FROM many WHERE ctid < '(90,0)';
+SET enable_seqscan = off;
+SELECT count(*) = (SELECT count(*) FROM many WHERE ctid > '(0,0)') AS all_found FROM many WHERE k IS NULL;
+SELECT * FROM kyro.verify('many_k', deep => true);
