@@ -591,10 +591,8 @@ rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 	kyro_tid_to_pointer(e.tid, &scan->xs_heaptid);
 	scan->xs_recheck = so->quals.recheck;
 	if (scan->xs_want_itup)
-	{
 		scan->xs_itup = rmi_form_tuple(scan, e);
-		DEBUG_POINT("rmi-scan-tuple");
-	}
+	DEBUG_POINT("rmi-scan-tuple");
 	return true;
 }
 

@@ -120,6 +120,27 @@ finish($s);
 finish($r);
 is($s->query_safe('SELECT count(*), count(*) FILTER (WHERE k % 3 = 0) FROM seen'), "$rows|0", 'an index-only scan that VACUUM waits for');
 $s->query_safe('COMMIT');
+$s->quit;
+
+# An exclusion constraint looks at rows by a snapshot that is none: the row that it is about to look at is not replaced either
+$node->safe_psql('postgres', q{
+CREATE TABLE x (k bigint, CONSTRAINT x_k EXCLUDE USING kyro_rmi (k WITH =) WHERE (k < 1000)) WITH (autovacuum_enabled = off);
+INSERT INTO x SELECT g FROM generate_series(1, 100) g;
+DELETE FROM x WHERE k = 50;
+});
+$s = $node->background_psql('postgres', on_error_stop => 0);
+stop_at('rmi-scan-tuple');
+launch($s, 'INSERT INTO x VALUES (50)', 'advisory');
+my $rpid = $r->query_safe('SELECT pg_backend_pid()');
+$r->query_until(qr/launched/, "\\echo launched\nVACUUM (INDEX_CLEANUP ON) x;\n\\echo over\n");
+ok($node->poll_query_until('postgres', "SELECT wait_event = 'BufferPin' OR state = 'idle' AND query LIKE '%VACUUM%' FROM pg_stat_activity WHERE pid = $rpid"), 'VACUUM waits, or is done');
+$node->safe_psql('postgres', 'INSERT INTO x VALUES (1050)');
+go('rmi-scan-tuple');
+finish($s);
+finish($r);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM x WHERE k IN (50, 1050)'), '2', 'an exclusion constraint that VACUUM waits for');
+$s->quit;
+$s = $node->background_psql('postgres');
 
 # VACUUM deletes a leaf that kyro.verify() has been on, and the page is used again ahead of it
 $node->safe_psql('postgres', q{
