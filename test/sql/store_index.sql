@@ -162,3 +162,14 @@ END $$;
 SELECT same('c');
 SELECT queries('SELECT count(*), sum(id) FROM c WHERE n > 50', 'SELECT count(*) FROM c WHERE n < 60', 'SELECT sum(n) FROM c WHERE id > 0');
 SELECT r AS rel, v.* FROM unnest(ARRAY['t', 'c', 't_k', 't_c2']) r, kyro.verify(r::regclass, true) v;
+-- entries of a seal that was rolled back stay until VACUUM
+CREATE TABLE undone (k bigint) USING kyro WITH (autovacuum_enabled = off);
+CREATE INDEX undone_k ON undone USING kyro_rmi (k);
+INSERT INTO undone SELECT g FROM generate_series(1, 100) g;
+BEGIN;
+SELECT rows FROM kyro.snapshot('undone');
+ROLLBACK;
+SELECT matches FROM kyro.trace('undone_k', 50);
+VACUUM undone;
+SELECT matches FROM kyro.trace('undone_k', 50);
+SELECT count(*) FROM undone WHERE k > 0;
