@@ -10,24 +10,75 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/nbtxlog.h"
+#include "access/rmgr.h"
+#include "access/transam.h"
+#include "access/xloginsert.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/bufmgr.h"
 #include "utils/pgstat_internal.h"
 #include "utils/rel.h"
 
 #include "compat.h"
 
+#if PG_VERSION_NUM >= 170000
+
+/* Heap scans themselves read through a stream, which is of no use to us. */
+void
+kyro_heap_page(HeapScanDesc scan, BlockNumber block)
+{
+	if (BufferIsValid(scan->rs_cbuf))
+	{
+		ReleaseBuffer(scan->rs_cbuf);
+		scan->rs_cbuf = InvalidBuffer;
+	}
+	CHECK_FOR_INTERRUPTS();
+	scan->rs_cbuf = ReadBufferExtended(scan->rs_base.rs_rd, MAIN_FORKNUM, block, RBM_NORMAL, scan->rs_strategy);
+	scan->rs_cblock = block;
+	if (scan->rs_base.rs_flags & SO_ALLOW_PAGEMODE)
+		heap_prepare_pagescan((TableScanDesc) scan);
+}
+
+#endif
+
+/* Before it hands out a page again a btree writes such a record. */
+XLogRecPtr
+kyro_log_conflict(Relation rel, uint64 fxid)
+{
+	xl_btree_reuse_page record = {0};
+
+#if PG_VERSION_NUM >= 160000
+	record.locator = kyro_locator(rel);
+	record.snapshotConflictHorizon = FullTransactionIdFromU64(fxid);
+	record.isCatalogRel = RelationIsAccessibleInLogicalDecoding(rel);
+#else
+	record.node = kyro_locator(rel);
+	record.latestRemovedFullXid = FullTransactionIdFromU64(fxid);
+#endif
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
+	return XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+}
+
 void
 kyro_report_live_rows(Relation rel, double rows)
 {
 	PgStat_EntryRef *ref;
+	PgStat_StatTabEntry *entry;
 
 	if (!pgstat_track_counts)
 		return;
 	ref = pgstat_get_entry_ref_locked(PGSTAT_KIND_RELATION,
 									  rel->rd_rel->relisshared ? InvalidOid : MyDatabaseId,
 									  RelationGetRelid(rel), false);
-	((PgStatShared_Relation *) ref->shared_stats)->stats.n_live_tuples = (PgStat_Counter) rows;
+	entry = &((PgStatShared_Relation *) ref->shared_stats)->stats;
+#if PG_VERSION_NUM >= 160000
+	entry->live_tuples = (PgStat_Counter) rows;
+#else
+	entry->n_live_tuples = (PgStat_Counter) rows;
+#endif
 	pgstat_unlock_entry(ref);
 }
 
@@ -35,5 +86,11 @@ void
 kyro_report_dead_rows(Relation rel, uint64 rows)
 {
 	if (pgstat_should_count_relation(rel))
+	{
+#if PG_VERSION_NUM >= 160000
+		rel->pgstat_info->counts.delta_dead_tuples += rows;
+#else
 		rel->pgstat_info->t_counts.t_delta_dead_tuples += rows;
+#endif
+	}
 }

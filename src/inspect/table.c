@@ -113,7 +113,7 @@ kyro_verify_table(Oid relid, bool deep, ReturnSetInfo *rsinfo)
 	int			save_context,
 				nest_level;
 
-	if (!pg_class_ownercheck(relid, GetUserId()))
+	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 	rel = open_table(relid, lockmode);
 

@@ -345,20 +345,20 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 void
 rmi_buildempty(Relation index)
 {
-	Page		page = (Page) palloc0(BLCKSZ);
+	Page		page = (Page) kyro_palloc_pages(1);
 	uint32		index_id = rmi_new_index_id();
 	SMgrRelation smgr = RelationGetSmgr(index);
 
 	rmi_meta_page_init(page, index_id, rmi_key_type(index), RmiGetFillFactor(index));
 	PageSetChecksumInplace(page, RMI_META_BLOCK);
 	smgrextend(smgr, INIT_FORKNUM, RMI_META_BLOCK, (char *) page, true);
-	log_newpage(&smgr->smgr_rnode.node, INIT_FORKNUM, RMI_META_BLOCK, page, true);
+	log_newpage(&kyro_smgr_locator(smgr), INIT_FORKNUM, RMI_META_BLOCK, page, true);
 
 	rmi_leaf_page_init(page, index_id, RMI_FIRST_LEAF, KYRO_FENCE_MIN, KYRO_NO_BLOCK,
 					   KYRO_NO_BLOCK, rmi_reserve(RmiGetFillFactor(index)));
 	PageSetChecksumInplace(page, RMI_FIRST_LEAF);
 	smgrextend(smgr, INIT_FORKNUM, RMI_FIRST_LEAF, (char *) page, true);
-	log_newpage(&smgr->smgr_rnode.node, INIT_FORKNUM, RMI_FIRST_LEAF, page, true);
+	log_newpage(&kyro_smgr_locator(smgr), INIT_FORKNUM, RMI_FIRST_LEAF, page, true);
 
 	/* the log may be gone before the next checkpoint: see index_build's callers */
 	smgrimmedsync(smgr, INIT_FORKNUM);

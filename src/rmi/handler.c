@@ -157,7 +157,7 @@ rmi_open_for_function(Oid indexoid, LOCKMODE lockmode, bool need_owner, Relation
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a kyro_rmi index", get_rel_name(indexoid))));
-	if (need_owner && !pg_class_ownercheck(indexoid, GetUserId()))
+	if (need_owner && !kyro_owns_relation(indexoid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(indexoid));
 
 	/* table before index, as everybody does */

@@ -383,7 +383,7 @@ typedef struct RmiPlace
 	BlockNumber block;
 } RmiPlace;
 
-extern Size rmi_estimateparallelscan(void);
+extern Size rmi_estimateparallelscan(KYRO_PARALLEL_SCAN_PARAMS);
 extern void rmi_initparallelscan(void *target);
 extern void rmi_parallelrescan(IndexScanDesc scan);
 extern bool rmi_parallel_seize(IndexScanDesc scan, const RmiPlace *first, RmiPlace *place);

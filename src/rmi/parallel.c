@@ -49,7 +49,7 @@ shared_state(IndexScanDesc scan)
 }
 
 Size
-rmi_estimateparallelscan(void)
+rmi_estimateparallelscan(KYRO_PARALLEL_SCAN_PARAMS)
 {
 	return sizeof(RmiParallelScan);
 }

@@ -168,7 +168,7 @@ rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
 
 	Assert(so->source == RMI_SOURCE_NONE);
 	if (scan->xs_snapshot != NULL)
-		TestForOldSnapshot(scan->xs_snapshot, scan->indexRelation, page);
+		kyro_check_old_snapshot(scan->xs_snapshot, scan->indexRelation, page);
 
 	so->load++;
 	so->block = BufferGetBlockNumber(buf);

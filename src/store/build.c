@@ -404,7 +404,7 @@ is_in_index(Entries *e, ItemPointer tid)
 		if (e->valid && ItemPointerGetBlockNumber(&e->tid) == block &&
 			ItemPointerGetOffsetNumber(&e->tid) <= MaxHeapTuplesPerPage)
 			e->passed[ItemPointerGetOffsetNumber(&e->tid) - 1] = true;
-		e->valid = tuplesort_getdatum(e->sort, true, &value, &isnull, NULL);
+		e->valid = kyro_sort_get_datum(e->sort, &value, &isnull);
 		if (e->valid)
 			itemptr_decode(&e->tid, DatumGetInt64(value));
 		else

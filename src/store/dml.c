@@ -125,7 +125,7 @@ point_to(Relation rel, ItemPointer ledger, ItemPointer version)
 TM_Result
 store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 				   Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-				   LockTupleMode *lockmode, bool *update_indexes)
+				   LockTupleMode *lockmode, KyroUpdateIndexes *update_indexes)
 {
 	StorePage	p;
 	ItemPointerData ledger;
@@ -135,7 +135,7 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 		return store_heap()->tuple_update(rel, otid, slot, cid, snapshot, crosscheck, wait,
 										  tmfd, lockmode, update_indexes);
 	*lockmode = LockTupleExclusive;
-	*update_indexes = false;
+	*update_indexes = KYRO_UPDATE_NONE;
 	result = delete_sealed(rel, &p, otid, &ledger, cid, crosscheck, wait, tmfd, false);
 	store_page_release(&p);
 	if (result == TM_Ok)
@@ -146,7 +146,7 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 		DEBUG_POINT("update-inserted");
 		point_to(rel, &ledger, &slot->tts_tid);
 		DEBUG_POINT("update-pointed");
-		*update_indexes = true;
+		*update_indexes = KYRO_UPDATE_ALL;
 	}
 	return result;
 }

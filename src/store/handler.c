@@ -37,12 +37,12 @@ store_slot_callbacks(Relation rel)
  * A new file, empty but for its list of runs.
  */
 static void
-store_relation_set_new_filenode(Relation rel, const KyroLocator *locator, char persistence,
+store_relation_set_new_file(Relation rel, const KyroLocator *locator, char persistence,
 								TransactionId *freezeXid, MultiXactId *minmulti)
 {
-	BackendId	backend = persistence == RELPERSISTENCE_TEMP ? BackendIdForTempRelations() : InvalidBackendId;
+	KyroBackend backend = persistence == RELPERSISTENCE_TEMP ? kyro_temp_backend() : KYRO_NO_BACKEND;
 
-	store_heap()->relation_set_new_filenode(rel, locator, persistence, freezeXid, minmulti);
+	store_heap()->kyro_set_new_file(rel, locator, persistence, freezeXid, minmulti);
 	store_list_create(locator, backend, MAIN_FORKNUM, persistence);
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 		store_list_create(locator, backend, INIT_FORKNUM, persistence);
@@ -117,7 +117,7 @@ static TableAmRoutine routine = {
 	.tuple_update = store_tuple_update,
 	.tuple_lock = store_tuple_lock,
 
-	.relation_set_new_filenode = store_relation_set_new_filenode,
+	.kyro_set_new_file = store_relation_set_new_file,
 	.relation_nontransactional_truncate = store_relation_nontransactional_truncate,
 	.relation_copy_for_cluster = store_copy_for_cluster,
 	.relation_vacuum = store_vacuum,

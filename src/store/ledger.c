@@ -382,7 +382,7 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	DEBUG_POINT("touch-link-page-made");
 	link_buffer = ReadBuffer(rel, link_block);
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
-	buffer = RelationGetBufferForTuple(rel, tuple->t_len, InvalidBuffer, 0, NULL, &heap_vm, NULL);
+	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, &heap_vm);
 	lock_link_page(rel, p, link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 	link = &links_on_page(p, BufferGetPage(link_buffer))[row - 1];
 

@@ -65,10 +65,10 @@ store_random_id(void)
  * syncs at commit what was not logged.
  */
 void
-store_list_create(const KyroLocator *locator, BackendId backend, ForkNumber fork, char persistence)
+store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fork, char persistence)
 {
 	SMgrRelation smgr = smgropen(*locator, backend);
-	PGAlignedBlock page;
+	KyroPage	page;
 
 	list_init(page.data, 0, store_random_id());
 	if (fork == INIT_FORKNUM || (persistence == RELPERSISTENCE_PERMANENT && XLogIsNeeded()))

@@ -194,7 +194,7 @@ get_segment(StoreTable *table, BlockNumber block)
 static void
 map_segment(Relation rel, StoreSegment *s, int n)
 {
-	char	   *path = relpathbackend(kyro_locator(rel), InvalidBackendId, MAIN_FORKNUM);
+	char	   *path = relpathbackend(kyro_locator(rel), KYRO_NO_BACKEND, MAIN_FORKNUM);
 	char		name[MAXPGPATH];
 	struct stat st;
 	int			fd;

@@ -128,7 +128,7 @@ link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Sna
 			*all_dead = true;
 		return false;
 	}
-	TestForOldSnapshot(snapshot, rel, BufferGetPage(buffer));
+	kyro_check_old_snapshot(snapshot, rel, BufferGetPage(buffer));
 	visible = HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer);
 	HeapCheckForSerializableConflictOut(visible, rel, &tuple, buffer, snapshot);
 	UnlockReleaseBuffer(buffer);

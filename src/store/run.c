@@ -360,7 +360,7 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 	w->block = run->first;
 	w->placed = placed;
 	w->arg = arg;
-	w->batch = palloc(WRITE_BATCH * BLCKSZ);
+	w->batch = kyro_palloc_pages(WRITE_BATCH);
 
 	tuplesort_performsort(w->sort);
 	while (tuplesort_gettupleslot(w->sort, true, false, w->sorted, NULL))

@@ -67,7 +67,7 @@ store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData 
 	StoreScan  *scan = palloc0(sizeof(StoreScan));
 
 	scan->heap = (HeapScanDesc) heap_beginscan(rel, snapshot, nkeys, key, pscan,
-											   (flags & ~SO_TEMP_SNAPSHOT) | SO_ALLOW_PAGEMODE);
+											   (flags & ~SO_TEMP_SNAPSHOT) | SO_ALLOW_PAGEMODE | KYRO_SCAN_ROWS);
 	scan->base = scan->heap->rs_base;
 	scan->base.rs_flags = flags;
 	if (snapshot != NULL)
@@ -146,7 +146,7 @@ load_page(StoreScan *scan, BlockNumber block)
 	}
 	else
 	{
-		heapgetpage((TableScanDesc) heap, block);
+		kyro_heap_page(heap, block);
 		if (page_mode(scan))
 			drop_ledgers(heap);
 	}
@@ -341,8 +341,8 @@ store_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 			{
 				HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
 
-				HeapKeyTest(tuple, RelationGetDescr(scan->base.rs_rd), heap->rs_base.rs_nkeys,
-							heap->rs_base.rs_key, passes);
+				kyro_key_test(tuple, RelationGetDescr(scan->base.rs_rd), heap->rs_base.rs_nkeys,
+							  heap->rs_base.rs_key, passes);
 			}
 			if (passes)
 			{
@@ -517,6 +517,8 @@ store_scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *scanst
 
 /* ---- ANALYZE ---- */
 
+#ifndef KYRO_ANALYZE_STREAM
+
 bool
 store_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block, BufferAccessStrategy strategy)
 {
@@ -530,6 +532,34 @@ store_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block, BufferAcce
 	heap->rs_cindex = FirstOffsetNumber;
 	return true;
 }
+
+#else
+
+/* Heap code would take the next buffer itself, and we must look at it first. */
+bool
+store_scan_analyze_next_block(TableScanDesc sscan, ReadStream *stream)
+{
+	StoreScan  *scan = (StoreScan *) sscan;
+	HeapScanDesc heap = scan->heap;
+	Buffer		buffer = read_stream_next_buffer(stream, NULL);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	heap->rs_cblock = BufferGetBlockNumber(buffer);
+	heap->rs_cindex = FirstOffsetNumber;
+	scan->sealed = store_page_get(scan->base.rs_rd, scan->table, heap->rs_cblock, NULL, &scan->p);
+	if (scan->sealed)
+		ReleaseBuffer(buffer);
+	else
+	{
+		/* both go when the page's tuples are through */
+		heap->rs_cbuf = buffer;
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	}
+	return true;
+}
+
+#endif
 
 /*
  * Count and sample rows as heap code does.  A dead sealed row is not counted

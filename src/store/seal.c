@@ -111,7 +111,7 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, Sto
 			next_run++;
 			continue;
 		}
-		heapgetpage((TableScanDesc) heap, block);
+		kyro_heap_page(heap, block);
 		page = BufferGetPage(heap->rs_cbuf);
 		for (int i = 0; i < heap->rs_ntuples && store_writer_rows(w) < max_rows; i++)
 		{
@@ -345,6 +345,8 @@ insert_into_indexes(Relation rel, const StoreRun *run)
 	{
 		if (bulks[i] != NULL)
 			bulk_insert->finish(bulks[i]);
+		else
+			kyro_index_insert_done(indexes[i], infos[i]);
 		index_close(indexes[i], NoLock);
 	}
 	pfree(bulks);
@@ -487,7 +489,7 @@ open_own_table(Oid relid, LOCKMODE lockmode, const char *what)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", get_rel_name(relid))));
 	/* before we wait for a lock that would block others */
-	if (!pg_class_ownercheck(relid, GetUserId()))
+	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 
 	rel = table_open(relid, lockmode);
@@ -496,7 +498,7 @@ open_own_table(Oid relid, LOCKMODE lockmode, const char *what)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table of access method kyro", RelationGetRelationName(rel)),
 				 errhint("ALTER TABLE ... SET ACCESS METHOD kyro makes it one.")));
-	if (!pg_class_ownercheck(relid, GetUserId()))
+	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 	if (RELATION_IS_OTHER_TEMP(rel))
 		ereport(ERROR,

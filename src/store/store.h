@@ -72,7 +72,7 @@ extern void store_table_init(void);
 /* --- list.c: the list of runs, on disk ----------------------------------- */
 
 extern uint64 store_random_id(void);
-extern void store_list_create(const KyroLocator *locator, BackendId backend, ForkNumber fork, char persistence);
+extern void store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fork, char persistence);
 extern void store_list_recreate(Relation rel);
 extern void store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation);
 extern bool store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks);
@@ -177,7 +177,11 @@ extern bool store_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateRe
 extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres, TupleTableSlot *slot);
 extern bool store_scan_sample_next_block(TableScanDesc scan, struct SampleScanState *scanstate);
 extern bool store_scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *scanstate, TupleTableSlot *slot);
+#ifndef KYRO_ANALYZE_STREAM
 extern bool store_scan_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy strategy);
+#else
+extern bool store_scan_analyze_next_block(TableScanDesc scan, ReadStream *stream);
+#endif
 extern bool store_scan_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
 										  double *deadrows, TupleTableSlot *slot);
 extern bool store_tuple_tid_valid(TableScanDesc scan, ItemPointer tid);
@@ -200,7 +204,7 @@ extern TM_Result store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid
 									Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart);
 extern TM_Result store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 									Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-									LockTupleMode *lockmode, bool *update_indexes);
+									LockTupleMode *lockmode, KyroUpdateIndexes *update_indexes);
 extern TM_Result store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 								  CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
 								  TM_FailureData *tmfd);

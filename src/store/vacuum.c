@@ -28,10 +28,8 @@
 
 #include "access/genam.h"
 #include "access/multixact.h"
-#include "access/nbtxlog.h"
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
-#include "access/xloginsert.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
@@ -137,13 +135,12 @@ drop_ledgers_of_aborted_runs(StoreVacuum *v)
 
 /*
  * Standbys: whoever does not see these runs must be gone before their pages
- * are marked visible to all.  Core has a record that does nothing else.
+ * are marked visible to all.
  */
 static void
 log_conflict(StoreVacuum *v)
 {
 	uint64		newest = 0;
-	xl_btree_reuse_page record = {0};
 
 	for (int i = 0; i < v->table->nruns; i++)
 	{
@@ -153,13 +150,7 @@ log_conflict(StoreVacuum *v)
 			newest = Max(newest, run->fxid);
 	}
 	if (RelationNeedsWAL(v->rel) && newest != 0)
-	{
-		record.node = kyro_locator(v->rel);
-		record.latestRemovedFullXid = FullTransactionIdFromU64(newest);
-		XLogBeginInsert();
-		XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
-		v->lsn = XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
-	}
+		v->lsn = kyro_log_conflict(v->rel, newest);
 	else
 		v->lsn = GetXLogInsertRecPtr();
 }
@@ -305,6 +296,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 		IndexBulkDeleteResult *stats;
 
 		info.index = indexes[i];
+		kyro_vacuum_info_set_table(&info, v->rel);
 		info.estimated_count = true;
 		info.message_level = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
 		info.num_heap_tuples = v->rel->rd_rel->reltuples;

@@ -54,7 +54,6 @@ CREATE INDEX ON t USING kyro_rmi (k) WITH (deduplicate_items = on);
 ALTER INDEX t_k SET (fillfactor = 49);
 ALTER INDEX t_k SET (buffering = on);
 ALTER INDEX t_k RESET (nonsense);
-SET kyro.directory_cache = -1;
 SET kyro.directory_cache = 'lots';
 SET kyro.nonsense = 1;
 
@@ -118,7 +117,9 @@ GRANT SELECT ON t TO regress_kyro_other;
 GRANT pg_monitor TO regress_kyro_other;
 SET ROLE regress_kyro_other;
 SELECT format(f, arg), try(format(f, arg)) FROM calls, unnest(ARRAY[$$'t_k'$$]) arg ORDER BY nr;
+\set VERBOSITY sqlstate
 REINDEX INDEX t_k;
+\set VERBOSITY default
 DROP INDEX t_k;
 RESET ROLE;
 \pset format aligned

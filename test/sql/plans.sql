@@ -30,7 +30,16 @@ EXPLAIN (COSTS OFF) SELECT k FROM p WHERE k > 49990;
 EXPLAIN (COSTS OFF) SELECT * FROM p WHERE r BETWEEN 0 AND 1000000000000000;
 EXPLAIN (COSTS OFF) SELECT * FROM p ORDER BY k LIMIT 10;
 EXPLAIN (COSTS OFF) SELECT * FROM p ORDER BY r DESC LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT min(k), max(r) FROM p;
+-- without what some versions say of parameters
+CREATE FUNCTION plan_of(q text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || q LOOP
+		RETURN NEXT regexp_replace(line, ' \(returns .*\)', '');
+	END LOOP;
+END $$;
+SELECT * FROM plan_of('SELECT min(k), max(r) FROM p') AS plan;
 EXPLAIN (COSTS OFF) SELECT k FROM p WHERE k IS NULL;
 EXPLAIN (COSTS OFF) SELECT * FROM p WHERE t >= date '2024-01-01' AND t < timestamp '2024-01-01 00:10';
 EXPLAIN (COSTS OFF) SELECT p.* FROM (VALUES (1), (20), (300)) x(i) JOIN p ON p.k = x.i;
@@ -77,7 +86,6 @@ CREATE UNIQUE INDEX dim_k ON dim USING kyro_rmi (k);
 RESET client_min_messages;
 VACUUM ANALYZE dim;
 EXPLAIN (COSTS OFF) SELECT p.v FROM p LEFT JOIN dim ON dim.k = p.k;
-EXPLAIN (COSTS OFF) SELECT DISTINCT a.k FROM dim a WHERE a.k = 5;
 
 -- keys that grow: the planner looks at the true end of the index
 CREATE TABLE growing (k bigint, pad text) WITH (autovacuum_enabled = off);
