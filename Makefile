@@ -5,6 +5,8 @@
 #
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
+#   make check-17     all tests on PostgreSQL 17, in a small Debian of its own (fetches it)
+#   make check-upgrade  pg_upgrade from PostgreSQL 15 to 17, there too
 #   make static       look at the source: headers, cppcheck, clang's analyzer
 #   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
 #   make demo         install what is missing, build, show it on real data
@@ -20,7 +22,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-core crashloop static demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-17 check-core check-upgrade crashloop static demo demo-stop verify-version META.json
 
 all:
 
@@ -39,6 +41,12 @@ static:
 
 check-core:
 	@tools/check-core.sh
+
+check-17:
+	@tools/in-root.sh tools/check.sh
+
+check-upgrade:
+	@tools/in-root.sh tools/check-upgrade.sh
 
 demo:
 	@tools/demo.sh

@@ -289,8 +289,8 @@ part_tap() {
   local t rc
 
   for t in $(tests_in test/t pl); do
-    as_server mkdir -p "$W/tap/$t"
-    limited env TESTDIR="$W/tap/$t" TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W/tap" \
+    # shellcheck disable=SC2046
+    limited env $(tap_env "$W/tap/$t") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W/tap" \
       prove --verbose -I "$PERL_LIB" -I "$SRC/test/perl" "$SRC/test/t/$t.pl" >"$OUT/tap.$t.log" 2>&1
     rc=$?
     count_tap "tap: $t" $rc "$OUT/tap.$t.log"

@@ -84,4 +84,11 @@ private_copy() {
   [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$dir"
 }
 
+# tap_env DIR: the environment of a TAP test that works below DIR, which is made.
+# Without spaces.  PostgreSQL 15 needs the first only.
+tap_env() {
+  as_server mkdir -p "$1/tmp_check/log" || return 1
+  echo "TESTDIR=$1 TESTDATADIR=$1/tmp_check TESTLOGDIR=$1/tmp_check/log"
+}
+
 now_ms() { date +%s%3N; }

@@ -58,11 +58,11 @@ crashes=0 statements=0 n=0
 while [ "$SEEDS" = 0 ] || [ $n -lt "$SEEDS" ]; do
   seed=$((SEED + n))
   dir=$W/seed-$seed
-  as_server mkdir -p "$dir"
   # in a process group of its own, so that it can be stopped with all it started
+  # shellcheck disable=SC2046
   set -m
   as_server env KYRO_SEED=$seed KYRO_ROUNDS="$ROUNDS" KYRO_SECONDS="$SECONDS_MAX" \
-    TESTDIR="$dir" TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
+    $(tap_env "$dir") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
     prove --verbose -I "$PGXS_DIR/src/test/perl" -I "$SRC/test/perl" "$SRC/test/t/$TEST.pl" >"$dir.log" 2>&1 &
   PROVE_PID=$!
   set +m

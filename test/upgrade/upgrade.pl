@@ -1,0 +1,329 @@
+# pg_upgrade of a cluster with everything that kyrodb stores: by copies of files
+# and by links to them.  Every table has a heap twin.
+#
+# OLD_INSTALL is the directory above bin of the old version; the new one is in
+# PATH.  Run by tools/check-upgrade.sh.
+use strict;
+use warnings;
+use File::Path qw(rmtree);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use KyroTest;
+use Test::More;
+
+my $conf = q{
+wal_consistency_checking = 'generic'
+log_min_messages = warning
+autovacuum = off
+jit = off
+max_wal_size = 4GB
+};
+chdir($PostgreSQL::Test::Utils::tmp_check) or die;	# pg_upgrade writes where it is
+my $tablespace = PostgreSQL::Test::Utils::tempdir_short();
+my %common = (extra => [ '--data-checksums', '--no-locale', '--encoding=UTF8' ]);
+
+my $old = PostgreSQL::Test::Cluster->new('old', install_path => $ENV{OLD_INSTALL});
+$old->init(%common);
+$old->append_conf('postgresql.conf', $conf);
+# runs remember 64 bits of a transaction id
+$old->command_ok([ 'pg_resetwal', '-e', '3', $old->data_dir ], 'an epoch of transaction ids');
+$old->start;
+note 'from ' . $old->safe_psql('postgres', 'SELECT version()');
+
+# ---------------------------------------------------------------------------
+# What there is to upgrade.
+
+my @heap_indexes = map { [ 'h', $_, "h_$_" ] } qw(i2 i4 i8 d ts tz);
+
+sub fill_indexes
+{
+	my ($db) = @_;
+
+	$old->safe_psql($db, q{
+SET client_min_messages = error;
+CREATE TABLE h (id bigint, i2 smallint, i4 int, i8 bigint, d date, ts timestamp, tz timestamptz, e bigint);
+CREATE FUNCTION more(a int, b int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO h SELECT g, g % 30000, g * 10, hashint8extended(g, 1), date '2020-01-01' + g % 5000, timestamp '2024-01-01' + g * interval '1 second',
+		timestamptz '2024-01-01 UTC' + g * interval '1 ms', g / 2 FROM generate_series(a, b) g
+$$;
+SELECT more(1, 30000);
+INSERT INTO h (id) SELECT -g FROM generate_series(1, 3000) g;
+INSERT INTO h (id, i2, i4, i8, d, ts, tz) VALUES (-10001, -32768, -2147483648, -9223372036854775808, '-infinity', '-infinity', '-infinity'),
+	(-10002, 32767, 2147483647, 9223372036854775807, 'infinity', 'infinity', 'infinity');
+CREATE INDEX h_i2 ON h USING kyro_rmi (i2);
+CREATE INDEX h_i4 ON h USING kyro_rmi (i4);
+CREATE INDEX h_i8 ON h USING kyro_rmi (i8) WITH (fillfactor = 80);
+CREATE INDEX h_d ON h USING kyro_rmi (d);
+CREATE INDEX h_ts ON h USING kyro_rmi (ts);
+CREATE INDEX h_tz ON h USING kyro_rmi (tz);
+CREATE UNIQUE INDEX h_unique ON h USING kyro_rmi (id);
+CREATE UNIQUE INDEX h_one_null ON h USING kyro_rmi (i4) NULLS NOT DISTINCT WHERE id > -2;
+CREATE INDEX h_partial ON h USING kyro_rmi (i8) WHERE id % 3 = 0;
+CREATE INDEX h_expression ON h USING kyro_rmi ((i8 % 1000));
+-- after the build: splits, a longer directory, deleted leaves, entries of rolled back rows
+SELECT more(30001, 45000);
+BEGIN;
+SELECT more(50001, 53000);
+ROLLBACK;
+UPDATE h SET i8 = i8 + 1, e = 0 WHERE id % 7 = 0;
+DELETE FROM h WHERE id BETWEEN 5000 AND 12000;
+});
+	$old->safe_psql($db, 'VACUUM h');
+	$old->safe_psql($db, q{
+SET client_min_messages = error;
+DELETE FROM h WHERE id % 10 = 3;
+SELECT more(60001, 62000);
+SELECT kyro.rebuild('h_i4');
+CREATE TABLE hp (k bigint, v text) PARTITION BY RANGE (k);
+CREATE TABLE hp1 PARTITION OF hp FOR VALUES FROM (0) TO (1000);
+CREATE TABLE hp2 PARTITION OF hp FOR VALUES FROM (1000) TO (9000);
+CREATE INDEX hp_k ON hp USING kyro_rmi (k);
+INSERT INTO hp SELECT g, 'v' || g FROM generate_series(0, 5999) g;
+CREATE MATERIALIZED VIEW hm AS SELECT i8 FROM h WHERE id > 0;
+CREATE INDEX hm_i8 ON hm USING kyro_rmi (i8);
+CREATE UNLOGGED TABLE hu AS SELECT i8 FROM h;
+CREATE INDEX hu_i8 ON hu USING kyro_rmi (i8);
+CREATE TABLE empty (k bigint);
+CREATE INDEX empty_k ON empty USING kyro_rmi (k);
+});
+}
+
+# A kyro table t and its twin t_twin in any state that rows can be in.
+sub fill_tables
+{
+	my ($db) = @_;
+	my @sessions;
+
+	$old->safe_psql($db, q{
+SET client_min_messages = error;
+CREATE FUNCTION twice(tbl text, q text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE replace(q, '$t', tbl || '_twin');
+	EXECUTE replace(q, '$t', tbl);
+END $$;
+CREATE FUNCTION make(tbl text, how text DEFAULT '') RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY[tbl, tbl || '_twin'] LOOP
+		EXECUTE format('CREATE %s TABLE %I (id bigint, gone text, k bigint, v text, PRIMARY KEY (id)) USING %s', how, t, CASE t WHEN tbl THEN 'kyro' ELSE 'heap' END);
+	END LOOP;
+	EXECUTE format('CREATE INDEX %1$I ON %2$I USING kyro_rmi (k)', tbl || '_k', tbl);
+	EXECUTE format('CREATE INDEX %1$I ON %2$I USING kyro_rmi (id)', tbl || '_id', tbl);
+	EXECUTE format('CREATE INDEX %1$I ON %2$I (left(v, 20))', tbl || '_v', tbl);
+	EXECUTE format('CREATE INDEX %1$I ON %2$I USING brin (id)', tbl || '_brin', tbl);
+END $$;
+CREATE FUNCTION value(g int) RETURNS text LANGUAGE sql AS $$
+	-- every fiftieth is kept in the TOAST table, not compressible
+	SELECT CASE WHEN g % 50 = 0 THEN (SELECT string_agg(md5((g + i)::text), '') FROM generate_series(1, 150) i) WHEN g % 17 > 0 THEN md5(g::text) END
+$$;
+CREATE FUNCTION rows(tbl text, a int, b int) RETURNS void LANGUAGE sql AS $$
+	SELECT twice(tbl, format('INSERT INTO $t (id, k, v) SELECT g, hashint8extended(g, 3), value(g) FROM generate_series(%s, %s) g', a, b))
+$$;
+SELECT make('s'), make('unl', 'UNLOGGED'), make('compacted'), make('never_sealed'), make('resolved');
+});
+	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
+	{
+		my $seal = $t eq 'never_sealed' ? 'SELECT' : "SELECT kyro.snapshot('$t')";
+
+		$old->safe_psql($db, "SELECT rows('$t', 1, 4000)");
+		$old->safe_psql($db, $seal);
+		# rows with fewer columns than the table
+		$old->safe_psql($db, qq{SELECT twice('$t', 'ALTER TABLE \$t ADD n int DEFAULT 7'); SELECT twice('$t', 'ALTER TABLE \$t DROP gone');});
+		$old->safe_psql($db, "SELECT rows('$t', 4001, 6000)");
+		$old->safe_psql($db, $seal);
+		$old->safe_psql($db, qq{SELECT twice('$t', 'DELETE FROM \$t WHERE id % 31 = 1'); SELECT twice('$t', 'UPDATE \$t SET v = v || ''!'' WHERE id % 31 = 2');});
+		if ($t eq 'compacted')
+		{
+			$old->safe_psql($db, "VACUUM FULL $t, ${t}_twin");
+		}
+		elsif ($t eq 'resolved')
+		{
+			# dead rows are reclaimed, runs known to be committed, visibility map set
+			$old->safe_psql($db, "VACUUM (FREEZE, INDEX_CLEANUP ON) $t, ${t}_twin");
+		}
+		# what is touched and what is in the log when the server stops
+		$old->safe_psql($db, qq{
+SELECT twice('$t', 'DELETE FROM \$t WHERE id % 37 = 1');
+SELECT twice('$t', 'UPDATE \$t SET v = v || ''?'', k = k + 1 WHERE id % 37 = 2');
+SELECT count(*) FROM (SELECT FROM $t WHERE id % 37 = 3 FOR UPDATE) x;
+BEGIN; DELETE FROM $t WHERE id % 37 = 4; UPDATE $t SET n = 0 WHERE id % 37 = 5; ROLLBACK;
+SELECT rows('$t', 7001, 8000);
+BEGIN; INSERT INTO $t SELECT g, 1, 'never' FROM generate_series(9001, 9100) g; $seal; ROLLBACK;
+SELECT twice('$t', 'UPDATE \$t SET n = 8 WHERE id % 41 = 0');
+});
+	}
+	# rows that two transactions have locked, multixacts
+	@sessions = map { $old->background_psql($db) } (1, 2);
+	$_->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM s WHERE id % 43 = 0 FOR SHARE) x') foreach @sessions;
+	$_->query_safe('COMMIT') foreach @sessions;
+	$_->quit foreach @sessions;
+
+	$old->safe_psql($db, q{
+CREATE TABLE p (k bigint, v text) PARTITION BY RANGE (k);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (3000) USING kyro;
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (3000) TO (9000) USING kyro TABLESPACE other;
+CREATE INDEX p_k ON p USING kyro_rmi (k);
+CREATE TABLE p_twin (k bigint, v text);
+SELECT twice('p', 'INSERT INTO $t SELECT g, md5(g::text) FROM generate_series(0, 5999) g');
+SELECT kyro.snapshot('p1');
+SELECT kyro.snapshot('p2', max_rows => 2000);
+SELECT twice('p', 'DELETE FROM $t WHERE k % 100 = 5');
+ALTER INDEX p2_k_idx SET TABLESPACE other;
+CREATE MATERIALIZED VIEW m USING kyro AS SELECT id, k FROM s;
+SELECT kyro.snapshot('m');
+CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
+});
+}
+
+my @kyro_indexes = map { [ $_, 'k', "${_}_k" ] } qw(s unl compacted never_sealed resolved);
+my @other = (['hp1', 'k', 'hp1_k_idx'], ['hp2', 'k', 'hp2_k_idx'], ['hm', 'i8', 'hm_i8'], ['hu', 'i8', 'hu_i8'], ['empty', 'k', 'empty_k'],
+	['p1', 'k', 'p1_k_idx'], ['p2', 'k', 'p2_k_idx']);
+my @sound = qw(h_unique h_one_null h_partial h_expression);
+
+$old->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$tablespace'");
+$old->safe_psql('postgres', 'CREATE DATABASE one');
+$old->safe_psql('postgres', 'CREATE DATABASE two');
+add_index_checks($old, 'one');
+add_index_checks($old, 'two');
+fill_indexes('one');
+fill_tables('two');
+# the tables of the other's tests
+$old->safe_psql('two', q{CREATE TABLE log (id bigint) USING kyro TABLESPACE other; INSERT INTO log SELECT generate_series(1, 1000); SELECT kyro.snapshot('log')});
+
+# Everything that can be compared of a database, as text.
+sub contents
+{
+	my ($node, $db) = @_;
+	my $tables = $node->safe_psql($db, q{SELECT relname FROM pg_class WHERE relkind IN ('r', 'm', 'p') AND relnamespace = 'public'::regnamespace ORDER BY 1});
+
+	return join("\n", map { "$_: " . $node->safe_psql($db, "SELECT count(*), sum(hashtextextended((x.*)::text, 0)) FROM $_ x") } split(/\n/, $tables));
+}
+
+sub twins_agree_here
+{
+	my ($node, $what) = @_;
+	my $q = join("\nUNION ALL\n", map {
+		"SELECT 'only in $_: ' || x::text FROM (TABLE $_ EXCEPT ALL TABLE ${_}_twin) x UNION ALL SELECT 'only in ${_}_twin: ' || x::text FROM (TABLE ${_}_twin EXCEPT ALL TABLE $_) x"
+	} qw(s unl compacted never_sealed resolved p));
+
+	is($node->safe_psql('two', "$q LIMIT 20"), '', "$what: twins are equal");
+}
+
+sub everything_agrees
+{
+	my ($node, $what, %opt) = @_;
+	my $logged = sub { return grep { !$opt{crashed} || $_->[0] !~ /^(hu|unl)$/ } @_ };
+
+	twins_agree_here($node, $what) unless $opt{crashed};
+	indexes_agree($node, 'one', "$what: indexes of heaps agree", @heap_indexes, $logged->(grep { $_->[0] =~ /^h|^empty/ } @other));
+	indexes_agree($node, 'two', "$what: indexes of kyro tables agree", $logged->(@kyro_indexes), grep { $_->[0] =~ /^p/ } @other);
+	sound($node, 'one', "$what: other indexes are sound", @sound);
+	foreach my $db ('one', 'two')
+	{
+		is($node->safe_psql($db, q{
+SELECT c.oid::regclass, v.block, v.problem FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname IN ('kyro_rmi', 'kyro'),
+	LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r', 'm')}), '', "$what: everything in $db is sound");
+	}
+}
+
+everything_agrees($old, 'before');
+my %before = map { $_ => contents($old, $_) } ('one', 'two');
+my $runs = q{SELECT relname, run, rows, pages FROM kyro.stat_runs ORDER BY 1, 2};
+my $runs_before = $old->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text});
+my $states = $old->safe_psql('two', 'SELECT DISTINCT state FROM kyro.stat_runs ORDER BY 1');
+like($states, qr/aborted/, 'a run was rolled back');
+like($states, qr/committed/, 'others were not');
+my $defs = q{SELECT string_agg(pg_get_indexdef(indexrelid), E'\n' ORDER BY indexrelid::regclass::text) FROM pg_index i
+	JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'};
+my %defs = map { $_ => $old->safe_psql($_, $defs) } ('one', 'two');
+my $next_xid = $old->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+$old->stop;
+
+# ---------------------------------------------------------------------------
+# Life after it.
+
+sub live
+{
+	my ($new, $what) = @_;
+
+	$new->safe_psql('one', q{
+SET client_min_messages = error;
+SELECT more(70001, 90000);
+UPDATE h SET i8 = i8 + 1 WHERE id % 11 = 0;
+DELETE FROM h WHERE id BETWEEN 20000 AND 26000;
+INSERT INTO hp SELECT g, 'new' FROM generate_series(6000, 8999) g;
+INSERT INTO hu SELECT g FROM generate_series(1, 2000) g;
+INSERT INTO empty SELECT g FROM generate_series(1, 2000) g;
+REFRESH MATERIALIZED VIEW hm;
+});
+	my ($rc, $out, $err) = $new->psql('one', 'INSERT INTO h (id) VALUES (100)');
+	like($err, qr/duplicate key value violates unique constraint "h_unique"/, "$what: a unique index refuses");
+	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
+	{
+		$new->safe_psql('two', qq{
+SELECT twice('$t', 'DELETE FROM \$t WHERE id % 29 = 1');
+SELECT twice('$t', 'UPDATE \$t SET v = v || ''new'', n = 9 WHERE id % 29 = 2');
+SELECT rows('$t', 10001, 11000);
+SELECT count(*) FROM (SELECT FROM $t WHERE id % 29 = 3 FOR KEY SHARE) x;
+});
+		$new->safe_psql('two', "SELECT kyro.snapshot('$t')");
+		$new->safe_psql('two', qq{SELECT twice('$t', 'DELETE FROM \$t WHERE id % 29 = 4'); SELECT rows('$t', 12001, 12100)});
+	}
+	$new->safe_psql('two', q{SELECT twice('p', 'UPDATE $t SET v = ''new'' WHERE k % 9 = 0'); SELECT kyro.snapshot('p2')});
+}
+
+my $copy_dir;
+foreach my $mode ('--copy', '--link')
+{
+	my $new = PostgreSQL::Test::Cluster->new('new' . ($mode =~ s/-/_/gr));
+	my $preload = $mode eq '--link';
+
+	$new->init(%common);
+	$new->append_conf('postgresql.conf', $conf . ($preload ? "shared_preload_libraries = 'kyrodb'\n" : ''));
+	command_ok([ 'pg_upgrade', '--no-sync', $mode, '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old->config_data('--bindir'),
+			'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ], "pg_upgrade $mode");
+	if (-d $new->data_dir . '/pg_upgrade_output.d')
+	{
+		system('find ' . $new->data_dir . "/pg_upgrade_output.d -name '*.log' | xargs tail -n 30");
+		BAIL_OUT('pg_upgrade failed');
+	}
+	$new->start;
+	note 'to ' . $new->safe_psql('postgres', 'SELECT version()');
+	cmp_ok($new->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '>=', $next_xid, "$mode: transaction ids go on");
+
+	is(contents($new, $_), $before{$_}, "$mode: the contents of $_") foreach ('one', 'two');
+	is($new->safe_psql($_, $defs), $defs{$_}, "$mode: the index definitions of $_") foreach ('one', 'two');
+	is($new->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text}), $runs_before, "$mode: the runs");
+	everything_agrees($new, $mode);
+	# what VACUUM makes of rows and runs of the old server, when it is the first to look and when not
+	$new->safe_psql('two', 'VACUUM ANALYZE s, unl') if $preload;
+	twins_agree_here($new, "$mode, after VACUUM");
+
+	live($new, $mode);
+	everything_agrees($new, "$mode, after changes");
+	$new->stop('immediate');
+	$new->start;
+	everything_agrees($new, "$mode, after a crash", crashed => 1);
+	foreach my $db ('one', 'two')
+	{
+		$new->safe_psql($db, 'VACUUM (FREEZE, INDEX_CLEANUP ON)');
+		$new->safe_psql($db, "SELECT kyro.rebuild(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = c.relam AND amname = 'kyro_rmi' WHERE c.relkind = 'i'");
+	}
+	# an unlogged table is empty after a crash
+	$new->safe_psql('two', 'TRUNCATE unl_twin');
+	everything_agrees($new, "$mode, after VACUUM FREEZE");
+	$new->safe_psql('one', 'REINDEX DATABASE one');
+	$new->safe_psql('two', 'REINDEX DATABASE two');
+	$new->safe_psql('two', 'VACUUM FULL s, compacted; CLUSTER resolved USING resolved_id');
+	$new->safe_psql('two', 'REFRESH MATERIALIZED VIEW m');
+	everything_agrees($new, "$mode, after REINDEX and VACUUM FULL");
+	log_lacks($new, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal|could not access status', "$mode: nothing bad in the log");
+	$new->stop;
+	$new->command_ok([ 'pg_checksums', '--check', '-D', $new->data_dir ], "$mode: page checksums are right");
+	$new->clean_node;
+	# both would use the same directory
+	rmtree($_) foreach grep { !/PG_15/ } glob("$tablespace/PG_*");
+}
+
+done_testing();

@@ -1,0 +1,69 @@
+#!/bin/bash
+#
+# check-upgrade.sh
+#   pg_upgrade of a cluster full of kyro_rmi indexes and kyro tables from one major
+#   version of PostgreSQL to another: test/upgrade/upgrade.pl, on private copies
+#   of both.  Where the two are not installed: tools/in-root.sh.  The last
+#   line is "N passed, N failed".
+#
+#   OLD_PG_CONFIG=path   of the version to upgrade from
+#   PG_CONFIG=path       of the version to upgrade to
+#   KEEP=1               keep the temporary directory
+
+set -u -o pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+cd "$ROOT" || exit 1
+
+OLD_PG_CONFIG=${OLD_PG_CONFIG:-}
+[ -x "$(command -v "${OLD_PG_CONFIG:-none}")" ] || die "OLD_PG_CONFIG is not a program"
+LOGS=$ROOT/build/check
+rm -rf "$LOGS"
+mkdir -p "$LOGS" || die "cannot write to $LOGS"
+W=$(server_tmpdir kyrodb-upgrade) || die "no temporary directory"
+SRC="" INSTALL="" BIN=""         # set by private_copy
+
+# shellcheck disable=SC2329,SC2317	# called by the trap
+cleanup() {
+  trap '' INT TERM
+  # a server of either version can be stopped by the other's pg_ctl
+  find "$W" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
+  done
+  if [ -n "${KEEP:-}" ]; then
+    say "kept: $W"
+  else
+    rm -rf "$W"
+  fi
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+say "check-upgrade: from $("$OLD_PG_CONFIG" --version) to $("$PG_CONFIG" --version), building with assertions"
+new_pg_config=$PG_CONFIG
+as_server mkdir "$W/old" "$W/new"
+for which in old new; do
+  [ $which = old ] && PG_CONFIG=$OLD_PG_CONFIG || PG_CONFIG=$new_pg_config
+  if ! private_copy "$W/$which" ASSERTS=1 PG_CONFIG="$PG_CONFIG" >"$LOGS/build.$which.log" 2>&1; then
+    tail -n 40 "$LOGS/build.$which.log"
+    say "0 passed, 1 failed"
+    exit 1
+  fi
+done
+pgxs=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
+export PATH=$BIN:$PATH HOME=$W
+log=$LOGS/upgrade.log
+# shellcheck disable=SC2046
+as_server env OLD_INSTALL="$W/old/install$(dirname "$("$OLD_PG_CONFIG" --bindir)")" $(tap_env "$W/tap") top_builddir="$W" \
+  TEMP_CONFIG="$SRC/test/regress.conf" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
+  timeout -k 10 3000 prove --verbose -I "$pgxs/src/test/perl" -I "$SRC/test/perl" "$SRC/test/upgrade/upgrade.pl" >"$log" 2>&1
+rc=$?
+passed=$(grep -c '^ok ' "$log")
+failed=$(grep -c '^not ok ' "$log")
+if [ $rc != 0 ]; then
+  grep -a -A 20 -E '^not ok|^# +Failed test|^Bail' "$log" | cut -c1-300 | head -n 80
+  tail -n 20 "$log"
+  cp -r "$W/tap/tmp_check/log" "$LOGS/upgrade.servers" 2>/dev/null
+  [ "$failed" -gt 0 ] || failed=1
+fi
+say "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
