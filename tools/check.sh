@@ -360,6 +360,28 @@ guard_layers() {
     done
 }
 
+# Which folder of src may include which, as src/README.md has it.
+guard_folders() {
+  local file header folder allowed
+
+  grep -HoE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"[a-z]+/[^"]*' src/*.[ch] src/*/*.[ch] |
+    sed -E 's/^([^:]*):.*"(.*)/\1 \2/' |
+    while read -r file header; do
+      [ -e "src/$header" ] || continue        # the server's
+      folder=$(dirname "${file#src/}")
+      case $folder in
+        model)   allowed="model" ;;
+        rmi)     allowed="rmi model" ;;
+        store)   allowed="store model" ;;
+        hooks)   allowed="hooks rmi model" ;;
+        inspect) allowed="inspect rmi store model" ;;
+        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks inspect" ;;
+        *)       allowed=""; say "$folder is not in src/README.md" ;;
+      esac
+      case " $allowed " in *" ${header%%/*} "*) ;; *) say "$file includes $header" ;; esac
+    done
+}
+
 guard_versions() {
   grep -rl --include='*.[ch]' 'PG_VERSION_NUM' src | grep -vx 'src/compat\.[ch]'
   return 0
@@ -411,6 +433,7 @@ part_guards() {
   cd "$SRC" || return
   guard "the version is in one place" tools/verify-version.sh
   guard "src/model includes nothing of the server" guard_layers
+  guard "folders of src include what they may" guard_folders
   guard "PG_VERSION_NUM is tested in compat.h and compat.c only" guard_versions
   guard "tests and expected files match" guard_expected
   guard "the library exports what SQL calls and nothing else" guard_exports
