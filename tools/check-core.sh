@@ -32,41 +32,8 @@ mkdir -p "$LOGS" || die "cannot write to $LOGS"
 
 bash tools/setup.sh check || exit 1
 
-# ---------------------------------------------------------------------------
-# The source: core's tests are in no binary package.
-
-# The source package of the installed minor version if the archive has it, else
-# the newest that it has of this major version.
-download_source() {
-  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb version candidate dir
-
-  version=$("$PG_CONFIG" --version | sed -n 's/^PostgreSQL \([0-9.]*\).*/\1/p')
-  PG_SRC=$cache/postgresql-$version
-  [ ! -d "$PG_SRC" ] || return 0
-  command -v apt-get >/dev/null || die "set PG_SRC to the unpacked source of PostgreSQL $version"
-  apt-cache showsrc postgresql-15 >/dev/null 2>&1 ||
-    die "no deb-src line in apt's sources: add one and run apt-get update, or set PG_SRC"
-  command -v bzip2 >/dev/null || as_root apt-get -y -q install bzip2 >"$LOGS/source.log" 2>&1 ||
-    die "needs bzip2"
-  mkdir -p "$cache"
-  dir=$(mktemp -d "$cache/download.XXXXXX") || die "cannot write to $cache"
-  for candidate in $(apt-cache showsrc postgresql-15 2>/dev/null | sed -n 's/^Version: //p' |
-      awk -v v="$version-" '{print index($0, v) != 1, $0}' | sort -k1,1n -k2,2Vr | awk '{print $2}'); do
-    PG_SRC=$cache/postgresql-${candidate%%-*}
-    [ ! -d "$PG_SRC" ] || break
-    say "check-core: downloading the source of postgresql-15 $candidate"
-    if (cd "$dir" && apt-get -q source --download-only "postgresql-15=$candidate") >"$LOGS/source.log" 2>&1 &&
-        mkdir "$dir/tree" && tar -C "$dir/tree" --strip-components=1 -xf "$dir"/*.orig.tar.*; then
-      mv "$dir/tree" "$PG_SRC"
-      break
-    fi
-  done
-  rm -rf "$dir"
-  [ -d "$PG_SRC" ] ||
-    { tail -n 5 "$LOGS/source.log"; die "cannot download the source of PostgreSQL $version; set PG_SRC"; }
-}
-
-[ -n "$PG_SRC" ] || download_source
+# Core's tests are in no binary package.
+fetch_source "$LOGS/source.log"
 CORE=$PG_SRC/src/test
 [ -e "$CORE/regress/parallel_schedule" ] || die "PG_SRC=$PG_SRC is not a source tree of PostgreSQL"
 source_version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$PG_SRC/configure")

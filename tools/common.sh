@@ -91,4 +91,39 @@ tap_env() {
   echo "TESTDIR=$1 TESTDATADIR=$1/tmp_check TESTLOGDIR=$1/tmp_check/log"
 }
 
+# What is downloaded or built once is kept here.
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb
+
+# fetch_source LOG: set PG_SRC to an unpacked source of PostgreSQL, if it is not
+# set.  It is that of the Debian package of the installed minor version if the
+# archive has it, else of the newest that it has of this major version.
+fetch_source() {
+  local log=$1 version candidate dir
+
+  [ -z "${PG_SRC:-}" ] || return 0
+  version=$("$PG_CONFIG" --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9.]*\).*/\1/p')
+  PG_SRC=$CACHE/postgresql-$version
+  [ -z "$version" ] || [ ! -d "$PG_SRC" ] || return 0
+  command -v apt-get >/dev/null || die "set PG_SRC to the unpacked source of PostgreSQL $version"
+  apt-cache showsrc postgresql-15 >/dev/null 2>&1 ||
+    die "no deb-src line in apt's sources: add one and run apt-get update, or set PG_SRC"
+  command -v bzip2 >/dev/null || as_root apt-get -y -q install bzip2 >"$log" 2>&1 || die "needs bzip2"
+  mkdir -p "$CACHE"
+  dir=$(mktemp -d "$CACHE/download.XXXXXX") || die "cannot write to $CACHE"
+  for candidate in $(apt-cache showsrc postgresql-15 2>/dev/null | sed -n 's/^Version: //p' |
+      awk -v v="$version-" '{print index($0, v) != 1, $0}' | sort -k1,1n -k2,2Vr | awk '{print $2}'); do
+    PG_SRC=$CACHE/postgresql-${candidate%%-*}
+    [ ! -d "$PG_SRC" ] || break
+    say "downloading the source of postgresql-15 $candidate"
+    if (cd "$dir" && apt-get -q source --download-only "postgresql-15=$candidate") >"$log" 2>&1 &&
+        mkdir "$dir/tree" && tar -C "$dir/tree" --strip-components=1 -xf "$dir"/*.orig.tar.*; then
+      mv "$dir/tree" "$PG_SRC"
+      break
+    fi
+  done
+  rm -rf "$dir"
+  [ -d "$PG_SRC" ] ||
+    { tail -n 5 "$log"; die "cannot download the source of PostgreSQL $version; set PG_SRC"; }
+}
+
 now_ms() { date +%s%3N; }
