@@ -54,6 +54,7 @@ leaf_set_bounds(Page page)
 	((PageHeader) page)->pd_upper = leaf_upper(page);
 	/* nobody reads it, but replay may check it */
 	((PageHeader) page)->pd_special = KYRO_PAGE_END;
+	rmi_page_check_defined(page);
 }
 
 void

@@ -20,6 +20,7 @@
 #include "datatype/timestamp.h"
 #include "storage/block.h"
 #include "storage/bufpage.h"
+#include "utils/memdebug.h"
 
 #include "model/leaf.h"
 
@@ -59,6 +60,15 @@ static inline KyroPageTrailer *
 rmi_trailer(Page page)
 {
 	return (KyroPageTrailer *) ((char *) page + KYRO_PAGE_END);
+}
+
+/* Under valgrind: is all that WAL will carry initialised?  Else nothing. */
+static inline void
+rmi_page_check_defined(Page page)
+{
+	VALGRIND_CHECK_MEM_IS_DEFINED(page, ((PageHeader) page)->pd_lower);
+	VALGRIND_CHECK_MEM_IS_DEFINED(page + ((PageHeader) page)->pd_upper,
+								  BLCKSZ - ((PageHeader) page)->pd_upper);
 }
 
 #define KYRO_RMI_META_MAGIC		0x4B59524F	/* "KYRO" */

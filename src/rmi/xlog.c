@@ -46,6 +46,7 @@ rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op)
 									 GENERIC_XLOG_FULL_IMAGE : 0);
 	rmi_apply(op, page, BufferGetPage(buf));
 	Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !leaf_sum_ok(BufferGetPage(buf)) || leaf_sum_ok(page));
+	rmi_page_check_defined(page);
 	c->npages++;
 	if (rmi_trailer(page)->kind == RMI_PAGE_LEAF && (op->kind == RMI_OP_IMAGE || rmi_leaf_is_checked(buf)))
 		c->sound[c->nsound++] = buf;

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "utils/memdebug.h"
 #include "utils/rel.h"
 
 #include "model/hash.h"
@@ -47,6 +48,9 @@ store_page_hash(const void *page, BlockNumber block)
 
 	StaticAssertStmt(offsetof(StoreHeader, hash) == 16, "two words precede the hash");
 	memcpy(head, start, sizeof(head));
+	/* under valgrind: is all that is hashed initialised? */
+	VALGRIND_CHECK_MEM_IS_DEFINED(head, sizeof(head));
+	VALGRIND_CHECK_MEM_IS_DEFINED(after, (const char *) page + BLCKSZ - after);
 	return kyro_hash(after, (const char *) page + BLCKSZ - after, kyro_hash(head, sizeof(head), block));
 }
 
