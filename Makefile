@@ -6,7 +6,9 @@
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-17     all tests on PostgreSQL 17, in a small Debian of its own (fetches it)
-#   make check-upgrade  pg_upgrade from PostgreSQL 15 to 17, there too
+#   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17, there too
+#   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
+#   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
 #   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
 #   make demo         install what is missing, build, show it on real data
@@ -22,7 +24,8 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-core check-upgrade crashloop static demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-upgrade check-valgrind crashloop static \
+	demo demo-stop verify-version META.json
 
 all:
 
@@ -47,6 +50,9 @@ check-17:
 
 check-upgrade:
 	@tools/in-root.sh tools/check-upgrade.sh
+
+check-valgrind check-asan:
+	@tools/check-memory.sh $(@:check-%=%)
 
 demo:
 	@tools/demo.sh

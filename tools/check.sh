@@ -8,6 +8,7 @@
 #
 #   JOBS=n     parts that run at once (default: processors)
 #   PARTS=...  run only these parts
+#   TESTS=...  run only these tests of them: names or patterns, as "oracle store_* 01*"
 #   KEEP=1     keep the temporary directory
 
 set -u -o pipefail
@@ -18,7 +19,7 @@ ALL_PARTS="tap unit regress regress-preload isolation pgtap guards"
 PARTS=${PARTS:-$ALL_PARTS}
 JOBS=${JOBS:-$(nproc)}
 PART_TIMEOUT=${PART_TIMEOUT:-1500}
-LOGS=$ROOT/build/check
+LOGS=${CHECK_LOGS:-$ROOT/build/check}
 
 rm -rf "$LOGS"
 mkdir -p "$LOGS" || die "cannot write to $LOGS"
@@ -131,14 +132,19 @@ count_regress() {
   [ "$rc" = 0 ] || [ $failed = 1 ] || fail "$name: exit status $rc"
 }
 
-# The names of the tests in a directory, from its files.
+# The names of the tests in a directory, from its files; those that TESTS names.
 tests_in() {
-  local file
+  local file name pattern patterns
 
+  read -r -a patterns <<<"${TESTS:-*}"
   for file in "$SRC/$1"/*."$2"; do
-    [ -e "$file" ] && basename "$file" ".$2"
+    [ -e "$file" ] || continue
+    name=$(basename "$file" ".$2")
+    for pattern in "${patterns[@]}"; do
+      # shellcheck disable=SC2053	# a pattern
+      [[ $name != $pattern ]] || { echo "$name"; break; }
+    done
   done
-  return 0
 }
 
 # ---------------------------------------------------------------------------
@@ -166,7 +172,7 @@ start_cluster() {
 }
 
 start_again() {
-  as_server "$BIN/pg_ctl" -D "$W/$1/data" -l "$OUT/$1.server.log" -w -t 300 start >"$OUT/$1.start.log" 2>&1 ||
+  as_server "$BIN/pg_ctl" -D "$W/$1/data" -l "$OUT/$1.server.log" -w -t "${PGCTLTIMEOUT:-300}" start >"$OUT/$1.start.log" 2>&1 ||
     { cat "$OUT/$1.start.log"; tail -n 30 "$OUT/$1.server.log"; return 1; }
 }
 
@@ -440,6 +446,25 @@ part_guards() {
   guard "scripts parse" guard_scripts
 }
 
+# What memcheck or a sanitizer wrote to REPORTS, see check-memory.sh.
+part_memory() {
+  local found n
+
+  found=$(grep -lE 'VALGRINDERROR-BEGIN|ERROR: AddressSanitizer|runtime error:' "$REPORTS"/* 2>/dev/null)
+  n=$(find "$REPORTS" -type f | wc -l)
+  if [ -n "$found" ]; then
+    mkdir -p "$OUT/memory"
+    # shellcheck disable=SC2086
+    cp $found "$OUT/memory/"
+    head -n 60 "$(head -n 1 <<<"$found")"
+    fail "memory: $(wc -l <<<"$found") processes were at fault, see memory/"
+  elif [ "$n" = 0 ] && [ -n "${REPORTS_NEEDED:-}" ]; then
+    fail "memory: no process was watched"
+  else
+    pass "memory: nothing reported ($n processes)"
+  fi
+}
+
 # ---------------------------------------------------------------------------
 # Run them, some at once; the long ones first.
 
@@ -470,6 +495,14 @@ wait_for_one() {
   finish "$pid"
 }
 
+start_part() {  # start_part NAME
+  : >"$W/res/$1"
+  STARTED[$1]=$SECONDS
+  (trap - EXIT INT TERM; RES=$W/res/$1; "part_$1") >"$OUT/$1.out" 2>&1 </dev/null &
+  PART_OF[$!]=$1
+  PIDS="$PIDS $!"
+}
+
 say "check: running ${PARTS}"
 set -m                          # each part is a process group, see cleanup
 for part in $PARTS; do
@@ -477,21 +510,21 @@ for part in $PARTS; do
   while [ ${#PART_OF[@]} -ge "$JOBS" ]; do
     wait_for_one
   done
-  : >"$W/res/$part"
-  STARTED[$part]=$SECONDS
-  (trap - EXIT INT TERM; RES=$W/res/$part; "part_$part") >"$OUT/$part.out" 2>&1 </dev/null &
-  PART_OF[$!]=$part
-  PIDS="$PIDS $!"
+  start_part "$part"
 done
 while [ ${#PART_OF[@]} -gt 0 ]; do
   wait_for_one
 done
+if [ -n "${REPORTS:-}" ]; then
+  start_part memory
+  wait_for_one
+fi
 set +m
 PIDS=""
 
 cat "$W"/res/* >"$OUT/results"
 if [ $failed -gt 0 ]; then
-  say "check: failed, with logs in build/check:"
+  say "check: failed, with logs in ${LOGS#"$ROOT/"}:"
   sed -n 's/^not ok /  /p' "$OUT/results"
 fi
 [ $skipped = 0 ] || sed -n 's/^skip /check: skipped: /p' "$OUT/results"

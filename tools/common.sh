@@ -126,4 +126,32 @@ fetch_source() {
     { tail -n 5 "$log"; die "cannot download the source of PostgreSQL $version; set PG_SRC"; }
 }
 
+# build_server NAME LOG ARGUMENT...: build PG_SRC with assertions and these
+# arguments of its configure, unless the cache has that.  Sets BUILT to the
+# directory; what is in it may be copied elsewhere, its libraries are found by
+# LD_LIBRARY_PATH.
+build_server() {
+  local name=$1 log=$2 recipe dir
+  shift 2
+
+  # "postgres" in the prefix keeps all libraries in one directory
+  BUILT=$CACHE/postgresql-$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$PG_SRC/configure")-$name
+  recipe="$PG_SRC $*"
+  [ "$(cat "$BUILT/recipe" 2>/dev/null)" != "$recipe" ] || return 0
+  say "building $(basename "$BUILT"), once"
+  mkdir -p "$CACHE"
+  if ! (
+    dir=$(mktemp -d "$CACHE/build.XXXXXX") || exit 1
+    trap 'rm -rf "$dir"' EXIT
+    rm -rf "$BUILT"
+    cd "$dir" && "$PG_SRC/configure" --prefix="$BUILT" --enable-cassert --enable-debug --enable-tap-tests \
+      --disable-rpath --without-readline --without-zlib "$@" &&
+      make -s -j"$(nproc)" && make -s install && make -s -C src/test/isolation install
+  ) >"$log" 2>&1 </dev/null; then
+    tail -n 30 "$log"
+    die "cannot build PostgreSQL"
+  fi
+  echo "$recipe" >"$BUILT/recipe"
+}
+
 now_ms() { date +%s%3N; }

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|check
+# setup.sh build|demo|check|static|memory
 #   Install the Debian packages that building, the demonstration or the tests
 #   need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -22,7 +22,8 @@ case $purpose in
   static)
     tools+=(clang cppcheck)
     server=(postgresql-server-dev-15) ;;
-  *) die "usage: setup.sh build|demo|check|static" ;;
+  memory) tools+=(perl libipc-run-perl valgrind bzip2) ;;
+  *) die "usage: setup.sh build|demo|check|static|memory" ;;
 esac
 
 wanted=("${tools[@]}")
