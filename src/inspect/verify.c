@@ -48,10 +48,9 @@
 #include "debug_point.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
-#include "model/rmi.h"
+#include "inspect/verify.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
-#include "rmi/splitlog.h"
 #include "store/store.h"
 
 typedef struct Verify
@@ -66,6 +65,7 @@ typedef struct Verify
 	RmiSort    *rows;			/* NULL: not deep */
 	RmiSortItem row;			/* the next row expected */
 	bool		have_row;
+	bool		unique;			/* no two rows may have the same key */
 	IndexInfo  *info;
 	EState	   *estate;
 	TupleTableSlot *slot;
@@ -84,6 +84,26 @@ verify_row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull
 
 	rmi_sort_put(v->rows, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(v->type, values[0]),
 				 kyro_tid_from_pointer(tid), alive);
+}
+
+/*
+ * Go on to the next row.  Two that one snapshot sees cannot have the same key
+ * in a unique index: who inserted the second has seen the end of whoever
+ * deleted the first.
+ */
+static void
+verify_next_row(Verify *v)
+{
+	RmiSortItem last = v->row;
+	bool		had_row = v->have_row;
+
+	v->have_row = rmi_sort_next(v->rows, &v->row);
+	if (v->unique && had_row && v->have_row &&
+		last.isnull == v->row.isnull && last.key == v->row.key &&
+		(!last.isnull || v->info->ii_NullsNotDistinct))
+		verify_report(v, InvalidBlockNumber, "rows (%u,%u) and (%u,%u) of the table have the same key, in a unique index",
+					  (BlockNumber) (last.tid >> 16), (unsigned) (last.tid & 0xFFFF),
+					  (BlockNumber) (v->row.tid >> 16), (unsigned) (v->row.tid & 0xFFFF));
 }
 
 /* Sort what the rows of a new snapshot should have in the index. */
@@ -111,7 +131,8 @@ verify_collect_rows(Verify *v)
 								  verify_row_callback, v, scan);
 	UnregisterSnapshot(snapshot);
 	rmi_sort_perform(v->rows);
-	v->have_row = rmi_sort_next(v->rows, &v->row);
+	v->unique = v->index->rd_index->indisunique;
+	verify_next_row(v);
 
 	v->estate = CreateExecutorState();
 	v->slot = table_slot_create(v->heap, NULL);
@@ -136,6 +157,58 @@ verify_entry_exists(Verify *v, KyroFence at)
 	return found;
 }
 
+/* Does a row in the slot have the entry's key? */
+static bool
+verify_key_matches(Verify *v, KyroFence at)
+{
+	Datum		value;
+	bool		isnull;
+
+	FormIndexDatum(v->info, v->slot, v->estate, &value, &isnull);
+	return isnull == at.isnull &&
+		(isnull || rmi_key_from_datum(v->type, value) == at.key);
+}
+
+/*
+ * Copies of the versions of a row that an entry leads to, on a locked page: the
+ * tuple itself and what HOT updates made of it.  NULL: not all of them are
+ * there.
+ */
+static List *
+verify_versions(Verify *v, Page page, BlockNumber block, OffsetNumber off)
+{
+	List	   *versions = NIL;
+	TransactionId xmax = InvalidTransactionId;
+	ItemId		item = PageGetItemId(page, off);
+
+	if (ItemIdIsRedirected(item))
+		off = ItemIdGetRedirect(item);
+	while (list_length(versions) < MaxHeapTuplesPerPage)
+	{
+		HeapTupleData tuple;
+
+		if (off < FirstOffsetNumber || off > PageGetMaxOffsetNumber(page))
+			return NIL;
+		item = PageGetItemId(page, off);
+		if (!ItemIdIsNormal(item))
+			return NIL;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(v->heap);
+		ItemPointerSet(&tuple.t_self, block, off);
+		if (TransactionIdIsValid(xmax) && !TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), xmax))
+			return NIL;
+		versions = lappend(versions, heap_copytuple(&tuple));
+		if (!HeapTupleHeaderIsHotUpdated(tuple.t_data))
+			return versions;
+		if (ItemPointerGetBlockNumberNoCheck(&tuple.t_data->t_ctid) != block)
+			return NIL;
+		off = ItemPointerGetOffsetNumberNoCheck(&tuple.t_data->t_ctid);
+		xmax = HeapTupleHeaderGetUpdateXid(tuple.t_data);
+	}
+	return NIL;
+}
+
 /* Why an entry cannot be right, from the table's side; NULL if it can. */
 static const char *
 verify_entry_problem(Verify *v, KyroFence at)
@@ -143,13 +216,13 @@ verify_entry_problem(Verify *v, KyroFence at)
 	ItemPointerData tid;
 	BlockNumber block = (BlockNumber) (at.tid >> 16);
 	OffsetNumber off = (OffsetNumber) (at.tid & 0xFFFF);
+	/* an aborted row may lack the toasted values that an expression would need */
+	bool		compare = v->info->ii_Expressions == NIL;
 	Buffer		buf;
 	Page		page;
 	const char *problem = NULL;
-	HeapTupleData tuple;
-	bool		compare = false;
-	Datum		value;
-	bool		isnull;
+	List	   *versions = NIL;
+	ListCell   *lc;
 
 	if (off == InvalidOffsetNumber)
 		return "address is not valid";
@@ -161,54 +234,36 @@ verify_entry_problem(Verify *v, KyroFence at)
 	page = BufferGetPage(buf);
 	if (store_is_kyro(v->heap) && store_page_kind(page) == STORE_ROWS)
 	{
-		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		UnlockReleaseBuffer(buf);
 		kyro_tid_to_pointer(at.tid, &tid);
-		if (table_tuple_fetch_row_version(v->heap, &tid, SnapshotAny, v->slot))
-			compare = true;
-		else
+		if (!table_tuple_fetch_row_version(v->heap, &tid, SnapshotAny, v->slot))
 			problem = "address has no row in the table";
-		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		else if (compare && !verify_key_matches(v, at))
+			problem = "key differs from the row's";
+		ExecClearTuple(v->slot);
+		return problem;
 	}
-	else if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
+	if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
 		problem = "address has no item in the table";
-	else
-	{
-		ItemId		item = PageGetItemId(page, off);
-
-		if (!ItemIdIsUsed(item))
-			problem = "address has no row in the table";
-		else if (ItemIdIsNormal(item))
-		{
-			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-			tuple.t_len = ItemIdGetLength(item);
-			tuple.t_tableOid = RelationGetRelid(v->heap);
-			kyro_tid_to_pointer(at.tid, &tid);
-			tuple.t_self = tid;
-			if (HeapTupleHeaderIsHeapOnly(tuple.t_data))
-				problem = "address belongs to a heap-only tuple";
-			else if (tuple.t_data->t_infomask2 & HEAP_HOT_UPDATED)
-			{
-				/* the key may be that of a later member of the chain, dead by now */
-			}
-			else
-			{
-				ExecStoreBufferHeapTuple(&tuple, v->slot, buf);
-				ExecMaterializeSlot(v->slot);
-				compare = true;
-			}
-		}
-	}
+	else if (!ItemIdIsUsed(PageGetItemId(page, off)))
+		problem = "address has no row in the table";
+	else if (ItemIdIsNormal(PageGetItemId(page, off)) &&
+			 HeapTupleHeaderIsHeapOnly((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, off))))
+		problem = "address belongs to a heap-only tuple";
+	else if (compare)
+		versions = verify_versions(v, page, block, off);
 	UnlockReleaseBuffer(buf);
 
-	/* an aborted row may lack the toasted values an expression would need */
-	if (compare && v->info->ii_Expressions == NIL)
+	/* the index may be younger than a version; then the key is that of a later one */
+	foreach(lc, versions)
 	{
-		FormIndexDatum(v->info, v->slot, v->estate, &value, &isnull);
-		if (isnull != at.isnull ||
-			(!isnull && rmi_key_from_datum(v->type, value) != at.key))
-			problem = "key differs from the row's";
+		ExecForceStoreHeapTuple((HeapTuple) lfirst(lc), v->slot, false);
+		problem = verify_key_matches(v, at) ? NULL : "key differs from the row's";
+		ExecClearTuple(v->slot);
+		if (problem == NULL)
+			break;
 	}
-	ExecClearTuple(v->slot);
+	list_free_deep(versions);
 	return problem;
 }
 
@@ -217,7 +272,7 @@ verify_missing_row(Verify *v, BlockNumber block)
 {
 	verify_report(v, block, "row (%u,%u) of the table is missing in the index",
 				  (BlockNumber) (v->row.tid >> 16), (unsigned) (v->row.tid & 0xFFFF));
-	v->have_row = rmi_sort_next(v->rows, &v->row);
+	verify_next_row(v);
 }
 
 /* Merge the entries of one leaf, in order, with the rows. */
@@ -246,7 +301,7 @@ verify_entries(Verify *v, Page page, BlockNumber block)
 		}
 		if (cmp == 0)
 		{
-			v->have_row = rmi_sort_next(v->rows, &v->row);
+			verify_next_row(v);
 			continue;
 		}
 		DEBUG_POINT("verify-other-entry");
@@ -424,58 +479,6 @@ verify_chain(Verify *v)
 	}
 }
 
-/* The directory, the model's windows, and pages that are in no list. */
-static void
-verify_directory(Verify *v)
-{
-	RmiFenceList list;
-	RmiModel   *model;
-	bool		stale = false;
-
-	rmi_fences_init(&list);
-	if (!rmi_directory_read(v->index, &v->meta, &list, &stale))
-	{
-		if (!stale)
-			verify_report(v, v->meta.dir_root, "directory is damaged; kyro.rebuild() writes a new one");
-		return;
-	}
-	for (uint32 i = 0; i < list.n; i++)
-	{
-		if (i > 0 && kyro_fence_cmp(rmi_item_fence(&list.items[i - 1]), rmi_item_fence(&list.items[i])) >= 0)
-		{
-			verify_report(v, v->meta.dir_root, "directory entries %u and %u do not ascend", i - 1, i);
-			return;
-		}
-		if (list.items[i].block == RMI_META_BLOCK || !rmi_block_exists(v->index, list.items[i].block))
-			verify_report(v, v->meta.dir_root, "directory entry %u names block %u, which cannot be a leaf",
-						  i, list.items[i].block);
-	}
-
-	model = rmi_model_read(v->index, &v->meta, true);
-	if (model == NULL)
-	{
-		RmiMetaData now;
-
-		rmi_read_meta(v->index, &now);
-		if (v->meta.generation != 0 && now.generation == v->meta.generation)
-			verify_report(v, v->meta.model_first, "model is damaged; kyro.rebuild() writes a new one");
-		return;
-	}
-	for (uint32 i = 0; i < model->nentries; i++)
-	{
-		RmiWindow	w;
-
-		CHECK_FOR_INTERRUPTS();
-		/* the promise is about the last entry of a key */
-		if (i + 1 < model->nentries && list.items[i + 1].key == list.items[i].key)
-			continue;
-		w = rmi_predict(model, list.items[i].key);
-		if (w.lo > i || w.hi < i)
-			verify_report(v, v->meta.model_first, "model predicts positions %u to %u for position %u",
-						  w.lo, w.hi, i);
-	}
-}
-
 PG_FUNCTION_INFO_V1(kyro_verify);
 
 Datum
@@ -511,17 +514,18 @@ kyro_verify(PG_FUNCTION_ARGS)
 	rmi_read_meta(v->index, &v->meta);
 	if (v->meta.key_type != v->type)
 		verify_report(v, RMI_META_BLOCK, "index was built for another type");
-	verify_directory(v);
+	kyro_verify_directory(v->index, v->rsinfo);
 
 	if (deep)
 	{
 		v->entries = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(KyroEntry));
 		verify_collect_rows(v);
 	}
-	if (verify_chain(v) && deep)
+	if (verify_chain(v))
 	{
-		while (v->have_row)
+		while (deep && v->have_row)
 			verify_missing_row(v, InvalidBlockNumber);
+		kyro_verify_unlinked(v->index, v->meta.index_id, v->seen, v->nblocks, v->rsinfo);
 	}
 	if (deep)
 	{

@@ -154,18 +154,6 @@ rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list)
 
 /* ---- pages of the directory and the model ---- */
 
-static inline RmiDirHeader *
-rmi_dir_header(Page page)
-{
-	return (RmiDirHeader *) PageGetContents(page);
-}
-
-static inline char *
-rmi_dir_body(Page page)
-{
-	return PageGetContents(page) + sizeof(RmiDirHeader);
-}
-
 /* Bytes of the body, clipped to what a page can hold. */
 static inline Size
 rmi_dir_body_bytes(Page page, RmiPageKind kind)
@@ -188,11 +176,7 @@ rmi_dir_hash(Page page, RmiPageKind kind)
 	return XXH64(rmi_dir_body(page), rmi_dir_body_bytes(page, kind), seed);
 }
 
-/*
- * Why this page of the directory cannot be used, or NULL.  *stale: because it
- * was replaced, not because it is damaged.
- */
-static const char *
+const char *
 rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
 					 RmiPageKind kind, uint32 level, bool *stale)
 {

@@ -294,6 +294,13 @@ extern void rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList 
 extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen);
 
 /*
+ * Why a copy of this page of the directory or the model (kind), of that level
+ * or piece, cannot be used, or NULL.  *stale: because it was replaced, not
+ * because it is damaged.  No lock may be held.
+ */
+extern const char *rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
+										RmiPageKind kind, uint32 level, bool *stale);
+/*
  * Read the directory that meta describes.  False after a WARNING if it is
  * damaged, false silently if it was replaced meanwhile (*stale).
  */

@@ -155,6 +155,18 @@ typedef struct RmiDirItem
 #define RMI_DIR_SPACE	(KYRO_PAGE_END - MAXALIGN(SizeOfPageHeaderData) - sizeof(RmiDirHeader))
 #define RMI_DIR_FANOUT	((int) (RMI_DIR_SPACE / sizeof(RmiDirItem)))
 
+static inline RmiDirHeader *
+rmi_dir_header(Page page)
+{
+	return (RmiDirHeader *) PageGetContents(page);
+}
+
+static inline char *
+rmi_dir_body(Page page)
+{
+	return PageGetContents(page) + sizeof(RmiDirHeader);
+}
+
 static inline KyroFence
 rmi_item_fence(const RmiDirItem *it)
 {
