@@ -60,6 +60,8 @@ typedef struct Verify
 	Relation	index;
 	RmiMetaData meta;
 	RmiKeyType	type;
+	uint8	   *seen;			/* bitmap of blocks: leaves of the chain */
+	BlockNumber nblocks;		/* when the walk began */
 
 	/* deep */
 	RmiSort    *rows;			/* NULL: not deep */
@@ -412,6 +414,8 @@ verify_chain(Verify *v)
 		bool		broken = false;
 		const char *problem;
 
+		if (block < v->nblocks)
+			v->seen[block / 8] |= 1 << (block % 8);
 		if (more)
 		{
 			BlockNumber to = leaf_header(page)->right;
@@ -516,6 +520,8 @@ kyro_verify(PG_FUNCTION_ARGS)
 		verify_report(v, RMI_META_BLOCK, "index was built for another type");
 	kyro_verify_directory(v->index, v->rsinfo);
 
+	v->nblocks = RelationGetNumberOfBlocks(v->index);
+	v->seen = palloc0(v->nblocks / 8 + 1);
 	if (deep)
 	{
 		v->entries = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(KyroEntry));
