@@ -53,6 +53,20 @@ SELECT format(c, i) FROM generate_series(1, 8) i, unnest(ARRAY[
 SELECT max(bytes) <= 1.6 * min(bytes) AS bounded FROM sizes WHERE round > 1;
 SELECT oracle_compare('v', oracle_conds('v'), 2, 1, 3);
 
+-- a hundred times, with few rows in random order or in ascending or the other, dense or far apart
+CREATE TABLE r (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
+CREATE INDEX r_k ON r USING kyro_rmi (k);
+TRUNCATE sizes;
+\set ECHO none
+SELECT format(c, i) FROM generate_series(1, 100) i, unnest(ARRAY[
+	'INSERT INTO r SELECT g, CASE %1$s %% 5 WHEN 0 THEN rnd(g, %1$s) WHEN 1 THEN %1$s * 100000 + g WHEN 2 THEN %1$s * 100000 - g * 1000 WHEN 3 THEN g %% 7 ELSE nullif(g %% 3, 0) * (rnd(g, %1$s) / 7) END, ''r'' FROM generate_series(1, 2500) g',
+	'INSERT INTO sizes VALUES (%1$s, pg_relation_size(''r_k''))', 'DELETE FROM r', 'VACUUM r'])
+	WITH ORDINALITY u(c, o) ORDER BY i, o \gexec
+\set ECHO all
+SELECT count(*), max(bytes) FILTER (WHERE round > 20) <= 1.6 * max(bytes) FILTER (WHERE round <= 20) AS bounded FROM sizes;
+INSERT INTO r SELECT g, rnd(g, 5), 'r' FROM generate_series(1, 2500) g;
+SELECT oracle_compare('r', oracle_conds('r'), 2, 0, 3);
+
 -- a queue: keys enter at the right and leave at the left
 CREATE TABLE q (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off);
 CREATE INDEX q_k ON q USING kyro_rmi (k);

@@ -99,9 +99,39 @@ indexes_agree($copy, 'src', 'takes writes', @indexes[0 .. 4]);
 $copy->stop;
 $copy->command_ok([ 'pg_checksums', '--check', '-D', $copy->data_dir ], 'page checksums are right');
 
+# the server's own tools for looking into files: they refuse what they do not know, and find what they know sound
+my %refused = (
+	amcheck => { q{bt_index_check('t_k')} => 'only B-Tree indexes are supported', q{bt_index_parent_check('t_k')} => 'only B-Tree indexes are supported', q{verify_heapam('s')} => 'only heap AM is supported' },
+	pageinspect => { q{bt_metap('t_k')} => 'is not a btree index', q{bt_page_stats('t_k', 1)} => 'is not a btree index' },
+	pgstattuple => { q{pgstattuple('t_k')} => 'is not supported', q{pgstatindex('t_k')} => 'is not a btree index', q{pgstattuple('s')} => 'only heap AM is supported', q{pgstattuple_approx('s')} => 'only heap AM is supported' },
+	pgrowlocks => { q{pgrowlocks('s')} => 'only heap AM is supported' },
+	pg_surgery => { q{heap_force_kill('s', '{"(1,1)"}')} => 'only heap AM is supported', q{heap_force_freeze('s', '{"(1,1)"}')} => 'only heap AM is supported' });
+foreach my $tool (sort keys %refused)
+{
+	SKIP:
+	{
+		skip "no $tool", 1 if $node->safe_psql('src', "SELECT count(*) FROM pg_available_extensions WHERE name = '$tool'") == 0;
+		$node->safe_psql('src', "CREATE EXTENSION $tool");
+		foreach my $call (sort keys %{ $refused{$tool} })
+		{
+			my ($rc, $out, $err) = $node->psql('src', "SELECT * FROM $call");
+			like($err, qr/ERROR:.*$refused{$tool}{$call}/, "$tool: $call is refused");
+		}
+		next if $tool ne 'amcheck';
+		is($node->safe_psql('src', q{SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 's'::regclass AND indisprimary}), '', 'amcheck: a btree of a kyro table has all of its rows');
+		$node->command_ok([ 'pg_amcheck', '--heapallindexed', '--parent-check', '-d', 'src' ], 'pg_amcheck passes over what it does not know');
+	}
+}
+
 # extension removed and made again
 my ($rc, $out, $err) = $node->psql('renamed', 'DROP EXTENSION kyrodb');
 like($err, qr/cannot drop extension kyrodb because other objects depend on it/, 'the extension is not dropped under its indexes');
+like($err, qr/^(?:DETAIL:  )?$_ depends on (?:access method kyro|operator class kyro\.\w+)\b/m, "$_ is named") foreach ('index t_k', 'index t_id', 'index t_d', 'index pt_k', 'index mv_k', 'index unl_k', 'table s');
+($rc, $out, $err) = $node->psql('renamed', 'ALTER EXTENSION kyrodb UPDATE');
+like($err, qr/NOTICE:  version "[0-9.]+" of extension "kyrodb" is already installed/, 'an update to the same version says so');
+($rc, $out, $err) = $node->psql('renamed', 'BEGIN; DROP EXTENSION kyrodb CASCADE; SELECT count(*) FROM t; ROLLBACK');
+like($err, qr/NOTICE:  drop cascades to \d+ other objects\nDETAIL:.*drop cascades to table s$/ms, 'with CASCADE, what goes with it is named');
+indexes_agree($node, 'renamed', 'and is there when that is undone', @indexes[0 .. 4]);
 $node->safe_psql('renamed', 'SET client_min_messages = error; DROP EXTENSION kyrodb CASCADE; CREATE EXTENSION kyrodb; CREATE INDEX t_k ON t USING kyro_rmi (k)');
 indexes_agree($node, 'renamed', 'made again', ['t', 'k', 't_k']);
 log_lacks($node, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal', 'nothing bad in the log');
