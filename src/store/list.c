@@ -155,6 +155,25 @@ store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
 }
 
 /*
+ * Is a run of the copy not in the list any more?  It was cut off, under a lock
+ * that no scan of ours can have held through; other runs will be where it was.
+ */
+static bool
+run_is_gone(const StoreTable *table, const StoreRun *runs, int n)
+{
+	int			at = 0;
+
+	for (int i = 0; i < table->nruns; i++)
+	{
+		while (at < n && runs[at].first < table->runs[i].first)
+			at++;
+		if (at == n || runs[at].id != table->runs[i].id)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Read the list into a backend's copy, sorted by first block.
  */
 void
@@ -166,8 +185,8 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 	uint64		generation = 0;
 	int			n = 0,
 				size = 16;
-	StoreRun   *runs = MemoryContextAlloc(cxt, size * sizeof(StoreRun));
-	BlockNumber *blocks = MemoryContextAlloc(cxt, size * sizeof(BlockNumber));
+	StoreRun   *runs = palloc(size * sizeof(StoreRun));
+	BlockNumber *blocks = palloc(size * sizeof(BlockNumber));
 	StoreRun  **order;
 	StoreRun   *sorted;
 	BlockNumber *sorted_blocks;
@@ -199,20 +218,24 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 		UnlockReleaseBuffer(buffer);
 	}
 
+	/* what may fail comes first, and leaves nothing in cxt */
 	order = palloc(n * sizeof(StoreRun *));
 	for (int i = 0; i < n; i++)
 		order[i] = &runs[i];
 	qsort(order, n, sizeof(StoreRun *), run_compare);
-	sorted = MemoryContextAlloc(cxt, Max(n, 1) * sizeof(StoreRun));
-	sorted_blocks = MemoryContextAlloc(cxt, Max(n, 1) * sizeof(BlockNumber));
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0 && order[i]->first < STORE_RUN_END(order[i - 1]))
+			store_corrupt(rel, blocks[order[i] - runs], "runs overlap");
+		if (!store_has_blocks(rel, STORE_RUN_END(order[i]), &nblocks))
+			store_corrupt(rel, blocks[order[i] - runs], "run beyond the end of the table");
+	}
+	sorted = MemoryContextAlloc(cxt, Max(n, 1) * (sizeof(StoreRun) + sizeof(BlockNumber)));
+	sorted_blocks = (BlockNumber *) (sorted + Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		sorted[i] = *order[i];
 		sorted_blocks[i] = blocks[order[i] - runs];
-		if (i > 0 && sorted[i].first < STORE_RUN_END(&sorted[i - 1]))
-			store_corrupt(rel, sorted_blocks[i], "runs overlap");
-		if (!store_has_blocks(rel, STORE_RUN_END(&sorted[i]), &nblocks))
-			store_corrupt(rel, sorted_blocks[i], "run beyond the end of the table");
 	}
 	pfree(order);
 	pfree(runs);
@@ -222,7 +245,12 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 		/* scans of ours may still point there */
 		MemoryContext old = MemoryContextSwitchTo(cxt);
 
-		table->retired = lappend(lappend(table->retired, table->runs), table->list_block);
+		if (run_is_gone(table, sorted, n))
+		{
+			store_map_drop(table);
+			store_links_forget(table);
+		}
+		table->retired = lappend(table->retired, table->runs);
 		MemoryContextSwitchTo(old);
 	}
 	table->runs = sorted;
@@ -306,6 +334,47 @@ store_list_add(Relation rel, const StoreRun *run)
 	if (BufferIsValid(more))
 		UnlockReleaseBuffer(more);
 	list_bump(rel);
+}
+
+/*
+ * Take the run that begins at a block out of the list.  The table is locked in
+ * AccessExclusive mode.
+ */
+void
+store_list_drop(Relation rel, BlockNumber first)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber block = 0;
+	BlockNumber hops = 0;
+
+	while (block != InvalidBlockNumber)
+	{
+		Buffer		buffer;
+		StoreList  *list;
+		int			i;
+
+		if (block >= nblocks || hops++ > nblocks)
+			store_corrupt(rel, 0, "run list does not end");
+		buffer = list_read(rel, block, BUFFER_LOCK_EXCLUSIVE);
+		list = StorePageGetList(BufferGetPage(buffer));
+		for (i = 0; i < list->h.count && list->runs[i].first != first; i++)
+			;
+		if (i < list->h.count)
+		{
+			GenericXLogState *state = GenericXLogStart(rel);
+
+			list = StorePageGetList(GenericXLogRegisterBuffer(state, buffer, 0));
+			list->runs[i] = list->runs[--list->h.count];
+			memset(&list->runs[list->h.count], 0, sizeof(StoreRun));
+			list->h.hash = store_page_hash((char *) list - SizeOfPageHeaderData, block);
+			GenericXLogFinish(state);
+			UnlockReleaseBuffer(buffer);
+			list_bump(rel);
+			return;
+		}
+		block = list->next;
+		UnlockReleaseBuffer(buffer);
+	}
 }
 
 /*

@@ -390,6 +390,7 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 	Moves		moves;
 	bool		any;
 
+	store_trim(rel);
 	PushActiveSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
 	table = store_open(rel);

@@ -80,6 +80,7 @@ extern void store_list_load(Relation rel, StoreTable *table, MemoryContext cxt);
 extern void store_list_add(Relation rel, const StoreRun *run);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
+extern void store_list_drop(Relation rel, BlockNumber first);
 
 /* --- map.c: reading the file through memory ------------------------------ */
 
@@ -255,6 +256,10 @@ extern void store_copy_for_cluster(Relation OldTable, Relation NewTable, Relatio
 								   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
 								   double *tups_recently_dead);
 extern void store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+
+/* --- trim.c: what failed seals left --------------------------------------------------- */
+
+extern void store_trim(Relation rel);
 
 /* --- verify.c ------------------------------------------------------------------------- */
 

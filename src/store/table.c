@@ -63,8 +63,6 @@ forget(StoreTable *table)
 	store_links_forget(table);
 	if (table->runs)
 		pfree(table->runs);
-	if (table->list_block)
-		pfree(table->list_block);
 	hash_search(tables, &table->locator, HASH_REMOVE, NULL);
 }
 

@@ -16,7 +16,8 @@
  *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
  *	  row counts as dead when its ledger tuple is gone: the record that removed it
  *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
- * 6. statistics are written again, with the sealed rows, which core does not
+ * 6. what failed seals left at the end of the file is cut off;
+ * 7. statistics are written again, with the sealed rows, which core does not
  *	  see.
  *
  * IDENTIFICATION
@@ -312,6 +313,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	hash_seq_init(&seq, v->dead_pages);
 	while ((page = hash_seq_search(&seq)) != NULL)
 	{
+		vacuum_delay_point();
 		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
 			store_links_reclaim(v->rel, &p, page->dead);
 	}
@@ -320,7 +322,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 		store_list_clean(v->rel);
 }
 
-/* ---- 6. statistics ---- */
+/* ---- 7. statistics ---- */
 
 /* Live rows of the log, from a sample of its pages. */
 static double
@@ -454,6 +456,8 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 				(errmsg("table \"%s\": removed index entries of %.0f dead sealed rows",
 						RelationGetRelationName(rel), v.reclaimable)));
 	}
+	store_trim(rel);
+	v.table = store_open(rel);
 	write_statistics(&v, partial_rows);
 	hash_destroy(v.dead_pages);
 	pfree(partial_rows);

@@ -73,6 +73,7 @@ my %points = (
 	'vacuum-log-done' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'vacuum-map-set' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'vacuum-indexes-cleaned' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'trim-listed' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'compact-log-written' => q{VACUUM FULL a},
 	'compact-run-written' => q{CLUSTER a USING a_pkey},
 );
@@ -90,6 +91,9 @@ SELECT add_rows(300);
 CHECKPOINT;
 SELECT add_rows(100);
 });
+
+	# something to cut off
+	$node->safe_psql('postgres', q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK}) if $point eq 'trim-listed';
 
 	# first an error, which the session survives and others see nothing of
 	if ($point ne 'touch-map-cleared')
