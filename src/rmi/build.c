@@ -58,7 +58,7 @@ typedef struct RmiBuild
 	/* writing */
 	KyroEntry  *ahead;			/* entries not on a page yet */
 	size_t		nahead;
-	Buffer		buf;			/* the leaf being filled, locked */
+	Buffer		buf;			/* the leaf being filled, pinned */
 	bool		done_first;		/* the leaf before the first entry is open */
 	KyroEntry	last;			/* on the leaves so far, of this nullness */
 	bool		any;			/* of them */
@@ -98,7 +98,11 @@ rmi_build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 
 /* ---- writing leaves ---- */
 
-/* Append an empty leaf, to be the one that is filled; its blocks are consecutive. */
+/*
+ * Append an empty leaf, to be the one that is filled; its blocks are
+ * consecutive.  Leaves are locked only while they change, though nobody else
+ * looks at them: cancels do not get through while a page is locked.
+ */
 static void
 rmi_build_open_leaf(RmiBuild *b, KyroFence low)
 {
@@ -109,10 +113,12 @@ rmi_build_open_leaf(RmiBuild *b, KyroFence low)
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
 	rmi_leaf_page_init(BufferGetPage(buf), b->index_id, block, low, left, KYRO_NO_BLOCK, b->reserve);
 	MarkBufferDirty(buf);
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 	if (BufferIsValid(b->buf))
 	{
 		Page		page = BufferGetPage(b->buf);
 
+		LockBuffer(b->buf, BUFFER_LOCK_EXCLUSIVE);
 		leaf_header(page)->right = block;
 		leaf_set_high(page, low);
 		rmi_leaf_finish(page);
@@ -150,11 +156,13 @@ rmi_build_flush(RmiBuild *b, bool isnull, bool last)
 		}
 		b->done_first = true;
 		page = BufferGetPage(b->buf);
+		LockBuffer(b->buf, BUFFER_LOCK_EXCLUSIVE);
 		n = leaf_build(page, b->ahead + done, b->nahead - done, rmi_work()->scratch);
 		if (n == 0)
 			elog(ERROR, "kyro_rmi: no entry fits an empty leaf");
 		rmi_leaf_finish(page);
 		MarkBufferDirty(b->buf);
+		LockBuffer(b->buf, BUFFER_LOCK_UNLOCK);
 		done += n;
 		b->last = b->ahead[done - 1];
 		b->any = true;
@@ -215,7 +223,7 @@ rmi_build_leaves(RmiBuild *b)
 			rmi_build_flush(b, nulls, false);
 	}
 	rmi_build_flush(b, nulls, true);
-	UnlockReleaseBuffer(b->buf);
+	ReleaseBuffer(b->buf);
 	b->buf = InvalidBuffer;
 	pfree(b->ahead);
 }
