@@ -26,12 +26,15 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
@@ -47,6 +50,7 @@ typedef struct RmiVacuum
 	RmiFenceList made;			/* by splits of ours */
 	bool		changed;		/* leaves were split or deleted */
 	bool		bad_tid;		/* the leaf has an impossible row address */
+	RmiMetaData seen;			/* the directory that a new one replaces */
 } RmiVacuum;
 
 static bool
@@ -197,8 +201,8 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	UnlockReleaseBuffer(lbuf);
 	if (ok)
 	{
+		/* the sweep at the end tells the free space map */
 		DEBUG_POINT("rmi-vacuum-unlinked");
-		RecordFreeIndexPage(index, block);
 		v->stats->pages_deleted++;
 		v->stats->pages_newly_deleted++;
 		v->changed = true;
@@ -283,8 +287,9 @@ rmi_block_cmp(const void *a, const void *b)
  * written meanwhile.
  */
 static void
-rmi_sweep(RmiVacuum *v)
+rmi_sweep(void *arg)
 {
+	RmiVacuum  *v = (RmiVacuum *) arg;
 	Relation	index = v->info->index;
 	BlockNumber nblocks;
 	BlockNumber *leaves = palloc_extended(((Size) v->leaves.n + 1) * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
@@ -353,13 +358,74 @@ rmi_sweep(RmiVacuum *v)
 	pfree(leaves);
 }
 
+/*
+ * Call tidy(), which takes new pages: for a directory, or the free space map.
+ * VACUUM must get through on a full disk, or neither would rows be removed nor
+ * old transaction ids; and both are only hints.  So if there is no space there
+ * is a WARNING.  (In parallel mode there are no subtransactions, and the error
+ * is raised.)
+ */
+static void
+rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	if (IsInParallelMode())
+	{
+		tidy(arg);
+		return;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		tidy(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_DISK_FULL)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ereport(WARNING,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("no space to tidy index \"%s\": %s",
+						RelationGetRelationName(index), error->message),
+				 errdetail("Look-ups may take longer, and pages stay unused, until the next VACUUM.")));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+}
+
+static void
+rmi_vacuum_write(void *arg)
+{
+	RmiVacuum  *v = (RmiVacuum *) arg;
+
+	rmi_directory_write(v->info->index, &v->leaves, &v->seen);
+	rmi_dir_refresh(v->info->index);
+}
+
+static void
+rmi_vacuum_fold(void *arg)
+{
+	rmi_maybe_fold((Relation) arg, true);
+}
+
 IndexBulkDeleteResult *
 rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 			   IndexBulkDeleteCallback callback, void *arg)
 {
 	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg};
-	RmiMetaData seen,
-				now;
+	RmiMetaData now;
 	MemoryContext cxt,
 				old;
 
@@ -370,8 +436,8 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	rmi_read_meta(info->index, &seen);
-	v.index_id = seen.index_id;
+	rmi_read_meta(info->index, &v.seen);
+	v.index_id = v.seen.index_id;
 	rmi_fences_init(&v.leaves);
 	rmi_fences_init(&v.made);
 
@@ -383,22 +449,19 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	/* a fold holds the lock for a moment, and waits for nothing of ours */
 	(void) rmi_rebuild_lock(info->index, true);
 	rmi_read_meta(info->index, &now);
-	if (now.generation != seen.generation && v.changed)
+	if (now.generation != v.seen.generation && v.changed)
 	{
 		/* a fold came between and has kept the leaves that we deleted */
 		v.leaves.n = 0;
 		rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
-		seen = now;
+		v.seen = now;
 	}
-	if (now.generation == seen.generation &&
-		(v.changed || seen.log_entries > 0 ||
+	if (now.generation == v.seen.generation &&
+		(v.changed || v.seen.log_entries > 0 ||
 		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
-	{
-		rmi_directory_write(info->index, &v.leaves, &seen);
-		rmi_dir_refresh(info->index);
-	}
+		rmi_if_space(info->index, rmi_vacuum_write, &v);
 	DEBUG_POINT_POLL("rmi-vacuum-sweep");
-	rmi_sweep(&v);
+	rmi_if_space(info->index, rmi_sweep, &v);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
@@ -406,8 +469,43 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 }
 
 /*
+ * The sweep of a VACUUM that has not walked the chain: only if there are more
+ * pages than the meta page knows of.  What folds and rebuilds that failed have
+ * left would otherwise stay until rows are deleted.
+ */
+static void
+rmi_sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	RmiVacuum	v = {.info = info,.stats = stats};
+	RmiMetaData meta;
+	MemoryContext cxt,
+				old;
+	bool		stale;
+
+	if (!rmi_rebuild_lock(info->index, false))
+		return;
+	rmi_read_meta(info->index, &meta);
+	if (RelationGetNumberOfBlocks(info->index) >
+		RMI_FIRST_LEAF + (uint64) Max(meta.dir_entries, 1) + meta.dir_pages + meta.model_pages)
+	{
+		cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
+		old = MemoryContextSwitchTo(cxt);
+		v.index_id = meta.index_id;
+		rmi_fences_init(&v.leaves);
+		/* a leaf that is not in the directory is only looked at in vain */
+		if (!rmi_directory_read(info->index, &meta, &v.leaves, &stale))
+			v.leaves.n = 0;
+		rmi_if_space(info->index, rmi_sweep, &v);
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(cxt);
+	}
+	rmi_rebuild_unlock(info->index);
+}
+
+/*
  * amvacuumcleanup.  Without a bulkdelete before it, it only trains on what has
- * been split since; counting the entries would mean reading every leaf.
+ * been split since and finds lost pages; counting the entries would mean
+ * reading every leaf.
  */
 IndexBulkDeleteResult *
 rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
@@ -420,10 +518,11 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	rmi_read_meta(info->index, &meta);
 	if (stats == NULL)
 	{
-		rmi_maybe_fold(info->index, true);
+		rmi_if_space(info->index, rmi_vacuum_fold, info->index);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;
 		stats->num_index_tuples = info->num_heap_tuples;
+		rmi_sweep_leftovers(info, stats);
 	}
 	else if (!stats->estimated_count && meta.tuples != (uint64) stats->num_index_tuples)
 		rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
