@@ -38,6 +38,7 @@
 /* Lookups through the shared pages before a copy is made. */
 #define RMI_SHARED_PROBES	4
 
+#define RMI_OVERLAY_MIN		32
 #define RMI_OVERLAY_MAX		1024
 
 /* Indexes a backend keeps something about. */
@@ -82,6 +83,7 @@ struct RmiDir
 
 	RmiOverlayEntry *over;
 	uint32		nover;
+	uint32		over_size;		/* allocated */
 };
 
 static HTAB *rmi_dirs = NULL;
@@ -257,7 +259,7 @@ rmi_dir_reset(RmiDir *dir)
 	dir->model = NULL;
 	dir->log_seen = 0;
 	dir->over = NULL;
-	dir->nover = 0;
+	dir->nover = dir->over_size = 0;
 	dir->want_fold = false;
 }
 
@@ -337,10 +339,15 @@ rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 	}
 	if (dir->nover == RMI_OVERLAY_MAX)
 		return false;
-	if (dir->over == NULL)
+	if (dir->nover == dir->over_size)
 	{
-		dir->over = MemoryContextAlloc(dir->cxt, RMI_OVERLAY_MAX * sizeof(RmiOverlayEntry));
-		dir->bytes += RMI_OVERLAY_MAX * sizeof(RmiOverlayEntry);
+		uint32		more = Max(dir->over_size, RMI_OVERLAY_MIN);
+		Size		bytes = (dir->over_size + more) * sizeof(RmiOverlayEntry);
+
+		(void) rmi_dir_make_room(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
+		dir->over = dir->over == NULL ? MemoryContextAlloc(dir->cxt, bytes) : repalloc(dir->over, bytes);
+		dir->over_size += more;
+		dir->bytes += more * sizeof(RmiOverlayEntry);
 	}
 	memmove(&dir->over[lo + 1], &dir->over[lo], (dir->nover - lo) * sizeof(RmiOverlayEntry));
 	dir->over[lo] = (RmiOverlayEntry) {low, block, InvalidBuffer};
@@ -387,10 +394,17 @@ rmi_dir_fold(RmiDir *dir)
 	}
 	{
 		uint32		log_seen = dir->log_seen;
+		bool		fits = rmi_dir_make_room(dir, (Size) list.n * (sizeof(RmiDirEntry) + sizeof(uint64)));
 
+		/* the index may have outgrown what the copy may have; log_seen 0 then */
 		rmi_dir_reset(dir);
-		dir->log_seen = log_seen;
-		rmi_dir_install(dir, &list, NULL);
+		if (fits)
+		{
+			dir->log_seen = log_seen;
+			rmi_dir_install(dir, &list, NULL);
+		}
+		else
+			dir->too_big = true;
 	}
 	pfree(list.items);
 }
