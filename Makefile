@@ -10,6 +10,7 @@
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
+#   make check-load   the tests under load, for longer (see tools/check-load.sh)
 #   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
@@ -24,7 +25,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-upgrade check-valgrind crashloop static \
+.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop static \
 	demo demo-stop verify-version META.json
 
 all:
@@ -35,6 +36,9 @@ $(PGXS_TARGETS):
 
 check:
 	@tools/check.sh
+
+check-load:
+	@tools/check-load.sh
 
 crashloop:
 	@tools/crashloop.sh
