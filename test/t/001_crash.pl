@@ -82,7 +82,8 @@ CHECKPOINT;
 	foreach my $round (1 .. 3)
 	{
 		my ($out, $err) = ('', '');
-		my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-j', 2, '-T', 60, @args, $node->connstr('postgres') ],
+		# until the server is stopped, however slow it is
+		my $bench = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-j', 2, '-T', 3600, @args, $node->connstr('postgres') ],
 			'<', \undef, '>', \$out, '2>', \$err);
 
 		# let it write a good deal beyond the round before
