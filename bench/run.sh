@@ -14,8 +14,7 @@
 #   -l          list the data sets
 
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/../tools/common.sh"
-cd "$ROOT"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 rows=10000000 order=key probes=1000000 rounds=3 fillfactor=90 seed=42 list=""
 phases="build probe update delete insert"
@@ -34,64 +33,29 @@ case $order in key | random) ;; *) die "-o is key or random" ;; esac
 csv=${csv:-$ROOT/bench/results/$(date +%Y-%m-%d).csv}
 
 say "bench: PostgreSQL and the extension, in a copy"
-W=$(server_tmpdir kyrodb-bench)
-SRC="" BIN="" INSTALL=""
-# shellcheck disable=SC2329,SC2317	# called by the trap
-cleanup() {
-  if [ -n "$BIN" ] && [ -e "$W/data/postmaster.pid" ]; then
-    as_server "$BIN/pg_ctl" -D "$W/data" -m immediate -w stop >/dev/null 2>&1 || true
-  fi
-  rm -rf "$W"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-gcc -std=gnu11 -O2 -DDATASETS_MAIN -Isrc -o "$W/kyro_datasets" bench/datasets.c src/model/radix.c -lm
+bench_begin
 if [ -n "$list" ]; then
   "$W/kyro_datasets" --help
   exit
 fi
-private_copy "$W"
-
-as_server "$BIN/initdb" -D "$W/data" -A trust -N -U postgres --no-locale -E UTF8 >"$W/initdb.log"
-memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-cat >>"$W/data/postgresql.conf" <<EOF
-listen_addresses = ''
-unix_socket_directories = '$W'
-shared_preload_libraries = 'kyrodb'
-shared_buffers = '$((memory_mb / 3 < 4096 ? memory_mb / 3 : 4096))MB'
-maintenance_work_mem = '1GB'
-work_mem = '256MB'
-max_wal_size = '32GB'
-checkpoint_timeout = '1h'
-autovacuum = off
-max_parallel_maintenance_workers = 0
-max_parallel_workers_per_gather = 0
-jit = off
-client_min_messages = warning
-EOF
-as_server "$BIN/pg_ctl" -D "$W/data" -l "$W/log" -w start >/dev/null
-
-run_psql() {
-  as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q -v ON_ERROR_STOP=1 "$@"
-}
-run_psql -f "$SRC/bench/measure.sql"
+bench_cluster
+bench_psql -f "$SRC/bench/measure.sql"
 
 for set in "${sets[@]}"; do
   say "bench: $("$W/kyro_datasets" "$set" "$rows" "$seed" --pla), heap in $order order"
-  run_psql -c 'TRUNCATE bench.keys, bench.param'
-  "$W/kyro_datasets" "$set" "$rows" "$seed" "$order" -i | run_psql -c 'COPY bench.keys (v, k) FROM STDIN'
-  run_psql -c "INSERT INTO bench.param
+  bench_psql -c 'TRUNCATE bench.keys, bench.param'
+  "$W/kyro_datasets" "$set" "$rows" "$seed" "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
+  bench_psql -c "INSERT INTO bench.param
     SELECT '$set', '$order', count(*), $rounds, $probes, $fillfactor FROM bench.keys" -c 'VACUUM ANALYZE bench.keys'
   for phase in $phases; do
     say "bench: $set: $phase"
-    run_psql -f "$SRC/bench/$phase.sql"
+    bench_psql -f "$SRC/bench/$phase.sql"
   done
 done
 
 mkdir -p "$(dirname "$csv")"
-version="kyrodb $(version_of_control) on PostgreSQL $(run_psql -A -t -c 'SHOW server_version')"
+version="kyrodb $(version_of_control) on PostgreSQL $(bench_psql -A -t -c 'SHOW server_version')"
 [ -s "$csv" ] || say "time,build,set,heap_order,n,measure,unit,nbtree,kyro_rmi,ratio" >"$csv"
-run_psql --csv -t -c "SELECT '$(date -u +%FT%TZ)', '$version', r.* FROM bench.report r" >>"$csv"
-run_psql -c "SELECT * FROM bench.report"
+bench_psql --csv -t -c "SELECT '$(date -u +%FT%TZ)', '$version', r.* FROM bench.report r" >>"$csv"
+bench_psql -c "SELECT * FROM bench.report"
 say "bench: appended to $csv"

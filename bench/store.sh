@@ -14,8 +14,7 @@
 #   -O FILE     CSV, appended (default results/store-<date>.csv)
 
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/../tools/common.sh"
-cd "$ROOT"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 rows=10000000 set=uniform order=key probes="" rounds=3 seed=42 csv=""
 what="size point range scan touched seal update insert cold"
@@ -41,51 +40,12 @@ load_before=$(load)
 say "bench: $command"
 say "bench: $rows rows of $set, loaded in $order order, seed $seed, $probes look-ups, $rounds rounds; load $load_before"
 say "bench: PostgreSQL and the extension, in a copy"
-W=$(server_tmpdir kyrodb-bench)
-BIN=""
-# shellcheck disable=SC2329,SC2317	# called by the trap
-cleanup() {
-  if [ -n "$BIN" ] && [ -e "$W/data/postmaster.pid" ]; then
-    as_server "$BIN/pg_ctl" -D "$W/data" -m immediate -w stop >/dev/null 2>&1 || true
-  fi
-  rm -rf "$W"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-gcc -std=gnu11 -O2 -DDATASETS_MAIN -Isrc -o "$W/kyro_datasets" bench/datasets.c src/model/radix.c -lm
-private_copy "$W"
-
-as_server "$BIN/initdb" -D "$W/data" -A trust -N -U postgres --no-locale -E UTF8 >"$W/initdb.log"
-memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-cat >>"$W/data/postgresql.conf" <<CONF
-listen_addresses = ''
-unix_socket_directories = '$W'
-shared_preload_libraries = 'kyrodb'
-shared_buffers = '$((memory_mb / 3 < 4096 ? memory_mb / 3 : 4096))MB'
-maintenance_work_mem = '1GB'
-work_mem = '256MB'
-max_wal_size = '12GB'
-checkpoint_timeout = '1h'
-autovacuum = off
-max_parallel_maintenance_workers = 0
-max_parallel_workers_per_gather = 0
-jit = off
-client_min_messages = warning
+bench_begin
 # every look-up by a nested loop, from a list, through the index
-enable_hashjoin = off
-enable_mergejoin = off
-enable_bitmapscan = off
-enable_material = off
-enable_memoize = off
-CONF
-start_server() { as_server "$BIN/pg_ctl" -D "$W/data" -l "$W/log" -w -t 600 start >/dev/null; }
-stop_server() { as_server "$BIN/pg_ctl" -D "$W/data" -w -t 600 stop >/dev/null; }
-start_server
+bench_cluster "max_wal_size = '12GB'" 'enable_hashjoin = off' 'enable_mergejoin = off' \
+  'enable_bitmapscan = off' 'enable_material = off' 'enable_memoize = off'
 
-run_psql() {
-  as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q -A -t -v ON_ERROR_STOP=1 "$@" >/dev/null
-}
+run_psql() { bench_psql -A -t "$@" >/dev/null; }
 
 # ---------------------------------------------------------------------------
 # Tables of the benchmark, and the functions that measure.
@@ -546,8 +506,8 @@ server="kyrodb $(version_of_control) on PostgreSQL $("$BIN/postgres" --version |
 {
   say "# $command; $set, $order order, seed $seed, $probes look-ups, $rounds rounds; load $load_before before, $(load) after; $(nproc) processors"
   [ -n "$headed" ] || say "date,server,rows,what,variant,metric,value,unit,ratio_to_heap_nbtree"
-  as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q --csv -t \
+  bench_psql --csv -t \
     -c "SELECT '$(date -u +%F)', '$server', (SELECT n FROM bench.param), r.* FROM bench.report r"
 } >>"$csv"
-as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q -c 'TABLE bench.report'
+bench_psql -c 'TABLE bench.report'
 say "bench: appended to $csv"

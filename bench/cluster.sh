@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# The private cluster that the benchmarks run on, with a private copy of
+# PostgreSQL.  To be sourced, under set -e.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/common.sh"
+cd "$ROOT" || exit 1
+SRC="" BIN="" INSTALL=""
+
+# shellcheck disable=SC2329,SC2317	# called by the trap
+bench_cleanup() {
+  if [ -n "$BIN" ] && [ -e "$W/data/postmaster.pid" ]; then
+    as_server "$BIN/pg_ctl" -D "$W/data" -m immediate -w stop >/dev/null 2>&1 || true
+  fi
+  rm -rf "$W"
+}
+
+# Make W, a directory that goes when the script ends, and in it kyro_datasets.
+bench_begin() {
+  W=$(server_tmpdir kyrodb-bench)
+  trap bench_cleanup EXIT
+  trap 'exit 130' INT TERM
+  gcc -std=gnu11 -O2 -DDATASETS_MAIN -Isrc -o "$W/kyro_datasets" bench/datasets.c src/model/radix.c -lm
+}
+
+# bench_cluster SETTING...: build, make a cluster with these settings besides, start it.
+bench_cluster() {
+  local memory_mb
+
+  private_copy "$W"
+  as_server "$BIN/initdb" -D "$W/data" -A trust -N -U postgres --no-locale -E UTF8 >"$W/initdb.log"
+  memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+  cat >>"$W/data/postgresql.conf" <<CONF
+listen_addresses = ''
+unix_socket_directories = '$W'
+shared_preload_libraries = 'kyrodb'
+shared_buffers = '$((memory_mb / 3 < 4096 ? memory_mb / 3 : 4096))MB'
+maintenance_work_mem = '1GB'
+work_mem = '256MB'
+max_wal_size = '32GB'
+checkpoint_timeout = '1h'
+autovacuum = off
+max_parallel_maintenance_workers = 0
+max_parallel_workers_per_gather = 0
+jit = off
+client_min_messages = warning
+CONF
+  [ $# = 0 ] || printf '%s\n' "$@" >>"$W/data/postgresql.conf"
+  start_server
+}
+
+start_server() { as_server "$BIN/pg_ctl" -D "$W/data" -l "$W/log" -w -t 600 start >/dev/null; }
+stop_server() { as_server "$BIN/pg_ctl" -D "$W/data" -w -t 600 stop >/dev/null; }
+
+bench_psql() {
+  as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q -v ON_ERROR_STOP=1 "$@"
+}
