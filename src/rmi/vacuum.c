@@ -389,10 +389,12 @@ rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)
 
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_DISK_FULL)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_DISK_FULL)
+			ReThrowError(error);
 		ereport(WARNING,
 				(errcode(ERRCODE_DISK_FULL),
 				 errmsg("no space to tidy index \"%s\": %s",

@@ -71,7 +71,7 @@ sub sound_and_equal
 foreach my $t (@tables)
 {
 	my $table = $t->[0];
-	my $rows = 1500 * $scale;
+	my $rows = 800 * $scale;
 	my @rounds = map { "INSERT INTO $table SELECT $_ * $rows + g, hashint8extended(g, $_), md5(g::text) FROM generate_series(1, $rows) g;
 		DELETE FROM $table; VACUUM (INDEX_CLEANUP ON, PARALLEL 0) $table;\n" } 1 .. 100;
 
@@ -86,7 +86,7 @@ sound_and_equal('filled and emptied');
 foreach my $t (@tables)
 {
 	my $table = $t->[0];
-	my $rows = 1000 * $scale;
+	my $rows = 700 * $scale;
 	my @rounds;
 
 	foreach my $i (1 .. 60)
@@ -107,7 +107,7 @@ sound_and_equal('a queue');
 foreach my $t (@tables)
 {
 	my $table = $t->[0];
-	my $rows = 5000 * $scale;
+	my $rows = 4000 * $scale;
 
 	$node->safe_psql('postgres', "DELETE FROM $table");
 	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) $table");
