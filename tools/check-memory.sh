@@ -44,8 +44,8 @@ fetch_source "$CHECK_LOGS/source.log"
 case $MODE in
   valgrind) build_server valgrind "$CHECK_LOGS/server.log" CPPFLAGS=-DUSE_VALGRIND \
               CFLAGS="-O1 -fno-omit-frame-pointer" ;;
-  asan)     build_server asan "$CHECK_LOGS/server.log" LDFLAGS=-fsanitize=address \
-              CFLAGS="-O1 -fno-omit-frame-pointer -fsanitize=address" ;;
+  asan)     build_server asan "$CHECK_LOGS/server.log" \
+              CFLAGS="-O1 -fno-omit-frame-pointer -fsanitize=address" LDFLAGS=-fsanitize=address ;;
 esac
 
 # The server's user may not be able to read the cache: a copy.
