@@ -11,7 +11,8 @@
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
 #   make check-load   the tests under load, for longer (see tools/check-load.sh)
-#   make crashloop    kill a loaded server again and again (see tools/crashloop.sh)
+#   make crashloop    kill a loaded server 500 times (see tools/longrun.sh)
+#   make soak         100 million random row operations, compared with a btree (see tools/longrun.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
 #
@@ -25,8 +26,8 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop static \
-	demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop \
+	soak static demo demo-stop verify-version META.json
 
 all:
 
@@ -41,7 +42,10 @@ check-load:
 	@tools/check-load.sh
 
 crashloop:
-	@tools/crashloop.sh
+	@tools/longrun.sh crashes
+
+soak:
+	@tools/longrun.sh operations
 
 static:
 	@tools/static.sh
