@@ -10,7 +10,7 @@
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
-#   make check-load   the tests under load, for longer (see tools/check-load.sh)
+#   make check-load   the tests under load, for longer (see tools/longrun.sh)
 #   make crashloop    kill a loaded server 500 times (see tools/longrun.sh)
 #   make soak         100 million random row operations, compared with a btree (see tools/longrun.sh)
 #   make demo         install what is missing, build, show it on real data
@@ -39,7 +39,7 @@ check:
 	@tools/check.sh
 
 check-load:
-	@tools/check-load.sh
+	@tools/longrun.sh tests
 
 crashloop:
 	@tools/longrun.sh crashes

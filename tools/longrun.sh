@@ -1,15 +1,17 @@
 #!/bin/bash
 #
-# longrun.sh crashes|operations
+# longrun.sh crashes|operations|tests
 #   Run randomised TAP tests with one seed after the other, each on a cluster of
 #   its own, on a private copy of PostgreSQL, until enough was done: crashes of a loaded server
 #   (make crashloop: test/t/001_crash.pl and 011_store_crash.pl), or row operations compared
-#   with a btree (make soak: test/t/030_soak.pl).  The last line is what was done; a
-#   failure ends it, keeps the cluster, and names the seed to try again with.
+#   with a btree (make soak: test/t/035_soak.pl); or the tests under load once, for longer than
+#   make check runs them (make check-load: test/t/030_load.pl to 034_cancel.pl).  The last line
+#   is what was done; a failure ends it, keeps the cluster, and names the seed to try again with.
 #
 #   CRASHES=n      how many (default 500; 0: until stopped)
 #   OPERATIONS=n   how many (default 100000000; 0: until stopped)
 #   SEED=n         the first seed (default: of the day)
+#   LOAD_SECONDS=n of load in each of the tests under load (default 60)
 #   TESTS="..."    of these tests only some
 #   JOBS=n         seeds at once (default 1)
 #   RELEASE=1      build as make does, instead of with assertions
@@ -23,8 +25,10 @@ cd "$ROOT" || exit 1
 UNIT=${1:-}
 case $UNIT in
   crashes) TARGET=${CRASHES:-500} TESTS=${TESTS:-001_crash 011_store_crash} ;;
-  operations) TARGET=${OPERATIONS:-100000000} TESTS=${TESTS:-030_soak} ;;
-  *) die "crashes or operations?" ;;
+  operations) TARGET=${OPERATIONS:-100000000} TESTS=${TESTS:-035_soak} ;;
+  tests) TESTS=${TESTS:-030_load 031_growth 032_disk_full 033_memory 034_cancel}
+         TARGET=$(wc -w <<<"$TESTS") ;;
+  *) die "crashes, operations or tests?" ;;
 esac
 SEED=${SEED:-$(date +%Y%m%d)}
 JOBS=${JOBS:-1}
@@ -69,10 +73,10 @@ export PG_REGRESS=$PGXS_DIR/src/test/regress/pg_regress
 start() {  # start TEST SEED
   local dir=$W/$1-$2
 
-  as_server mkdir -p "$dir"
+  # shellcheck disable=SC2046
   set -m
   as_server env KYRO_SEED="$2" KYRO_ROUNDS="${ROUNDS:-10}" KYRO_SECONDS="${SECONDS_MAX:-10}" KYRO_OPERATIONS="${CHUNK:-2000000}" \
-    TESTDIR="$dir" TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
+    KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" $(tap_env "$dir") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
     prove --verbose -I "$PGXS_DIR/src/test/perl" -I "$SRC/test/perl" "$SRC/test/t/$1.pl" >"$dir.log" 2>&1 &
   set +m
   RUNNING[$!]="$1-$2"
@@ -86,6 +90,7 @@ finish_one() {
   name=${RUNNING[$pid]}
   unset "RUNNING[$pid]"
   did=$(sed -n -E "s/^# ([0-9]+) $UNIT.*/\1/p" "$W/$name.log" | tail -n 1)
+  [ "$UNIT" != tests ] || did=1
   sum=$((sum + ${did:-0}))
   if [ $rc = 0 ] && [ -n "$did" ]; then
     passed=$((passed + 1))
