@@ -18,9 +18,11 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
+#include "access/multixact.h"
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/toast_internals.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_am_d.h"
@@ -317,6 +319,110 @@ tag_problem(Verify *v, BlockNumber block, OffsetNumber offset, HeapTupleHeader t
 	return problem;
 }
 
+/* Where does a redirect lead? */
+static const char *
+redirect_problem(Page page, ItemId item)
+{
+	OffsetNumber to = ItemIdGetRedirect(item);
+
+	if (to < FirstOffsetNumber || to > PageGetMaxOffsetNumber(page))
+		return "redirect leads out of the page";
+	item = PageGetItemId(page, to);
+	if (!ItemIdIsNormal(item))
+		return "redirect leads to no tuple";
+	if (ItemIdGetLength(item) >= SizeofHeapTupleHeader && ItemIdGetOffset(item) + ItemIdGetLength(item) <= BLCKSZ &&
+		!HeapTupleHeaderIsHeapOnly((HeapTupleHeader) PageGetItem(page, item)))
+		return "redirect leads to a tuple that is not heap-only";
+	return NULL;
+}
+
+/*
+ * Transaction ids that core could not look up: older than what VACUUM has frozen
+ * everything to, or not begun yet.  The page was read before this looks how far ids
+ * have come.
+ */
+static const char *
+xids_problem(Verify *v, HeapTupleHeader t)
+{
+	TransactionId frozen = v->rel->rd_rel->relfrozenxid;
+	TransactionId xmin = HeapTupleHeaderGetXmin(t);
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(t);
+
+	if (TransactionIdIsNormal(xmin))
+	{
+		if (TransactionIdPrecedes(xmin, frozen))
+			return "xmin is older than relfrozenxid";
+		if (TransactionIdFollowsOrEquals(xmin, ReadNextTransactionId()))
+			return "xmin is in the future";
+	}
+	if (t->t_infomask & HEAP_XMAX_INVALID)
+		return NULL;
+	if (t->t_infomask & HEAP_XMAX_IS_MULTI)
+	{
+		if (!MultiXactIdIsValid(xmax) || MultiXactIdPrecedes(xmax, v->rel->rd_rel->relminmxid))
+			return "multixact is older than relminmxid";
+		if (!MultiXactIdPrecedes(xmax, ReadNextMultiXactId()))
+			return "multixact is in the future";
+	}
+	else if (TransactionIdIsNormal(xmax))
+	{
+		if (TransactionIdPrecedes(xmax, frozen))
+			return "xmax is older than relfrozenxid";
+		if (TransactionIdFollowsOrEquals(xmax, ReadNextTransactionId()))
+			return "xmax is in the future";
+	}
+	return NULL;
+}
+
+/* Do the columns end where the tuple does, or before? */
+static const char *
+columns_problem(Verify *v, HeapTupleHeader t, uint32 len)
+{
+	TupleDesc	desc = RelationGetDescr(v->rel);
+	int			natts = HeapTupleHeaderGetNatts(t);
+	char	   *data = (char *) t + t->t_hoff;
+	uint32		size = len - t->t_hoff;
+	uint32		off = 0;
+
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if ((t->t_infomask & HEAP_HASNULL) && att_isnull(i, t->t_bits))
+			continue;
+		if (att->attlen == -1)
+		{
+			/* an aligned header begins with a zero byte or is aligned already */
+			if (off >= size)
+				return "a column is beyond the end of the tuple";
+			off = att_align_pointer(off, att->attalign, -1, data + off);
+			if (off >= size || (!VARATT_IS_1B(data + off) && off + VARHDRSZ > size) ||
+				(VARATT_IS_1B_E(data + off) && (off + VARHDRSZ_EXTERNAL > size || VARTAG_EXTERNAL(data + off) != VARTAG_ONDISK)))
+				return "a column is beyond the end of the tuple";
+			if (VARSIZE_ANY(data + off) < (VARATT_IS_1B(data + off) ? VARHDRSZ_SHORT : VARHDRSZ) || VARSIZE_ANY(data + off) > size - off)
+				return "a column is beyond the end of the tuple";
+			off += VARSIZE_ANY(data + off);
+		}
+		else
+		{
+			off = att_align_nominal(off, att->attalign);
+			if (att->attlen == -2)
+			{
+				char	   *end = off < size ? memchr(data + off, 0, size - off) : NULL;
+
+				if (end == NULL)
+					return "a column is beyond the end of the tuple";
+				off = end + 1 - data;
+			}
+			else
+				off += att->attlen;
+		}
+		if (off > size)
+			return "a column is beyond the end of the tuple";
+	}
+	return NULL;
+}
+
 static void
 verify_log_page(Verify *v, BlockNumber block)
 {
@@ -345,6 +451,8 @@ verify_log_page(Verify *v, BlockNumber block)
 					need;
 		const char *problem = NULL;
 
+		if (ItemIdIsRedirected(item) && (problem = redirect_problem(v->page, item)) != NULL)
+			REPORT(v, block, "item %u: %s", offset, problem);
 		if (!ItemIdIsNormal(item))
 			continue;
 		if (ItemIdGetOffset(item) < header->pd_upper || ItemIdGetOffset(item) != MAXALIGN(ItemIdGetOffset(item)) ||
@@ -361,7 +469,8 @@ verify_log_page(Verify *v, BlockNumber block)
 			problem = "too many attributes";
 		else if (t->t_hoff > ItemIdGetLength(item) || (t->t_hoff != need && t->t_hoff != need + STORE_TAG_SIZE))
 			problem = "impossible header length";
-		else if (store_is_ledger(t))
+		else if ((problem = xids_problem(v, t)) == NULL && (problem = columns_problem(v, t, ItemIdGetLength(item))) == NULL &&
+				 store_is_ledger(t))
 			problem = tag_problem(v, block, offset, t);
 		if (problem != NULL)
 		{

@@ -102,6 +102,22 @@ REINDEX TABLE s;
 SELECT without_index('s_k', 'DELETE FROM s WHERE k BETWEEN 100 AND 105');
 SELECT i, w.* FROM unnest(ARRAY['s', 's_k']::regclass[]) i, wrong(i) w;
 
+-- what a log of a kyro table cannot hold: ids of before relfrozenxid, columns that are longer than their tuple
+CREATE TABLE x (id int, n int) USING kyro WITH (autovacuum_enabled = off);
+INSERT INTO x VALUES (1, 1), (2, 2), (3, 3);
+SELECT relfrozenxid AS frozen FROM pg_class WHERE oid = 'x'::regclass \gset
+UPDATE pg_class SET relfrozenxid = pg_current_xact_id()::text::xid WHERE oid = 'x'::regclass;
+SELECT problem FROM kyro.verify('x');
+UPDATE pg_class SET relfrozenxid = :'frozen' WHERE oid = 'x'::regclass;
+SELECT problem FROM kyro.verify('x');
+UPDATE pg_attribute SET attlen = 400, attbyval = false WHERE attrelid = 'x'::regclass AND attname = 'n';
+SELECT problem FROM kyro.verify('x');
+UPDATE pg_attribute SET attlen = -1, attstorage = 'x' WHERE attrelid = 'x'::regclass AND attname = 'n';
+SELECT count(*) > 0 AS some FROM kyro.verify('x');
+UPDATE pg_attribute SET attlen = 4, attbyval = true, attstorage = 'p' WHERE attrelid = 'x'::regclass AND attname = 'n';
+SELECT problem FROM kyro.verify('x', true);
+TABLE x;
+
 -- temporary, unlogged, partitions, views, empty; in a transaction that only reads, and in one with a snapshot of before
 CREATE TEMP TABLE tmp (k bigint);
 CREATE INDEX tmp_k ON tmp USING kyro_rmi (k);
