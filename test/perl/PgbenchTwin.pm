@@ -37,13 +37,12 @@ my @kinds = qw(asc ran upd del);
 my $transactions = 0;
 my ($prepared, $invalid) = (0, 0);
 
-# What the server may log below LOG: crashes, and a deadlock of maintenance with maintenance.
+# Errors that the server may log: crashes, and a deadlock of maintenance with maintenance.  Of warnings only ours count.
 my $expected = join('|',
 	'ERROR: +deadlock detected',
 	'FATAL: +the database system is (?:starting up|in recovery mode|shutting down|not yet accepting connections)',
 	'FATAL: +terminating .* due to (?:administrator command|unexpected postmaster exit)',
-	'FATAL: +postmaster exited during',
-	'WARNING: +terminating connection because of');
+	'FATAL: +postmaster exited during');
 
 =item pgbench_setup(node)
 
@@ -163,7 +162,7 @@ sub pgbench_join
 	}
 	$load->{node}{acknowledged} = \@acknowledged;
 	$transactions += $_ foreach @acknowledged;
-	my @bad = grep { !/$expected/ } grep { /(?:ERROR|FATAL|PANIC|WARNING): / } split /\n/, slurp_file($load->{node}->logfile, $load->{log_end});
+	my @bad = grep { !/$expected/ } grep { /(?:ERROR|FATAL|PANIC): |WARNING: .*damaged/ } split /\n/, slurp_file($load->{node}->logfile, $load->{log_end});
 	return join("\n", @bad ? (@bad[ 0 .. ($#bad < 9 ? $#bad : 9) ], grep { /^pgbench: error/ } split /\n/, $load->{out}) : ());
 }
 
