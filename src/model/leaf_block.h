@@ -502,7 +502,4 @@ extern bool out_items(PageOut *out, const Items *it, int from, int to, bool edge
  */
 extern void plan_open(BlockPlan *p, unsigned radix);
 
-/* The same at its tightest. */
-extern void plan_tight(BlockPlan *p);
-
 #endif							/* KYRO_LEAF_BLOCK_H */

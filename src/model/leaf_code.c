@@ -276,14 +276,6 @@ plan_open(BlockPlan *p, unsigned radix)
 	plan_code(p, p->n < 16 ? 4 : 2, radix);
 }
 
-void
-plan_tight(BlockPlan *p)
-{
-	p->ndead = 0;
-	p->nextras = 0;
-	plan_code(p, 0, 0);
-}
-
 /* ---- choosing how to code a list of items ---- */
 
 typedef enum PlanKind
