@@ -571,8 +571,15 @@ test_verify(void)
 	leaf_header(page)->right = KYRO_NO_BLOCK;
 	leaf_set_low(page, (KyroFence) {e[0].key, 0, false});
 	CHECK(leaf_verify(page) != NULL);
+	leaf_header(page)->right = 1;
+	leaf_set_low(page, (KyroFence) {e[n - 1].key, 1, false});
+	CHECK(strcmp(leaf_verify(page), "fences out of order") == 0);
+	leaf_header(page)->right = KYRO_NO_BLOCK;
 	leaf_set_low(page, KYRO_FENCE_MIN);
 	leaf_set_high(page, (KyroFence) {0, 0, false});
+	leaf_header(page)->nslot++;
+	CHECK(strcmp(leaf_verify(page), "number of slots differs from the header's") == 0);
+	leaf_header(page)->nslot--;
 	CHECK(leaf_verify(page) == NULL);
 	/*
 	 * Descriptor bits: any change of offset, slots, epsilon, exponent, widths,
@@ -1353,6 +1360,31 @@ test_vacuum_split(void)
 		chain_check(c);
 		chain_split(c, 0);
 		chain_split(c, 1);
+		chain_split(c, 0);
+		chain_check(c);
+		chain_free(c);
+	}
+
+	/* split inside a block, at a dead slot that is used again */
+	for (int step = 2; step < 8; step++)
+	{
+		Chain		chain = {0};
+		Chain	   *c = &chain;
+		DeadRule	rule = {.chain = c, .kind = 2};
+		int			n = make_entries(K_DENSE, T_KEY_ORDER, e, 3 * KYRO_BLOCK_SLOTS);
+
+		snprintf(tap_context, sizeof(tap_context), "every slot of %d", step);
+		c->gone = malloc(sizeof(uint64_t) * GONE_SIZE);
+		gone_clear(c);
+		for (int i = 1; i < n; i += step)
+			gone_add(c, e[i].tid);
+		chain_build(c, e, n);
+		chain_vacuum(c, &rule);
+		CHECK(c->npages == 1 && leaf_count(c->page[0]) < leaf_header(c->page[0])->nslot);
+		for (int i = 1; i < n; i += step)
+			if (i > n / 2 - 25 * step && i < n / 2 + 25 * step)
+				(void) chain_insert(c, e[i]);
+		chain_check(c);
 		chain_split(c, 0);
 		chain_check(c);
 		chain_free(c);
