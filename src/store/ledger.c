@@ -435,6 +435,30 @@ store_ledger_tag(HeapTupleHeader t, ItemPointer row)
 }
 
 /*
+ * The tuple that a link leads to, in *t and *length; *t is NULL if there is no
+ * ordinary tuple any more.  False if the item or the header of the tuple is
+ * damaged: heap code does not look, and would leave the page.
+ */
+bool
+store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *length)
+{
+	ItemId		item;
+
+	*t = NULL;
+	if (offset == InvalidOffsetNumber || offset > PageGetMaxOffsetNumber(page))
+		return true;
+	item = PageGetItemId(page, offset);
+	if (!ItemIdIsNormal(item))
+		return true;
+	*length = ItemIdGetLength(item);
+	if (ItemIdGetOffset(item) != MAXALIGN(ItemIdGetOffset(item)) ||
+		ItemIdGetOffset(item) + *length > BLCKSZ || *length < SizeofHeapTupleHeader)
+		return false;
+	*t = (HeapTupleHeader) PageGetItem(page, item);
+	return (*t)->t_hoff >= SizeofHeapTupleHeader && (*t)->t_hoff <= *length;
+}
+
+/*
  * If there is a ledger tuple of this row where the link says, fill *tuple, and
  * return with the buffer share-locked.  Else the row is dead to all.
  */
@@ -442,18 +466,19 @@ bool
 store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer)
 {
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(ledger);
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(ledger);
 	ItemPointerData tag;
-	Page		page;
 
 	if (offset == STORE_LINK_RECLAIMED)
 		return false;
-	*buffer = ReadBuffer(rel, ItemPointerGetBlockNumberNoCheck(ledger));
+	if (block == InvalidBlockNumber)
+		store_corrupt(rel, ItemPointerGetBlockNumber(row), "link of a row leads nowhere");
+	*buffer = ReadBuffer(rel, block);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(*buffer);
-	if (offset <= PageGetMaxOffsetNumber(page) && ItemIdIsNormal(PageGetItemId(page, offset)))
+	if (!store_log_tuple(BufferGetPage(*buffer), offset, &tuple->t_data, &tuple->t_len))
+		store_corrupt(rel, block, "tuple of a touched row is out of place");
+	if (tuple->t_data != NULL)
 	{
-		tuple->t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
-		tuple->t_len = ItemIdGetLength(PageGetItemId(page, offset));
 		tuple->t_self = *ledger;
 		tuple->t_tableOid = RelationGetRelid(rel);
 		if (store_ledger_tag(tuple->t_data, &tag) && ItemPointerEquals(&tag, row))

@@ -131,6 +131,7 @@ extern int	store_links_read(Relation rel, const StorePage *p, ItemPointerData *l
 extern void store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), void *arg);
 extern void store_links_reclaim(Relation rel, const StorePage *p, const bool *reclaim);
 extern void store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
+extern bool store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *length);
 extern bool store_ledger_tag(HeapTupleHeader t, ItemPointer row);
 extern bool store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer);
 

@@ -134,6 +134,8 @@ ledger_problem(Verify *v, ItemPointer link, ItemPointer row, const char **proble
 	Buffer		buffer;
 	Page		page;
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(link);
+	HeapTupleHeader t;
+	uint32		length;
 	ItemPointerData tag;
 
 	*problem = NULL;
@@ -150,11 +152,10 @@ ledger_problem(Verify *v, ItemPointer link, ItemPointer row, const char **proble
 	page = BufferGetPage(buffer);
 	if (store_page_is_ours(page))
 		*problem = "link leads to a page that is not of the log";
-	else if (!PageIsNew(page) && offset <= PageGetMaxOffsetNumber(page) &&
-			 ItemIdIsNormal(PageGetItemId(page, offset)))
+	else if (!store_log_tuple(page, offset, &t, &length))
+		*problem = "link leads to a tuple that is out of place";
+	else if (t != NULL)
 	{
-		HeapTupleHeader t = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
-
 		/* a tuple with another tag, or none, took the place of a removed one */
 		if (store_is_ledger(t) && !store_ledger_tag(t, &tag))
 			*problem = "link leads to a tuple with a damaged tag";
