@@ -191,6 +191,8 @@ rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNu
 	if (problem == NULL &&
 		rmi_dir_header(page)->count > (kind == RMI_PAGE_DIRECTORY ? RMI_DIR_FANOUT : RMI_DIR_SPACE))
 		problem = "page has too many entries";
+	if (problem == NULL && rmi_dir_header(page)->count == 0)
+		problem = "page has no entries";
 	if (problem == NULL && rmi_dir_header(page)->hash != rmi_dir_hash(page, kind))
 		problem = "checksum does not match";
 	*stale = false;
@@ -532,10 +534,16 @@ rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, u
 
 		for (uint32 i = 0; i < count && ok; i++)
 		{
-			if (level == 0)
+			if (level > 0)
+				ok = rmi_dir_read_level(index, meta, it[i].block, level - 1, list, stale);
+			else if (list->n < meta->dir_entries)
 				rmi_fences_add(list, rmi_item_fence(&it[i]), it[i].block);
 			else
-				ok = rmi_dir_read_level(index, meta, it[i].block, level - 1, list, stale);
+			{
+				/* pages that lead to one another again and again would not end */
+				rmi_dir_warn(index, block, "directory", "number of entries does not match");
+				ok = false;
+			}
 		}
 	}
 	pfree(copy);
@@ -554,6 +562,12 @@ rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, 
 	if (meta->dir_levels < 1 || meta->dir_levels > 8)
 	{
 		rmi_dir_warn(index, RMI_META_BLOCK, "directory", "number of levels is out of range");
+		return false;
+	}
+	/* each is a page of the index */
+	if (meta->dir_entries > RelationGetNumberOfBlocks(index))
+	{
+		rmi_dir_warn(index, RMI_META_BLOCK, "directory", "number of entries is out of range");
 		return false;
 	}
 	if (!rmi_dir_read_level(index, meta, meta->dir_root, meta->dir_levels - 1, list, stale))
