@@ -13,6 +13,7 @@
 #   make check-load   the tests under load, for longer (see tools/longrun.sh)
 #   make crashloop    kill a loaded server 500 times (see tools/longrun.sh)
 #   make soak         100 million random row operations, compared with a btree (see tools/longrun.sh)
+#   make fuzz         run the fuzzers for a while (see tools/fuzz.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
 #
@@ -27,7 +28,7 @@
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
 .PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop \
-	soak static demo demo-stop verify-version META.json
+	fuzz soak static demo demo-stop verify-version META.json
 
 all:
 
@@ -46,6 +47,9 @@ crashloop:
 
 soak:
 	@tools/longrun.sh operations
+
+fuzz:
+	@tools/fuzz.sh
 
 static:
 	@tools/static.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|check|static|memory
+# setup.sh build|demo|check|static|memory|fuzz
 #   Install the Debian packages that building, the demonstration or the tests
 #   need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -23,7 +23,10 @@ case $purpose in
     tools+=(clang cppcheck)
     server=(postgresql-server-dev-15) ;;
   memory) tools+=(perl libipc-run-perl valgrind bzip2) ;;
-  *) die "usage: setup.sh build|demo|check|static|memory" ;;
+  fuzz)
+    tools+=(clang libclang-rt-14-dev)
+    server=(postgresql-server-dev-15) ;;
+  *) die "usage: setup.sh build|demo|check|static|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")

@@ -19,16 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expect.h"
 #include "model/leaf.h"
-
-#define EXPECT(cond) \
-	do { \
-		if (!(cond)) \
-		{ \
-			fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #cond); \
-			abort(); \
-		} \
-	} while (0)
 
 typedef struct Exercise
 {

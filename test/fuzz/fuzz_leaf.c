@@ -3,22 +3,17 @@
  * fuzz_leaf.c
  *	  Fuzzer for the leaf page: any bytes as a page, every function on them.
  *
- * With clang: -fsanitize=fuzzer,address,undefined.  With any compiler and
- * -DFUZZ_STANDALONE: a program that replays the files named on its command
- * line.
- *
  * The first byte says how the rest becomes a page: as it is; with the header's
  * counts and the block descriptors' offsets put right, so that the fuzzer gets
  * past the cheap checks; or as a recipe for a sound page and damage to it.
  *
  * IDENTIFICATION
- *	  test/unit/fuzz_leaf.c
+ *	  test/fuzz/fuzz_leaf.c
  *
  *-------------------------------------------------------------------------
  */
+#include "fuzz.h"
 #include "leaf_exercise.h"
-
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 put16(uint8_t *p, unsigned v)
@@ -169,28 +164,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(page);
 	return 0;
 }
-
-#ifdef FUZZ_STANDALONE
-int
-main(int argc, char **argv)
-{
-	static uint8_t buf[65536];
-
-	for (int i = 1; i < argc; i++)
-	{
-		FILE	   *f = fopen(argv[i], "rb");
-		size_t		n;
-
-		if (f == NULL)
-		{
-			perror(argv[i]);
-			return 1;
-		}
-		n = fread(buf, 1, sizeof(buf), f);
-		fclose(f);
-		(void) LLVMFuzzerTestOneInput(buf, n);
-		printf("%s: %zu bytes\n", argv[i], n);
-	}
-	return 0;
-}
-#endif

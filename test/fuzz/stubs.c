@@ -1,0 +1,106 @@
+/*-------------------------------------------------------------------------
+ *
+ * stubs.c
+ *	  Functions of the server that no fuzz target comes to.
+ *
+ * The files under test name them, so that they must exist.  One that is
+ * called says so and ends the program: then it needs a body in server.c,
+ * index.c or the target.
+ *
+ * IDENTIFICATION
+ *	  test/fuzz/stubs.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NEVER(name) \
+void name(void); \
+__attribute__((weak)) void \
+name(void) \
+{ \
+	fprintf(stderr, "%s() is called\n", #name); \
+	abort(); \
+}
+
+NEVER(aclcheck_error)
+NEVER(BuildIndexInfo)
+NEVER(BuildIndexValueDescription)
+NEVER(CheckForSerializableConflictIn)
+NEVER(ConditionVariableBroadcast)
+NEVER(ConditionVariableCancelSleep)
+NEVER(ConditionVariableInit)
+NEVER(ConditionVariableSignal)
+NEVER(ConditionVariableSleep)
+NEVER(CreateExecutorState)
+NEVER(date2timestamp_opt_overflow)
+NEVER(date2timestamptz_opt_overflow)
+NEVER(deconstruct_array)
+NEVER(errtableconstraint)
+NEVER(ExecDropSingleTupleTableSlot)
+NEVER(ExecPrepareQual)
+NEVER(ExecStoreBufferHeapTuple)
+NEVER(fmgr_info)
+NEVER(format_type_be)
+NEVER(FormIndexDatum)
+NEVER(FreeExecutorState)
+NEVER(get_index_am_oid)
+NEVER(get_opcode)
+NEVER(get_opfamily_member)
+NEVER(get_relkind_objtype)
+NEVER(GetLatestSnapshot)
+NEVER(GetTransactionSnapshot)
+NEVER(GetUserId)
+NEVER(index_beginscan)
+NEVER(index_close)
+NEVER(index_endscan)
+NEVER(index_getnext_slot)
+NEVER(index_open)
+NEVER(index_rescan)
+NEVER(init_toast_snapshot)
+NEVER(kyro_verify_table)
+NEVER(kyro_warmup_table)
+NEVER(log_newpage)
+NEVER(log_newpage_buffer)
+NEVER(MakePerTupleExprContext)
+NEVER(MemoryContextAllocHuge)
+NEVER(nocachegetattr)
+NEVER(PageSetChecksumInplace)
+NEVER(pg_class_aclcheck)
+NEVER(pg_detoast_datum)
+NEVER(pg_next_dst_boundary)
+NEVER(pgstat_assoc_relation)
+NEVER(PrefetchBuffer)
+NEVER(RAND_bytes)
+NEVER(RAND_poll)
+NEVER(RAND_status)
+NEVER(RegisterSnapshot)
+NEVER(RelationGetIndexList)
+NEVER(s_lock)
+NEVER(ScanKeyEntryInitialize)
+NEVER(ScanKeyEntryInitializeWithInfo)
+NEVER(ScanKeyInit)
+NEVER(slot_getsomeattrs_int)
+NEVER(smgrclose)
+NEVER(smgrextend)
+NEVER(smgrimmedsync)
+NEVER(smgropen)
+NEVER(smgrsetowner)
+NEVER(SpeculativeInsertionWait)
+NEVER(store_is_kyro)
+NEVER(systable_beginscan_ordered)
+NEVER(systable_endscan_ordered)
+NEVER(systable_getnext_ordered)
+NEVER(table_close)
+NEVER(table_index_fetch_tuple_check)
+NEVER(table_open)
+NEVER(table_slot_create)
+NEVER(tbm_add_tuples)
+NEVER(TestForOldSnapshot_impl)
+NEVER(timestamp2timestamptz_opt_overflow)
+NEVER(toast_close_indexes)
+NEVER(toast_open_indexes)
+NEVER(TransactionIdPrecedes)
+NEVER(UnregisterSnapshot)
+NEVER(XactLockTableWait)
