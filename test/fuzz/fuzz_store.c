@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/hio.h"
+#include "access/multixact.h"
 #include "access/transam.h"
 #include "access/visibilitymap.h"
 #include "access/xlog_internal.h"
@@ -68,6 +69,30 @@ FullTransactionId
 ReadNextFullTransactionId(void)
 {
 	return FullTransactionIdFromU64(UINT64CONST(0x300000000));
+}
+
+bool
+TransactionIdPrecedes(TransactionId id1, TransactionId id2)
+{
+	return (int32) (id1 - id2) < 0;
+}
+
+bool
+TransactionIdFollowsOrEquals(TransactionId id1, TransactionId id2)
+{
+	return !TransactionIdPrecedes(id1, id2);
+}
+
+bool
+MultiXactIdPrecedes(MultiXactId multi1, MultiXactId multi2)
+{
+	return (int32) (multi1 - multi2) < 0;
+}
+
+MultiXactId
+ReadNextMultiXactId(void)
+{
+	return 1000;
 }
 
 /* heap code follows a tuple's header */
@@ -420,8 +445,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (desc == NULL)
 	{
 		store_table_init();
-		desc = calloc(1, sizeof(TupleDescData));
+		/* columns of every length and alignment */
+		static const struct
+		{
+			int16		len;
+			char		align;
+		}			types[] = {{8, TYPALIGN_DOUBLE}, {-1, TYPALIGN_INT}, {4, TYPALIGN_INT}, {2, TYPALIGN_SHORT},
+		{1, TYPALIGN_CHAR}, {-2, TYPALIGN_CHAR}, {-1, TYPALIGN_DOUBLE}, {64, TYPALIGN_CHAR}};
+
+		desc = calloc(1, sizeof(TupleDescData) + ATTRIBUTES * sizeof(FormData_pg_attribute));
 		desc->natts = ATTRIBUTES;
+		for (int i = 0; i < ATTRIBUTES; i++)
+		{
+			TupleDescAttr(desc, i)->attlen = types[i % lengthof(types)].len;
+			TupleDescAttr(desc, i)->attalign = types[i % lengthof(types)].align;
+		}
 	}
 	server_reset();
 	server_read_limit = 100000;

@@ -58,6 +58,7 @@ struct pg_tz *session_timezone = NULL;
 sigjmp_buf *PG_exception_stack = NULL;
 ErrorContextCallback *error_context_stack = NULL;
 MemoryContext CurrentMemoryContext = NULL;
+ResourceOwner CurrentResourceOwner = NULL;
 MemoryContext TopMemoryContext = NULL;
 
 /* ---- errors ---- */
@@ -145,6 +146,13 @@ ExceptionalCondition(const char *conditionName, const char *errorType, const cha
 void
 ProcessInterrupts(void)
 {
+}
+
+/* There are no subtransactions here, as in parallel mode. */
+bool
+IsInParallelMode(void)
+{
+	return true;
 }
 
 /* ---- memory ---- */
