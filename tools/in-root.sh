@@ -9,7 +9,7 @@
 #   back to this tree.
 #
 #   ROOTFS=dir   where it is (default ${XDG_CACHE_HOME:-~/.cache}/kyrodb/trixie)
-#   MIRROR=url   of Debian (default http://deb.debian.org/debian)
+#   MIRROR=url   of Debian (default: where this system gets its packages)
 #   JOBS, PARTS, KEEP, ASSERTS: passed on
 
 set -u -o pipefail
@@ -18,11 +18,13 @@ set -u -o pipefail
 SUITE=trixie NEW=17             # what is tested
 OLD_SUITE=bookworm OLD=15       # what is upgraded from
 ROOTFS=${ROOTFS:-${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb/$SUITE}
-MIRROR=${MIRROR:-http://deb.debian.org/debian}
+# shellcheck disable=SC2016	# apt's variable
+MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)}
 PACKAGES=postgresql-$NEW,postgresql-server-dev-$NEW,postgresql-$NEW-pgtap,libtap-parser-sourcehandler-pgtap-perl
 PACKAGES=$PACKAGES,gcc,libc6-dev,make,libxxhash-dev,libipc-run-perl,procps
 
 [ $# -gt 0 ] || die "usage: in-root.sh COMMAND..."
+[ -n "$MIRROR" ] || die "set MIRROR to an archive of Debian"
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || die "needs root"
   exec sudo ROOTFS="$ROOTFS" MIRROR="$MIRROR" JOBS="${JOBS:-}" PARTS="${PARTS:-}" KEEP="${KEEP:-}" \
