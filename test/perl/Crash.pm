@@ -160,7 +160,8 @@ sub kill_in_recovery
 
 	kill_server($node, 1);
 	system_or_bail('pg_ctl', '-W', '-D', $node->data_dir, '-l', $node->logfile, 'start');
-	until (($pid = postmaster($node)) && $pid != $old && kill(0, $pid))
+	# its lock files are complete when it has a child; half a one would keep the next server from starting
+	until (($pid = postmaster($node)) && $pid != $old && children($pid))
 	{
 		die 'no postmaster' if time() > $deadline;
 		Time::HiRes::sleep(0.005);
@@ -168,11 +169,6 @@ sub kill_in_recovery
 	# replay takes a few milliseconds, or longer
 	Time::HiRes::sleep(rand(rand() < 0.5 ? 0.05 : 0.3));
 	kill_server($node, 1);
-	# killed before it has written to a lock file: the server leaves that to us
-	foreach my $lock ($node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock')
-	{
-		unlink($lock) if -z $lock;
-	}
 	$node->start;
 }
 
