@@ -19,6 +19,12 @@ foreach my $harm ('DELETE FROM h WHERE id = 5', 'INSERT INTO s VALUES (-7000, 1,
 {
 	like($node->safe_psql('postgres', "BEGIN; $harm; SELECT pb_differences(); ROLLBACK;"), qr/[hs] (?:alone has|lacks)/, "the comparison finds: $harm");
 }
+foreach my $told (5, 1)
+{
+	$node->safe_psql('postgres', 'TRUNCATE done; INSERT INTO done VALUES (0, 3)');
+	$node->{acknowledged} = [$told];
+	like(pgbench_settle($node, 1), qr/told of $told transactions, 3 are there/, "3 transactions are there, the client was told of $told");
+}
 crash_rounds($node, {
 		start => sub { return pgbench_start($node, @_); },
 		join => \&pgbench_join,
