@@ -53,19 +53,11 @@ SRC="" INSTALL="" BIN=""         # set by private_copy
 mkdir -p "$W/res"
 PID=""
 
-stop_clusters() {
-  local pidfile
-
-  find "$W" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
-    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
-  done
-}
-
 # shellcheck disable=SC2329,SC2317	# called by the trap
 cleanup() {
   trap '' INT TERM
   [ -z "$PID" ] || kill -- "-$PID" 2>/dev/null
-  stop_clusters
+  stop_clusters "$W"
   chmod -R u+rwX,go+rX "$LOGS" 2>/dev/null
   [ "$(id -u)" != 0 ] || chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build" 2>/dev/null
   if [ -n "${KEEP:-}" ]; then

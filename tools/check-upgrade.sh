@@ -26,9 +26,7 @@ SRC="" INSTALL="" BIN=""         # set by private_copy
 cleanup() {
   trap '' INT TERM
   # a server of either version can be stopped by the other's pg_ctl
-  find "$W" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
-    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
-  done
+  stop_clusters "$W"
   if [ -n "${KEEP:-}" ]; then
     say "kept: $W"
   else

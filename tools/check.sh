@@ -33,14 +33,6 @@ OUT=$W/out                      # logs and results, kept in build/check
 mkdir -p "$OUT" "$W/res"
 PIDS=""
 
-stop_clusters() {
-  local pidfile
-
-  find "$W" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
-    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
-  done
-}
-
 # shellcheck disable=SC2329,SC2317	# called by the trap
 cleanup() {
   local pid
@@ -49,7 +41,7 @@ cleanup() {
   for pid in $PIDS; do
     kill -- "-$pid" 2>/dev/null
   done
-  stop_clusters
+  stop_clusters "$W"
   cp -a "$OUT/." "$LOGS/" 2>/dev/null
   chmod -R u+rwX,go+rX "$LOGS" 2>/dev/null
   [ "$(id -u)" != 0 ] || chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build" 2>/dev/null

@@ -84,6 +84,15 @@ private_copy() {
   [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$dir"
 }
 
+# stop_clusters DIR: at once, every server with its data below DIR.  With the pg_ctl of BIN.
+stop_clusters() {
+  local pidfile
+
+  find "$1" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
+  done
+}
+
 # tap_env DIR: the environment of a TAP test that works below DIR, which is made.
 # Without spaces.  PostgreSQL 15 needs the first only.
 tap_env() {

@@ -50,9 +50,7 @@ cleanup() {
     kill -- "-$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
   done
-  find "$W" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
-    as_server "$BIN/pg_ctl" -D "$(dirname "$pidfile")" -m immediate -w stop >/dev/null 2>&1
-  done
+  stop_clusters "$W"
   if [ -z "$failed" ]; then
     rm -rf "$W"
   else
@@ -73,8 +71,8 @@ export PG_REGRESS=$PGXS_DIR/src/test/regress/pg_regress
 start() {  # start TEST SEED
   local dir=$W/$1-$2
 
-  # shellcheck disable=SC2046
   set -m
+  # shellcheck disable=SC2046	# several words
   as_server env KYRO_SEED="$2" KYRO_ROUNDS="${ROUNDS:-10}" KYRO_SECONDS="${SECONDS_MAX:-10}" KYRO_OPERATIONS="${CHUNK:-2000000}" \
     KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" $(tap_env "$dir") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
     prove --verbose -I "$PGXS_DIR/src/test/perl" -I "$SRC/test/perl" "$SRC/test/t/$1.pl" >"$dir.log" 2>&1 &
