@@ -140,6 +140,8 @@ foreach my $v (sort keys %victims)
 }
 
 my $killer = $node->background_psql('postgres');
+# a session that ends by itself just then is worth a WARNING
+$killer->query_safe('SET client_min_messages = error');
 my ($cancels, $kills) = (0, 0);
 my $end = time + $seconds;
 while (time < $end)
