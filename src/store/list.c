@@ -336,53 +336,19 @@ store_list_add(Relation rel, const StoreRun *run)
 	list_bump(rel);
 }
 
-/*
- * Take the run that begins at a block out of the list.  The table is locked in
- * AccessExclusive mode.
- */
-void
-store_list_drop(Relation rel, BlockNumber first)
+typedef enum ListChange
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-	BlockNumber block = 0;
-	BlockNumber hops = 0;
-
-	while (block != InvalidBlockNumber)
-	{
-		Buffer		buffer;
-		StoreList  *list;
-		int			i;
-
-		if (block >= nblocks || hops++ > nblocks)
-			store_corrupt(rel, 0, "run list does not end");
-		buffer = list_read(rel, block, BUFFER_LOCK_EXCLUSIVE);
-		list = StorePageGetList(BufferGetPage(buffer));
-		for (i = 0; i < list->h.count && list->runs[i].first != first; i++)
-			;
-		if (i < list->h.count)
-		{
-			GenericXLogState *state = GenericXLogStart(rel);
-
-			list = StorePageGetList(GenericXLogRegisterBuffer(state, buffer, 0));
-			list->runs[i] = list->runs[--list->h.count];
-			memset(&list->runs[list->h.count], 0, sizeof(StoreRun));
-			list->h.hash = store_page_hash((char *) list - SizeOfPageHeaderData, block);
-			GenericXLogFinish(state);
-			UnlockReleaseBuffer(buffer);
-			list_bump(rel);
-			return;
-		}
-		block = list->next;
-		UnlockReleaseBuffer(buffer);
-	}
-}
+	LIST_KEEP,
+	LIST_CHANGED,
+	LIST_DROP
+} ListChange;
 
 /*
  * Call change() for each run of the list, and write down what it changes.  The
  * caller holds a lock that excludes other changes of the list.
  */
 static void
-list_change(Relation rel, bool (*change) (StoreRun *run))
+list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void *arg)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	BlockNumber block = 0;
@@ -402,15 +368,23 @@ list_change(Relation rel, bool (*change) (StoreRun *run))
 		for (int i = 0; i < list->h.count; i++)
 		{
 			StoreRun	run = list->runs[i];
+			ListChange	what = change(&run, arg);
 
-			if (!change(&run))
+			if (what == LIST_KEEP)
 				continue;
 			if (state == NULL)
 			{
 				state = GenericXLogStart(rel);
 				list = StorePageGetList(GenericXLogRegisterBuffer(state, buffer, 0));
 			}
-			list->runs[i] = run;
+			if (what == LIST_DROP)
+			{
+				/* the last one takes its place, and is looked at next */
+				list->runs[i--] = list->runs[--list->h.count];
+				memset(&list->runs[list->h.count], 0, sizeof(StoreRun));
+			}
+			else
+				list->runs[i] = run;
 		}
 		if (state != NULL)
 		{
@@ -425,24 +399,30 @@ list_change(Relation rel, bool (*change) (StoreRun *run))
 		list_bump(rel);
 }
 
-static bool
-resolve(StoreRun *run)
+static ListChange
+resolve(StoreRun *run, void *arg)
 {
 	TransactionId xid = (TransactionId) run->fxid;
 
 	if (run->state != RUN_IN_DOUBT || run->fxid == 0 || TransactionIdIsInProgress(xid))
-		return false;
+		return LIST_KEEP;
 	run->state = TransactionIdDidCommit(xid) ? RUN_COMMITTED : RUN_ABORTED;
-	return true;
+	return LIST_CHANGED;
 }
 
-static bool
-clean(StoreRun *run)
+static ListChange
+clean(StoreRun *run, void *arg)
 {
 	if (run->state != RUN_ABORTED)
-		return false;
+		return LIST_KEEP;
 	run->state = RUN_CLEAN;
-	return true;
+	return LIST_CHANGED;
+}
+
+static ListChange
+cut(StoreRun *run, void *end)
+{
+	return run->first >= *(BlockNumber *) end ? LIST_DROP : LIST_KEEP;
 }
 
 /*
@@ -452,7 +432,7 @@ clean(StoreRun *run)
 void
 store_list_resolve(Relation rel)
 {
-	list_change(rel, resolve);
+	list_change(rel, resolve, NULL);
 }
 
 /*
@@ -461,5 +441,15 @@ store_list_resolve(Relation rel)
 void
 store_list_clean(Relation rel)
 {
-	list_change(rel, clean);
+	list_change(rel, clean, NULL);
+}
+
+/*
+ * Take the runs that begin at a block or behind it out of the list.  The table
+ * is locked in AccessExclusive mode.
+ */
+void
+store_list_cut(Relation rel, BlockNumber end)
+{
+	list_change(rel, cut, &end);
 }

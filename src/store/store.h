@@ -80,7 +80,7 @@ extern void store_list_load(Relation rel, StoreTable *table, MemoryContext cxt);
 extern void store_list_add(Relation rel, const StoreRun *run);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
-extern void store_list_drop(Relation rel, BlockNumber first);
+extern void store_list_cut(Relation rel, BlockNumber end);
 
 /* --- map.c: reading the file through memory ------------------------------ */
 

@@ -64,19 +64,16 @@ run_touched(Relation rel, const StoreRun *run)
 	return false;
 }
 
-/*
- * The first of the blocks at the end of the file that nobody needs; *nruns:
- * how many runs lie before it.
- */
+/* The first of the blocks at the end of the file that nobody needs. */
 static BlockNumber
-find_end(Relation rel, StoreTable *table, int *nruns)
+find_end(Relation rel, StoreTable *table)
 {
 	BlockNumber end = RelationGetNumberOfBlocks(rel);
+	int			nruns = table->nruns;
 
-	*nruns = table->nruns;
 	while (end > 1)
 	{
-		StoreRun   *run = *nruns > 0 ? &table->runs[*nruns - 1] : NULL;
+		StoreRun   *run = nruns > 0 ? &table->runs[nruns - 1] : NULL;
 
 		CHECK_FOR_INTERRUPTS();
 		if (run != NULL && end <= STORE_RUN_END(run))
@@ -84,7 +81,7 @@ find_end(Relation rel, StoreTable *table, int *nruns)
 			if (run->state != RUN_CLEAN || run_touched(rel, run))
 				break;
 			end = run->first;
-			(*nruns)--;
+			nruns--;
 		}
 		else if (is_orphan(rel, end - 1))
 			end--;
@@ -104,18 +101,16 @@ store_trim(Relation rel)
 {
 	StoreTable *table = store_open(rel);
 	BlockNumber end;
-	int			nruns;
 
 	/* a look without the lock: nearly always there is nothing */
-	if (find_end(rel, table, &nruns) == RelationGetNumberOfBlocks(rel) ||
+	if (find_end(rel, table) == RelationGetNumberOfBlocks(rel) ||
 		!ConditionalLockRelation(rel, AccessExclusiveLock))
 		return;
-	end = find_end(rel, table, &nruns);
+	end = find_end(rel, table);
 	if (end < RelationGetNumberOfBlocks(rel))
 	{
 		/* first the list: pages that no run has are harmless, a run without pages is not */
-		for (int i = nruns; i < table->nruns; i++)
-			store_list_drop(rel, table->runs[i].first);
+		store_list_cut(rel, end);
 		DEBUG_POINT("trim-listed");
 		RelationTruncate(rel, end);
 	}

@@ -325,16 +325,16 @@ static const char *
 redirect_problem(Page page, ItemId item)
 {
 	OffsetNumber to = ItemIdGetRedirect(item);
+	HeapTupleHeader t;
+	uint32		length;
 
 	if (to < FirstOffsetNumber || to > PageGetMaxOffsetNumber(page))
 		return "redirect leads out of the page";
-	item = PageGetItemId(page, to);
-	if (!ItemIdIsNormal(item))
+	if (!store_log_tuple(page, to, &t, &length))
+		return NULL;			/* said of the tuple itself */
+	if (t == NULL)
 		return "redirect leads to no tuple";
-	if (ItemIdGetLength(item) >= SizeofHeapTupleHeader && ItemIdGetOffset(item) + ItemIdGetLength(item) <= BLCKSZ &&
-		!HeapTupleHeaderIsHeapOnly((HeapTupleHeader) PageGetItem(page, item)))
-		return "redirect leads to a tuple that is not heap-only";
-	return NULL;
+	return HeapTupleHeaderIsHeapOnly(t) ? NULL : "redirect leads to a tuple that is not heap-only";
 }
 
 /*
