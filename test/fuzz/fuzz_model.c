@@ -15,6 +15,7 @@
 
 #include "fuzz.h"
 #include "model/rmi.h"
+#include "model_check.h"
 
 #define KEYS_MAX 20000
 
@@ -167,20 +168,7 @@ train(FuzzInput *in)
 	EXPECT(m->bytes == rmi_model_bytes(n));
 	EXPECT(rmi_check(m, m->bytes) == NULL);
 	EXPECT(m->nentries == n);
-	for (uint32_t j = 0; j < m->nmodels; j++)
-	{
-		const RmiLinear *lm = &rmi_models(m)[j];
-		uint32_t	eps = 0;
-
-		for (uint32_t i = lm->first; i < lm->first + lm->count; i++)
-		{
-			uint32_t	p = rmi_predict_one(lm, keys[i]);
-			uint32_t	err = p > i ? p - i : i - p;
-
-			eps = err > eps ? err : eps;
-		}
-		EXPECT(eps == lm->eps);
-	}
+	EXPECT(eps_is_exact(m, keys));
 	for (uint32_t i = 0; i < n * 3 + 100 && n > 0; i++)
 	{
 		int64_t		k = i < n * 3 ? (int64_t) ((uint64_t) keys[i / 3] + i % 3 - 1) : some_key();

@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include "datasets.h"
+#include "model_check.h"
 #include "tap.h"
 
 static uint64_t state = 1;
@@ -97,30 +98,6 @@ train(const int64_t *keys, uint32_t n)
 
 	rmi_train(m, keys, sizeof(int64_t), n, 77);
 	return m;
-}
-
-static bool
-eps_is_exact(const RmiModel *m, const int64_t *keys)
-{
-	uint32_t	eps_max = 0;
-
-	for (uint32_t j = 0; j < m->nmodels; j++)
-	{
-		const RmiLinear *lm = &rmi_models(m)[j];
-		uint32_t	eps = 0;
-
-		for (uint32_t i = lm->first; i < lm->first + lm->count; i++)
-		{
-			uint32_t	got = rmi_predict_one(lm, keys[i]);
-			uint32_t	err = got > i ? got - i : i - got;
-
-			eps = err > eps ? err : eps;
-		}
-		if (lm->eps != eps)
-			return false;
-		eps_max = eps > eps_max ? eps : eps_max;
-	}
-	return m->eps_max == eps_max;
 }
 
 static void
