@@ -60,17 +60,12 @@ cleanup() {
   stop_clusters "$W"
   chmod -R u+rwX,go+rX "$LOGS" 2>/dev/null
   [ "$(id -u)" != 0 ] || chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build" 2>/dev/null
-  if [ -n "${KEEP:-}" ]; then
-    say "kept: $W"
-  else
-    rm -rf "$W"
-  fi
+  keep_or_remove "$W"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 PKGLIBDIR=$("$PG_CONFIG" --pkglibdir) || die "cannot run $PG_CONFIG"
-PGXS_DIR=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
 
 say "check-core: $("$PG_CONFIG" --version): $MODES"
 if ! private_copy "$W" ASSERTS="${ASSERTS:-1}" >"$LOGS/build.log" 2>&1; then
@@ -79,7 +74,7 @@ if ! private_copy "$W" ASSERTS="${ASSERTS:-1}" >"$LOGS/build.log" 2>&1; then
   say "0 passed, 1 failed"
   exit 1
 fi
-export PATH=$BIN:$PATH HOME=$W
+test_environment
 # A step that waits although nobody expects it is cancelled after this many seconds.
 export PGISOLATIONTIMEOUT=${PGISOLATIONTIMEOUT:-30}
 

@@ -55,11 +55,7 @@ PID=""
 cleanup() {
   trap '' INT TERM
   [ -z "$PID" ] || { kill "$PID" && wait "$PID"; } 2>/dev/null
-  if [ -n "${KEEP:-}" ]; then
-    say "kept: $W"
-  else
-    rm -rf "$W"
-  fi
+  keep_or_remove "$W"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM

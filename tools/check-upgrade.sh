@@ -27,11 +27,7 @@ cleanup() {
   trap '' INT TERM
   # a server of either version can be stopped by the other's pg_ctl
   stop_clusters "$W"
-  if [ -n "${KEEP:-}" ]; then
-    say "kept: $W"
-  else
-    rm -rf "$W"
-  fi
+  keep_or_remove "$W"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -47,13 +43,10 @@ for which in old new; do
     exit 1
   fi
 done
-pgxs=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
-export PATH=$BIN:$PATH HOME=$W
+test_environment
 log=$LOGS/upgrade.log
-# shellcheck disable=SC2046
-as_server env OLD_INSTALL="$W/old/install$(dirname "$("$OLD_PG_CONFIG" --bindir)")" $(tap_env "$W/tap") top_builddir="$W" \
-  TEMP_CONFIG="$SRC/test/regress.conf" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-  timeout -k 10 3000 prove --verbose -I "$pgxs/src/test/perl" -I "$SRC/test/perl" "$SRC/test/upgrade/upgrade.pl" >"$log" 2>&1
+run_tap "$W/tap" "$SRC/test/upgrade/upgrade.pl" \
+  env OLD_INSTALL="$W/old/install$(dirname "$("$OLD_PG_CONFIG" --bindir)")" timeout -k 10 3000 >"$log" 2>&1
 rc=$?
 passed=$(grep -c '^ok ' "$log")
 failed=$(grep -c '^not ok ' "$log")

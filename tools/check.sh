@@ -45,11 +45,7 @@ cleanup() {
   cp -a "$OUT/." "$LOGS/" 2>/dev/null
   chmod -R u+rwX,go+rX "$LOGS" 2>/dev/null
   [ "$(id -u)" != 0 ] || chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build" 2>/dev/null
-  if [ -n "${KEEP:-}" ]; then
-    say "kept: $W"
-  else
-    rm -rf "$W"
-  fi
+  keep_or_remove "$W"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -59,7 +55,6 @@ trap 'exit 130' INT TERM
 
 PKGLIBDIR=$("$PG_CONFIG" --pkglibdir) || die "cannot run $PG_CONFIG"
 SHAREDIR=$("$PG_CONFIG" --sharedir)
-PGXS_DIR=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
 
 say "check: $("$PG_CONFIG" --version) as $(server_user), $JOBS at once"
 say "check: building with assertions${SANITIZE:+ and -fsanitize=$SANITIZE}"
@@ -71,10 +66,8 @@ if ! private_copy "$W" ASSERTS=1 DEBUG_POINTS=1 >"$OUT/build.log" 2>&1; then
 fi
 cat "$OUT/build.log"
 
-export PATH=$BIN:$PATH HOME=$W
-export PG_REGRESS=$PGXS_DIR/src/test/regress/pg_regress
+test_environment
 PG_ISOLATION=$PGXS_DIR/src/test/isolation/pg_isolation_regress
-PERL_LIB=$PGXS_DIR/src/test/perl
 
 # ---------------------------------------------------------------------------
 # Counting.  Each part appends lines "ok NAME", "not ok NAME" or "skip NAME"
@@ -309,13 +302,12 @@ part_tap() {
 
   for t in $(tests_in test/t pl); do
     mkdir "$W/taken-$t" 2>/dev/null || continue
-    # shellcheck disable=SC2046
-    limited env $(tap_env "$W/tap/$t") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W/tap" \
-      prove --verbose -I "$PERL_LIB" -I "$SRC/test/perl" "$SRC/test/t/$t.pl" >"$OUT/tap.$t.log" 2>&1
+    run_tap "$W/tap/$t" "$SRC/test/t/$t.pl" timeout -k 10 "$PART_TIMEOUT" >"$OUT/tap.$t.log" 2>&1
     rc=$?
     count_tap "tap: $t" $rc "$OUT/tap.$t.log"
     if [ $rc != 0 ]; then
-      tail -n 40 "$OUT/tap.$t.log"
+      # what each failed test said, else how it ended
+      grep -A 20 '^# *Failed test ' "$OUT/tap.$t.log" | head -n 80 || tail -n 40 "$OUT/tap.$t.log"
       cp -r "$W/tap/$t/tmp_check/log" "$OUT/tap.$t.servers" 2>/dev/null
     fi
     rm -rf "${W:?}/tap/$t"

@@ -84,6 +84,15 @@ private_copy() {
   [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$dir"
 }
 
+# keep_or_remove DIR: what a script leaves of its temporary directory.
+keep_or_remove() {
+  if [ -n "${KEEP:-}" ]; then
+    say "kept: $1"
+  else
+    rm -rf "$1"
+  fi
+}
+
 # stop_clusters DIR: at once, every server with its data below DIR.  With the pg_ctl of BIN.
 stop_clusters() {
   local pidfile
@@ -93,11 +102,25 @@ stop_clusters() {
   done
 }
 
-# tap_env DIR: the environment of a TAP test that works below DIR, which is made.
-# Without spaces.  PostgreSQL 15 needs the first only.
-tap_env() {
-  as_server mkdir -p "$1/tmp_check/log" || return 1
-  echo "TESTDIR=$1 TESTDATADIR=$1/tmp_check TESTLOGDIR=$1/tmp_check/log"
+# After private_copy: what core's test programs want, for clusters below W.
+# Sets PGXS_DIR.
+test_environment() {
+  PGXS_DIR=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
+  export PATH=$BIN:$PATH HOME=$W
+  export PG_REGRESS=$PGXS_DIR/src/test/regress/pg_regress
+}
+
+# run_tap DIR FILE COMMAND...: a TAP test that works below DIR, which is made, by
+# way of COMMAND (timeout, or env with more variables).
+run_tap() {
+  local dir=$1 file=$2
+  shift 2
+
+  as_server mkdir -p "$dir/tmp_check/log" || return 1
+  # PostgreSQL 15 needs the first only
+  as_server env TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+    TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
+    "$@" prove --verbose -I "$PGXS_DIR/src/test/perl" -I "$SRC/test/perl" "$file"
 }
 
 # What is downloaded or built once is kept here.

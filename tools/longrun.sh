@@ -63,19 +63,15 @@ trap 'exit 130' INT TERM
 say "longrun: $("$PG_CONFIG" --version), make $FLAGS"
 # shellcheck disable=SC2086
 private_copy "$W" $FLAGS >"$W/build.log" 2>&1 || { tail -n 60 "$W/build.log"; exit 1; }
-PGXS_DIR=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/../.." && pwd)
-export PATH=$BIN:$PATH HOME=$W
-export PG_REGRESS=$PGXS_DIR/src/test/regress/pg_regress
+test_environment
 
 # In a process group of its own, so that it can be stopped with all it started.
 start() {  # start TEST SEED
   local dir=$W/$1-$2
 
   set -m
-  # shellcheck disable=SC2046	# several words
-  as_server env KYRO_SEED="$2" KYRO_ROUNDS="${ROUNDS:-10}" KYRO_SECONDS="${SECONDS_MAX:-10}" KYRO_OPERATIONS="${CHUNK:-2000000}" \
-    KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" $(tap_env "$dir") TEMP_CONFIG="$SRC/test/regress.conf" top_builddir="$W" \
-    prove --verbose -I "$PGXS_DIR/src/test/perl" -I "$SRC/test/perl" "$SRC/test/t/$1.pl" >"$dir.log" 2>&1 &
+  run_tap "$dir" "$SRC/test/t/$1.pl" env KYRO_SEED="$2" KYRO_ROUNDS="${ROUNDS:-10}" KYRO_SECONDS="${SECONDS_MAX:-10}" \
+    KYRO_OPERATIONS="${CHUNK:-2000000}" KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" >"$dir.log" 2>&1 &
   set +m
   RUNNING[$!]="$1-$2"
 }
