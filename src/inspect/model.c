@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_index.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -376,8 +377,8 @@ shape_read(Relation index, RmiMetaData *meta, RmiModel **model)
 }
 
 /*
- * From the meta page and the model alone.  NULL for an index that is gone,
- * damaged or locked exclusively: a monitoring query should not fail or wait
+ * From the meta page and the model alone.  NULL for an index that is gone, not
+ * valid, damaged or locked exclusively: a monitoring query should not fail or wait
  * for one.
  */
 Datum
@@ -394,6 +395,9 @@ kyro_index_shape(PG_FUNCTION_ARGS)
 
 	if (OidIsValid(heapoid))
 	{
+		HeapTuple	tuple;
+		bool		valid;
+
 		if (!ConditionalLockRelationOid(heapoid, AccessShareLock))
 			PG_RETURN_NULL();
 		if (!ConditionalLockRelationOid(oid, AccessShareLock))
@@ -401,13 +405,20 @@ kyro_index_shape(PG_FUNCTION_ARGS)
 			UnlockRelationOid(heapoid, AccessShareLock);
 			PG_RETURN_NULL();
 		}
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)))
+		/* the caller's snapshot may be older than a REINDEX CONCURRENTLY */
+		tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
+		valid = HeapTupleIsValid(tuple) && ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
+		if (!valid)
 		{
 			UnlockRelationOid(oid, AccessShareLock);
 			UnlockRelationOid(heapoid, AccessShareLock);
 			PG_RETURN_NULL();
 		}
 	}
+	else if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)))
+		PG_RETURN_NULL();
 	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
 	UnlockRelationOid(oid, AccessShareLock);
 	UnlockRelationOid(heapoid, AccessShareLock);

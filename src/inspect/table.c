@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -166,21 +167,30 @@ count_rows(Relation rel, StoreTable *table, StoreRun *run, int64 *touched, int64
 PG_FUNCTION_INFO_V1(kyro_table_runs);
 
 /*
- * kyro.table_runs(table): one row for each run.
+ * kyro.table_runs(table): one row for each run.  None for a table that is gone:
+ * the views ask for those of a snapshot.
  */
 Datum
 kyro_table_runs(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			relid = PG_GETARG_OID(0);
 	Relation	rel;
 	StoreTable *table;
 
-	if (!kyro_oid_is_table(PG_GETARG_OID(0)))
+	InitMaterializedSRF(fcinfo, 0);
+	/* who waits for the lock may wait for DROP TABLE */
+	LockRelationOid(relid, AccessShareLock);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+	{
+		UnlockRelationOid(relid, AccessShareLock);
+		return (Datum) 0;
+	}
+	if (!kyro_oid_is_table(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("relation with OID %u is not a table of access method kyro", PG_GETARG_OID(0))));
-	rel = open_table(PG_GETARG_OID(0), AccessShareLock);
-	InitMaterializedSRF(fcinfo, 0);
+				 errmsg("relation with OID %u is not a table of access method kyro", relid)));
+	rel = open_table(relid, NoLock);
 	table = store_open(rel);
 	for (int i = 0; i < table->nruns; i++)
 	{
