@@ -176,7 +176,7 @@ sub kill_in_recovery
 sub kill_process
 {
 	my ($node) = @_;
-	my $starts = starts($node);
+	my $log_end = -s $node->logfile;
 	my $crash = sub { return scalar(() = slurp_file($node->logfile) =~ /terminating any other active server processes/g); };
 	my $crashes = $crash->();
 
@@ -188,7 +188,7 @@ sub kill_process
 		kill('KILL', $pids[ int(rand(@pids)) ]) if @pids;
 		Time::HiRes::sleep(0.05) until $crash->() > $crashes || time() > $deadline;
 	}
-	until_started($node, $starts);
+	$node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
 }
 
 # name, how, how many crashes it is

@@ -19,11 +19,11 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 use Exporter 'import';
 
 our @EXPORT = qw(new_node add_index_checks indexes_agree sound
-  read_pages page_kind write_page starts until_started log_lacks
+  read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
+  send_query returned has_debug_points need_debug_points add_twice log_lacks
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE);
 
 use constant {
@@ -227,34 +227,113 @@ sub write_page
 	close($fh) or die "cannot close: $!";
 }
 
-=item starts(node)
+=item write_pages(file, page, ...)
 
-How many times the server has begun to accept connections.
-
-=item until_started(node, n)
-
-Waits until that number is greater than n.  After the crash of a process this is the
-only sure sign: the postmaster may accept one more connection before it notices.
+The whole file.
 
 =cut
 
-sub starts
+sub write_pages
+{
+	my ($file, @pages) = @_;
+
+	open(my $fh, '>:raw', $file) or die "cannot open $file: $!";
+	print $fh join('', @pages) or die "cannot write $file: $!";
+	close($fh) or die "cannot close $file: $!";
+}
+
+=item relation_file(node, relation)
+
+Path of the first file of a relation in database postgres.
+
+=cut
+
+sub relation_file
+{
+	my ($node, $relation) = @_;
+
+	return $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$relation')");
+}
+
+=item leaf_get(page), leaf_set(page, field => value, ...)
+
+The header of a leaf, see src/model/leaf.h: all fields but the checksum, as a hash reference;
+the page with some of them changed, and the checksum as it was.
+
+=cut
+
+my @leaf_fields = qw(low_key high_key low_tid high_tid left right nblk nrun pend nslot epoch flags reserve);
+
+sub leaf_get
+{
+	my ($page) = @_;
+	my %h;
+
+	@h{@leaf_fields} = unpack('qqQQVVvvvvvCC', substr($page, 24, 52));
+	return \%h;
+}
+
+sub leaf_set
+{
+	my ($page, %new) = @_;
+	my %h = (%{ leaf_get($page) }, %new);
+
+	substr($page, 24, 52) = pack('qqQQVVvvvvvCC', @h{@leaf_fields});
+	return $page;
+}
+
+=item send_query(session, sql), returned(session)
+
+Send statements, each with its semicolon, to a background session without waiting for their end; wait for it.
+
+=cut
+
+sub send_query
+{
+	my ($session, $sql) = @_;
+
+	$session->query_until(qr/sent/, "\\echo sent\n$sql\n\\echo returned\n");
+}
+
+sub returned { $_[0]->query_until(qr/returned/, "\n"); }
+
+=item has_debug_points(node), need_debug_points(node)
+
+Was the library, which is created in database postgres, built with DEBUG_POINTS=1?  The second skips all tests if not.
+
+=cut
+
+sub has_debug_points
+{
+	my ($node) = @_;
+	my ($rc) = $node->psql('postgres', "SET kyro.debug_error = ''");
+
+	return $rc == 0;
+}
+
+sub need_debug_points
 {
 	my ($node) = @_;
 
-	return scalar(() = slurp_file($node->logfile) =~ /database system is ready to accept connections/g);
+	plan skip_all => 'built without DEBUG_POINTS=1' if !has_debug_points($node);
 }
 
-sub until_started
-{
-	my ($node, $n) = @_;
-	my $tries = 10 * $PostgreSQL::Test::Utils::timeout_default;
+=item add_twice(node)
 
-	while (starts($node) <= $n)
-	{
-		die 'the server does not start again' if $tries-- == 0;
-		usleep(100_000);
-	}
+twice(statement) for database postgres: does it to the table b, then to a, each in the place of $t; both or neither.
+
+=cut
+
+sub add_twice
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', q{
+CREATE FUNCTION twice(q text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE replace(q, '$t', 'b');
+	EXECUTE replace(q, '$t', 'a');
+END $$});
 }
 
 =item log_lacks(node, pattern, what)

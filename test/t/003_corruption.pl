@@ -17,7 +17,7 @@ CREATE INDEX t_k ON t USING kyro_rmi (k);
 VACUUM (FREEZE, ANALYZE) t;
 CHECKPOINT;
 });
-my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_k')");
+my $file = relation_file($node, 't_k');
 $node->stop;
 my @good = read_pages($file);
 my %of;
@@ -41,8 +41,7 @@ $node->stop;
 
 sub restore
 {
-	write_page($file, $_, $good[$_]) foreach 0 .. $#good;
-	truncate($file, 8192 * @good) or die "cannot truncate: $!";
+	write_pages($file, @good);
 }
 
 # Damage to what only makes things fast
@@ -135,7 +134,7 @@ foreach my $how (sort keys %leaf_damage)
 	sound($node, 'postgres', "leaf $how: and heals", 't_k');
 	# damage the new file in the next round
 	$node->safe_psql('postgres', 'VACUUM t; CHECKPOINT');
-	$file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_k')");
+	$file = relation_file($node, 't_k');
 	$node->stop;
 	@good = read_pages($file);
 	%of = ();

@@ -41,15 +41,6 @@ sub until_waiting
 	$node->poll_query_until('postgres', "SELECT count(*) = $n FROM pg_locks WHERE NOT granted AND locktype = '$type'") or die 'nobody waits';
 }
 
-# query of a session that has to wait; "returned" comes when it is done
-sub send_query
-{
-	my ($session, $q) = @_;
-
-	$session->query_until(qr/sent/, "\\echo sent\n$q\n\\echo returned\n");
-}
-sub returned { $_[0]->query_until(qr/returned/, "\n"); }
-
 my ($reader, $writer, $other, $sealer) = map { $node->background_psql('postgres') } 1 .. 4;
 
 # The server dies, and all sessions are new.

@@ -22,7 +22,7 @@ SELECT id FROM t WHERE id % 100 = 9 FOR UPDATE;
 INSERT INTO t SELECT g, md5(g::text) FROM generate_series(5001, 5100) g;
 CHECKPOINT;
 });
-my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t')");
+my $file = relation_file($node, 't');
 my $queries = q{
 RESET enable_seqscan; RESET enable_indexscan;
 SELECT count(*), sum(id), count(DISTINCT v) FROM t;

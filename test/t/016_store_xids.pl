@@ -8,16 +8,12 @@ use KyroTest;
 use Test::More;
 
 my $node = new_node('xids', conf => "wal_level = logical\nmax_prepared_transactions = 10\nmax_replication_slots = 4\n");
+add_twice($node);
 $node->safe_psql('postgres', q{
 CREATE EXTENSION kyrodb;
 CREATE TABLE a (id bigint PRIMARY KEY, v text) USING kyro;
 CREATE TABLE b (LIKE a INCLUDING ALL) USING heap;
 CREATE INDEX a_id ON a USING kyro_rmi (id);
-CREATE FUNCTION twice(q text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE replace(q, '$t', 'b');
-	EXECUTE replace(q, '$t', 'a');
-END $$;
 SELECT twice('INSERT INTO $t SELECT g, ''first'' FROM generate_series(1, 2000) g');
 });
 

@@ -13,11 +13,9 @@ use Test::More;
 
 my $node = new_node('rmi_points', conf => "restart_after_crash = on\nmax_prepared_transactions = 2\n");
 $node->safe_psql('postgres', 'CREATE EXTENSION kyrodb');
-my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = ''");
-if ($rc != 0)
-{
-	plan skip_all => 'built without DEBUG_POINTS=1';
-}
+need_debug_points($node);
+# what a crash interrupts is done to both or neither
+add_twice($node);
 
 # a has indexes of ours, b btrees; s is a kyro table, h its heap twin
 $node->safe_psql('postgres', q{
@@ -31,12 +29,6 @@ CREATE TABLE s (k bigint, u bigint) USING kyro;
 CREATE INDEX s_k ON s USING kyro_rmi (k);
 CREATE TABLE h (k bigint, u bigint);
 CREATE SEQUENCE seq;
--- what the crash interrupts is done to both or neither
-CREATE FUNCTION twice(q text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE replace(q, '$t', 'b');
-	EXECUTE replace(q, '$t', 'a');
-END $$;
 -- rows at random places, and at the end of the index
 CREATE FUNCTION scatter(n int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -202,7 +194,7 @@ sub agree
 # A directory that did not come into use, for VACUUM to find.
 sub leave_stale_pages
 {
-	($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = 'rmi-dir-model'; $rebuild");
+	my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = 'rmi-dir-model'; $rebuild");
 	like($err, qr/error at debug point/, 'a directory is left behind');
 }
 
@@ -218,7 +210,7 @@ foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort
 	# first an error, which the session survives and others see nothing of
 	if (exists $points{$point})
 	{
-		($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $statement");
+		my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $statement");
 		like($err, qr/error at debug point "$point"/, "$point: an error there");
 		agree("$point: sound after an error");
 
@@ -229,7 +221,7 @@ foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort
 	# then a crash
 	leave_stale_pages() if $point =~ /^rmi-sweep/;
 	my $log_end = -s $node->logfile;
-	($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $statement");
+	my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $statement");
 	is($rc, 2, "$point: the server crashes") or die $err;
 	# until the crash is noticed a query may succeed: the log is surer
 	$node->wait_for_log(qr/database system is ready to accept connections/, $log_end);

@@ -21,31 +21,6 @@ use constant KEY_MIN => -9223372036854775808;
 my $node = new_node('hostile', conf => "restart_after_crash = off\nfsync = off\nkyro.debug_any_checksum = on\n");
 $node->safe_psql('postgres', 'CREATE EXTENSION kyrodb');
 
-sub index_file { return $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$_[0]')") }
-
-# the header of a leaf, see src/model/leaf.h
-my @fields = qw(low_key high_key low_tid high_tid left right nblk nrun pend nslot epoch flags reserve);
-sub leaf_get { my %h; @h{@fields} = unpack('qqQQVVvvvvvCC', substr($_[0], 24, 52)); return \%h }
-
-sub leaf_set
-{
-	my ($page, %new) = @_;
-	my %h = (%{ leaf_get($page) }, %new);
-
-	substr($page, 24, 52) = pack('qqQQVVvvvvvCC', @h{@fields});
-	return $page;
-}
-
-sub put_file
-{
-	my ($file, @pages) = @_;
-
-	truncate($file, 8192 * @pages) or die "cannot truncate $file: $!";
-	open(my $fh, '+<:raw', $file) or die "cannot open $file: $!";
-	print $fh join('', @pages) or die "cannot write $file: $!";
-	close($fh) or die "cannot close $file: $!";
-}
-
 # Runs a statement; a hang ends the test rather than the patience of who runs it.
 sub run_sql
 {
@@ -74,7 +49,7 @@ VACUUM (FREEZE, ANALYZE) r;
 CHECKPOINT;
 });
 my $all = $node->safe_psql('postgres', 'SELECT count(*), sum(k) FROM r');
-my $rfile = index_file('r_k');
+my $rfile = relation_file($node, 'r_k');
 $node->stop;
 my @ring = read_pages($rfile);
 my @leaves;
@@ -93,7 +68,7 @@ sub with_ring
 	my @pages = @ring;
 
 	$pages[$_] = leaf_set($pages[$_], %{ $changes->{$_} }) foreach keys %$changes;
-	put_file($rfile, @pages);
+	write_pages($rfile, @pages);
 	$node->start;
 	my ($out, $err) = run_sql($sql);
 	like($err, $want, $what);
@@ -115,7 +90,7 @@ my $set = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sor
 
 	$pages[$b] = leaf_set($pages[$b], left => $c);
 	$pages[$c] = leaf_set($pages[$c], left => $d);
-	put_file($rfile, @pages);
+	write_pages($rfile, @pages);
 	$node->start;
 	my ($out, $err) = run_sql("$set SELECT count(*), sum(k) FROM (SELECT k FROM r ORDER BY k DESC) s");
 	ok($err =~ $damaged || $out eq $all, 'left links in a ring: an error or the right answer');
@@ -144,7 +119,7 @@ foreach my $changes ({ $a => { high_key => $in_a, high_tid => 5 }, $b => { low_k
 	my $hangs = 0;
 
 	$pages[$_] = leaf_set($pages[$_], %{ $changes->{$_} }) foreach keys %$changes;
-	put_file($rfile, @pages);
+	write_pages($rfile, @pages);
 	$node->start;
 	foreach my $q ("BEGIN; INSERT INTO r VALUES ($in_a); ROLLBACK", "BEGIN; INSERT INTO r SELECT $in_a + g * 2 FROM generate_series(0, 2000) g; ROLLBACK", "BEGIN; INSERT INTO r VALUES ($in_a) ON CONFLICT DO NOTHING; ROLLBACK",
 		'SELECT count(*) FROM r WHERE k IS NOT NULL', 'SELECT count(*) FROM (SELECT k FROM r ORDER BY k DESC) s', "SELECT kyro.rebuild('r_k')", "SELECT count(*) FROM kyro.verify('r_k', true)")
@@ -185,7 +160,7 @@ sub one_damage
 	my @pages = @ring;
 
 	$pages[$_] = ref $changes->{$_} ? leaf_set($ring[$_], %{ $changes->{$_} }) : $changes->{$_} foreach keys %$changes;
-	put_file($rfile, @pages);
+	write_pages($rfile, @pages);
 	$node->start;
 	foreach my $q (@sql)
 	{
@@ -199,10 +174,10 @@ sub one_damage
 	$node->stop;
 }
 
-put_file($rfile, @ring);
+write_pages($rfile, @ring);
 $node->start;
 $node->safe_psql('postgres', "REINDEX INDEX r_k; INSERT INTO r VALUES ($in_a); CHECKPOINT");
-$rfile = index_file('r_k');
+$rfile = relation_file($node, 'r_k');
 $node->stop;
 @ring = read_pages($rfile);
 {
@@ -233,7 +208,7 @@ $node->stop;
 		foreach my $q ("SELECT count(*) FROM r WHERE k = $in_a", "SELECT count(*) FROM r WHERE k BETWEEN $in_a - 1 AND $in_a + 1", "SET enable_indexscan = off; SET enable_bitmapscan = on; SELECT count(*) FROM r WHERE k = $in_a",
 			"INSERT INTO r VALUES ($in_a)", 'DELETE FROM r WHERE k = 2; VACUUM r')
 		{
-			put_file($rfile, @ring[ 0 .. $with_run - 1 ], $page, @ring[ $with_run + 1 .. $#ring ]);
+			write_pages($rfile, @ring[ 0 .. $with_run - 1 ], $page, @ring[ $with_run + 1 .. $#ring ]);
 			$node->start;
 			my ($out, $err) = run_sql("$set $q");
 			like($err, qr/ERROR:  XX002: index "r_k" is damaged at block $with_run\n.*row address/, 'a row address that cannot be, ' . unpack('H*', $tid) . ": $q");
@@ -244,7 +219,7 @@ $node->stop;
 	# bounds that the server takes, and that a change of the page would not survive
 	my $meta = $ring[0];
 	substr($meta, 12, 4) = pack('vv', 24, 100);
-	put_file($rfile, $meta, @ring[ 1 .. $#ring ]);
+	write_pages($rfile, $meta, @ring[ 1 .. $#ring ]);
 	$node->start;
 	my ($out, $err) = run_sql(q{SELECT kyro.rebuild('r_k')});
 	like($err, qr/ERROR:  XX002: index "r_k" is damaged at block 0\n/, 'bounds of the meta page that are wrong');
@@ -253,7 +228,7 @@ $node->stop;
 	# an index whose changes are logged in another way, which this version does not know
 	$meta = $ring[0];
 	substr($meta, 36, 1) = chr(2);
-	put_file($rfile, $meta, @ring[ 1 .. $#ring ]);
+	write_pages($rfile, $meta, @ring[ 1 .. $#ring ]);
 	$node->start;
 	foreach my $q ('SELECT count(*) FROM r WHERE k = 2', 'INSERT INTO r VALUES (4)', 'DELETE FROM r WHERE k = 4; VACUUM r', q{SELECT kyro.rebuild('r_k')}, q{SELECT * FROM kyro.verify('r_k')})
 	{
@@ -274,13 +249,13 @@ log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'fences: nothing bad i
 		'a page header the server refuses' => do { my $p = $ring[0]; substr($p, 12, 2) = pack('v', 65535); $p },
 	);
 
-	put_file($rfile, @ring);
+	write_pages($rfile, @ring);
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE INDEX r_other ON r USING kyro_rmi (k)');
 	$node->stop;
 	foreach my $how (sort keys %meta)
 	{
-		put_file($rfile, $meta{$how}, @ring[ 1 .. $#ring ]);
+		write_pages($rfile, $meta{$how}, @ring[ 1 .. $#ring ]);
 		$node->start;
 		my ($out, $err) = run_sql('SELECT indexrelname, size > 0, carrier, leaves > 5, tuples IS NULL FROM kyro.stat_indexes ORDER BY 1');
 		is($out, "r_k|t|||t\nr_other|t|generic|t|f", "meta page, $how: the view shows the other index");
@@ -288,7 +263,7 @@ log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'fences: nothing bad i
 		unlike($err, qr/ERROR/, "meta page, $how: and does not fail");
 		$node->stop;
 	}
-	put_file($rfile, @ring);
+	write_pages($rfile, @ring);
 	$node->start;
 	$node->safe_psql('postgres', 'DROP INDEX r_other');
 	$node->stop;
@@ -390,7 +365,7 @@ VACUUM (FREEZE, ANALYZE, INDEX_CLEANUP off) f$i;};
 $node->safe_psql('postgres', 'CHECKPOINT');
 foreach my $rel (map { ($_, "${_}_k", "${_}_u") } @tables)
 {
-	$files{$rel} = index_file($rel);
+	$files{$rel} = relation_file($node, $rel);
 }
 
 # What is asked of a table, one session: name, statements, does it read only.
@@ -514,7 +489,7 @@ sub damage
 	elsif ($how eq 'one page') { @p = ($p[0]) }
 	elsif ($how eq 'these bounds') { substr($p[$block], 12, 6) = pack('vvv', @$bounds); $at = join(' ', @$bounds) }
 	elsif ($how eq 'bounds') { my $n = 1 + int(rand(3)); for (1 .. $n) { $at = 12 + 2 * int(rand(3)); substr($p[$block], $at, 2) = pack('v', pick(0, 24, 100, 200, 400, 4096, 8176, 8192, 65535, int(rand(8193)))); } }
-	put_file($files{"${t}_$c"}, @p);
+	write_pages($files{"${t}_$c"}, @p);
 	return ("$name page $block of ${t}_$c: $how $at", $payload);
 }
 
@@ -529,7 +504,7 @@ ROUND: foreach my $round (1 .. $rounds)
 	{
 		foreach my $fork ('', '_fsm', '_vm')
 		{
-			if ($good{$rel}{$fork}) { put_file("$files{$rel}$fork", @{ $good{$rel}{$fork} }) }
+			if ($good{$rel}{$fork}) { write_pages("$files{$rel}$fork", @{ $good{$rel}{$fork} }) }
 			else { unlink "$files{$rel}$fork" }
 		}
 	}

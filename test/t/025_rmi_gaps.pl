@@ -12,11 +12,7 @@ use Test::More;
 
 my $node = new_node('rmi_gaps');
 add_index_checks($node, 'postgres');
-my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = ''");
-if ($rc != 0)
-{
-	plan skip_all => 'built without DEBUG_POINTS=1';
-}
+need_debug_points($node);
 $node->safe_psql('postgres', q{
 CREATE TABLE g (k bigint);
 CREATE INDEX g_k ON g USING kyro_rmi (k);
@@ -40,11 +36,10 @@ sub launch
 	my ($session, $sql, $wait) = @_;
 	my $pid = $session->query_safe('SELECT pg_backend_pid()');
 
-	$session->query_until(qr/launched/, "\\echo launched\n$sql;\n\\echo over\n");
+	send_query($session, "$sql;");
 	ok($node->poll_query_until('postgres', "SELECT wait_event = '$wait' FROM pg_stat_activity WHERE pid = $pid"),
 		"stopped: $sql");
 }
-sub finish { $_[0]->query_until(qr/over/, "\n"); }
 
 # A new session looks up enough keys to copy the directory, then all.
 my $look = q{SET enable_seqscan = off; SET enable_bitmapscan = off;
@@ -83,7 +78,7 @@ foreach my $point (qw(rmi-dir-begin rmi-dir-tree rmi-dir-model rmi-dir-switched 
 	# a session with a copy of an older directory
 	is($r->query_safe('SELECT count(*) FROM g WHERE k > -1'), $node->safe_psql('postgres', $count), "$point: an old session's answer");
 	go($point);
-	finish($s);
+	returned($s);
 	indexes_agree($node, 'postgres', "$point: afterwards", ['g', 'k', 'g_k']);
 }
 
@@ -99,7 +94,7 @@ stop_at('rmi-dir-load');
 launch($s, 'CREATE TEMP TABLE answer AS SELECT count(*) AS n, count(DISTINCT i) AS keys FROM generate_series(1, 10) i, LATERAL (SELECT FROM g WHERE k > i - 10 OFFSET 0) x', 'Extension');
 $w->query_safe(q{SELECT leaves > 0 FROM kyro.rebuild('g_k')});
 go('rmi-dir-load');
-finish($s);
+returned($s);
 is($s->query_safe('SELECT n / keys FROM answer'), $rows, 'a directory replaced before it was copied');
 indexes_agree($node, 'postgres', 'after that', ['g', 'k', 'g_k']);
 $w->quit;
@@ -111,13 +106,13 @@ $s->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 $rows = $s->query_safe('SELECT count(*) FROM g WHERE k > -1');
 stop_at('rmi-scan-tuple');
 my $spid = $s->query_safe('SELECT pg_backend_pid()');
-$s->query_until(qr/launched/, "\\echo launched\nCREATE TEMP TABLE seen AS SELECT k FROM g WHERE k > -1 ORDER BY k;\n\\echo over\n");
+send_query($s, "CREATE TEMP TABLE seen AS SELECT k FROM g WHERE k > -1 ORDER BY k;");
 ok($node->poll_query_until('postgres', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $spid"), 'stopped: an index-only scan');
 launch($r, 'VACUUM (INDEX_CLEANUP ON) g', 'BufferPin');
 $node->safe_psql('postgres', 'SELECT crowd(1500)');
 go('rmi-scan-tuple');
-finish($s);
-finish($r);
+returned($s);
+returned($r);
 is($s->query_safe('SELECT count(*), count(*) FILTER (WHERE k % 3 = 0) FROM seen'), "$rows|0", 'an index-only scan that VACUUM waits for');
 $s->query_safe('COMMIT');
 $s->quit;
@@ -132,12 +127,12 @@ $s = $node->background_psql('postgres', on_error_stop => 0);
 stop_at('rmi-scan-tuple');
 launch($s, 'INSERT INTO x VALUES (50)', 'advisory');
 my $rpid = $r->query_safe('SELECT pg_backend_pid()');
-$r->query_until(qr/launched/, "\\echo launched\nVACUUM (INDEX_CLEANUP ON) x;\n\\echo over\n");
+send_query($r, "VACUUM (INDEX_CLEANUP ON) x;");
 ok($node->poll_query_until('postgres', "SELECT wait_event = 'BufferPin' OR state = 'idle' AND query LIKE '%VACUUM%' FROM pg_stat_activity WHERE pid = $rpid"), 'VACUUM waits, or is done');
 $node->safe_psql('postgres', 'INSERT INTO x VALUES (1050)');
 go('rmi-scan-tuple');
-finish($s);
-finish($r);
+returned($s);
+returned($r);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM x WHERE k IN (50, 1050)'), '2', 'an exclusion constraint that VACUUM waits for');
 $s->quit;
 $s = $node->background_psql('postgres');
@@ -161,8 +156,8 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activi
 	'VACUUM has deleted a leaf and waits for the one ahead of kyro.verify()');
 $node->safe_psql('postgres', "INSERT INTO z SELECT (SELECT max(low) FROM leaves) + (hashint8extended(g, 1) >> 12 & 2251799813685247) FROM generate_series(1, 5000) g");
 go('verify-other-entry');
-finish($s);
-finish($r);
+returned($s);
+returned($r);
 is($s->query_safe('SELECT * FROM found'), '', 'kyro.verify() finds nothing wrong with that');
 $s->quit;
 $r->quit;

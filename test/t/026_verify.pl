@@ -21,24 +21,12 @@ INSERT INTO v SELECT hashint8extended(g, 1), 'x' FROM generate_series(1, 200000)
 CREATE INDEX v_k ON v USING kyro_rmi (k) WITH (fillfactor = 50);
 });
 
-sub file_of { return $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$_[0]')") }
 sub pages_now
 {
 	$node->safe_psql('postgres', 'CHECKPOINT');
-	return read_pages(file_of('v_k'));
+	return read_pages(relation_file($node, 'v_k'));
 }
 
-# the header of a leaf, see src/model/leaf.h
-my @fields = qw(low_key high_key low_tid high_tid left right nblk nrun pend nslot epoch flags reserve);
-sub leaf_get { my %h; @h{@fields} = unpack('qqQQVVvvvvvCC', substr($_[0], 24, 52)); return \%h }
-sub leaf_set
-{
-	my ($page, %new) = @_;
-	my %h = (%{ leaf_get($page) }, %new);
-
-	substr($page, 24, 52) = pack('qqQQVVvvvvvCC', @h{@fields});
-	return $page;
-}
 sub put { my ($page, $at, $bytes) = @_; substr($page, $at, length $bytes) = $bytes; return $page }
 
 # Pages with an entry of their own hash have to be given a new one: XXH64 of a string.
@@ -224,37 +212,29 @@ my @damages = (
 # ---- all of it at once ----
 
 $node->safe_psql('postgres', 'CREATE TABLE e (k bigint); ' . join(' ', map { "CREATE INDEX e_$_ ON e USING kyro_rmi (k);" } 0 .. $#damages));
-my @files = map { file_of("e_$_") } 0 .. $#damages;
+my @files = map { relation_file($node, "e_$_") } 0 .. $#damages;
 
 # rows of the table that are other than the index says
 my %heap = map { $_ => "d_$_" } qw(key gone end);
-my $vfile = file_of('v');
+my $vfile = relation_file($node, 'v');
 my %heapfiles;
 $node->safe_psql('postgres', 'VACUUM (FREEZE) v; CHECKPOINT');
 foreach my $how (sort keys %heap)
 {
 	$node->safe_psql('postgres', "CREATE TABLE $heap{$how} (k bigint, pad text); CREATE INDEX $heap{$how}_k ON $heap{$how} USING kyro_rmi (k)");
-	$heapfiles{$how} = [ file_of($heap{$how}), file_of("$heap{$how}_k") ];
+	$heapfiles{$how} = [ relation_file($node, $heap{$how}), relation_file($node, "$heap{$how}_k") ];
 }
 my $sound = $node->safe_psql('postgres', q{SELECT count(*) FROM kyro.verify('v_k', true)});
 is($sound, '0', 'the index is sound to begin with');
-my $kfile = file_of('v_k');
+my $kfile = relation_file($node, 'v_k');
 $node->stop;
 
-sub put_file
-{
-	my ($file, @pages) = @_;
-
-	open(my $fh, '>:raw', $file) or die "cannot open $file: $!";
-	print $fh join('', @pages) or die "cannot write $file: $!";
-	close($fh) or die "cannot close $file: $!";
-}
 foreach my $i (0 .. $#damages)
 {
 	my @pages = @good;
 
 	$pages[$_] = $damages[$i][1]{$_} foreach keys %{ $damages[$i][1] };
-	put_file($files[$i], @pages);
+	write_pages($files[$i], @pages);
 }
 
 my @heap = read_pages($vfile);
@@ -269,8 +249,8 @@ my %table = (
 	end => [ @heap[ 0 .. $#heap - 1 ] ]);
 foreach my $how (keys %heap)
 {
-	put_file($heapfiles{$how}[0], @{ $table{$how} });
-	put_file($heapfiles{$how}[1], @index);
+	write_pages($heapfiles{$how}[0], @{ $table{$how} });
+	write_pages($heapfiles{$how}[1], @index);
 }
 
 $node->start;

@@ -12,11 +12,7 @@ use Test::More;
 
 my $node = new_node('walks', conf => "fsync = off\nmax_wal_size = 1GB\n");
 add_index_checks($node, 'postgres');
-my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = ''");
-if ($rc != 0)
-{
-	plan skip_all => 'built without DEBUG_POINTS=1';
-}
+need_debug_points($node);
 $node->safe_psql('postgres', q{
 CREATE TABLE w (k bigint, v int) WITH (autovacuum_enabled = off);
 INSERT INTO w SELECT hashint8extended(g, 1), 0 FROM generate_series(1, 400000) g;

@@ -17,7 +17,7 @@ INSERT INTO e SELECT hashint8extended(g, 1) >> 2 FROM generate_series(1, 2000) g
 VACUUM e;
 CHECKPOINT;
 });
-my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('e_k')");
+my $file = relation_file($node, 'e_k');
 $node->stop;
 my @small = read_pages($file);
 
@@ -34,17 +34,8 @@ $node->stop;
 my @map = read_pages("${file}_fsm");
 cmp_ok(scalar grep({ page_kind($_) == PAGE_FREE } read_pages($file)), '>', 50, 'there are free pages');
 
-sub put_file
-{
-	my ($name, @content) = @_;
-
-	open(my $fh, '>:raw', $name) or die "cannot open $name: $!";
-	print $fh join('', @content) or die "cannot write $name: $!";
-	close($fh) or die "cannot close $name: $!";
-}
-
 # the map knows of pages that the file does not have
-put_file($file, @small);
+write_pages($file, @small);
 $node->start;
 indexes_agree($node, 'postgres', 'free pages that do not exist', ['e', 'k', 'e_k']);
 $node->safe_psql('postgres', 'INSERT INTO e SELECT hashint8extended(g, 3) FROM generate_series(1, 20000) g');
@@ -55,7 +46,7 @@ indexes_agree($node, 'postgres', 'and after VACUUM', ['e', 'k', 'e_k']);
 $node->stop;
 
 # all that was free then is in use now
-put_file("${file}_fsm", @map);
+write_pages("${file}_fsm", @map);
 $node->start;
 $node->safe_psql('postgres', 'INSERT INTO e SELECT hashint8extended(g, 4) FROM generate_series(1, 20000) g');
 indexes_agree($node, 'postgres', 'free pages that are in use', ['e', 'k', 'e_k']);
@@ -67,7 +58,7 @@ $node->stop;
 # a map of nothing but noise, and none
 foreach my $noise ("\xff" x 8144, '')
 {
-	put_file("${file}_fsm", $noise eq '' ? () : map { substr($_, 0, 48) . $noise } @map);
+	write_pages("${file}_fsm", $noise eq '' ? () : map { substr($_, 0, 48) . $noise } @map);
 	$node->start;
 	$node->safe_psql('postgres', 'INSERT INTO e SELECT hashint8extended(g, 5) FROM generate_series(1, 20000) g');
 	$node->safe_psql('postgres', q{DELETE FROM e WHERE k % 2 <> 0; VACUUM e});

@@ -14,11 +14,8 @@ use Test::More;
 
 my $primary = new_node('promote_primary', init => [ allows_streaming => 1 ], conf => "wal_keep_size = 1GB\nfsync = off\n");
 add_index_checks($primary, 'postgres');
-my ($rc) = $primary->psql('postgres', "SET kyro.debug_crash = ''");
-if ($rc != 0)
-{
-	plan skip_all => 'built without DEBUG_POINTS=1';
-}
+need_debug_points($primary);
+add_twice($primary);
 # a is a kyro table, b its heap twin
 $primary->safe_psql('postgres', q{
 CREATE TABLE a (id bigint PRIMARY KEY, k bigint, v text) USING kyro WITH (autovacuum_enabled = off);
@@ -26,11 +23,6 @@ CREATE TABLE b (LIKE a INCLUDING ALL) USING heap;
 CREATE UNIQUE INDEX a_k ON a USING kyro_rmi (k);
 CREATE UNIQUE INDEX b_k ON b USING kyro_rmi (k);
 CREATE SEQUENCE ids;
-CREATE FUNCTION twice(q text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE replace(q, '$t', 'b');
-	EXECUTE replace(q, '$t', 'a');
-END $$;
 -- rows in order, and rows so close together that leaves are split
 CREATE FUNCTION add_rows(n int) RETURNS void LANGUAGE sql AS $$
 	SELECT twice(format('INSERT INTO $t SELECT %1$s * 100000 + g, %1$s::bigint * 1000000000 + (g * 7919 %% 10007) * 1000 + g %% 977, md5(g::text) FROM generate_series(1, %2$s) g', nextval('ids'), n))
