@@ -21,6 +21,8 @@ int			kyro_directory_cache = 64 * 1024;
 
 bool		kyro_mmap = true;
 
+bool		kyro_resource_manager = true;
+
 void
 kyro_guc_init(void)
 {
@@ -38,6 +40,13 @@ kyro_guc_init(void)
 							64 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("kyro.resource_manager",
+							 "Logs changes of new kyro_rmi indexes, and of those that VACUUM meets, by kyrodb's resource manager.",
+							 "Otherwise, and if kyrodb is not in shared_preload_libraries, they are logged by generic WAL.",
+							 &kyro_resource_manager,
+							 true,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 #ifdef KYRO_DEBUG_POINTS
 	kyro_debug_point_init();
 #endif

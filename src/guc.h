@@ -17,6 +17,9 @@ extern int	kyro_directory_cache;
 /* kyro.mmap: read sealed pages through memory maps. */
 extern bool kyro_mmap;
 
+/* kyro.resource_manager: give indexes the own carrier where that works. */
+extern bool kyro_resource_manager;
+
 extern void kyro_guc_init(void);
 
 #endif							/* KYRO_GUC_H */

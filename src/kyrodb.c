@@ -35,6 +35,7 @@ _PG_init(void)
 {
 	kyro_guc_init();
 	rmi_handler_init();
+	rmi_rmgr_init();
 	store_handler_init();
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();

@@ -16,7 +16,7 @@ set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT" || exit 1
 
-ALL_PARTS="tap tap-2 regress regress-preload isolation unit pgtap guards"
+ALL_PARTS="tap tap-2 regress regress-preload isolation isolation-generic unit pgtap guards"
 PARTS=${PARTS:-$ALL_PARTS}
 JOBS=${JOBS:-$(($(nproc) + 1))}
 PART_TIMEOUT=${PART_TIMEOUT:-1500}
@@ -136,6 +136,9 @@ tests_in() {
 }
 
 # ---------------------------------------------------------------------------
+# A cluster with the library preloaded; the resource manager is known only there.
+PRELOAD=("shared_preload_libraries = 'kyrodb'" "wal_consistency_checking = 'generic, kyro_rmi'")
+
 # As the server's user, and not for ever.
 limited() { as_server timeout -k 10 "$PART_TIMEOUT" "$@"; }
 
@@ -281,28 +284,45 @@ run_regress() {  # run_regress NAME [setting...]
 }
 
 part_regress() { run_regress regress; }
-part_regress-preload() { run_regress regress-preload "shared_preload_libraries = 'kyrodb'"; }
+part_regress-preload() { run_regress regress-preload "${PRELOAD[@]}"; }
 
-part_isolation() {
-  local tests rc
+run_isolation() {  # run_isolation NAME [setting...]
+  local name=$1 tests rc
+  shift
 
   read -r -d "" -a tests <<<"$(tests_in test/specs spec)"
   [ ${#tests[@]} -gt 0 ] || return 0
-  start_cluster isolation "shared_preload_libraries = 'kyrodb'" ||
-    { count_regress isolation 1 /dev/null "${tests[@]}"; return; }
-  regress_driver isolation "$PG_ISOLATION" "${tests[@]}"
+  start_cluster "$name" "${PRELOAD[@]}" "$@" ||
+    { count_regress "$name" 1 /dev/null "${tests[@]}"; return; }
+  regress_driver "$name" "$PG_ISOLATION" "${tests[@]}"
   rc=$?
-  count_regress isolation $rc "$OUT/isolation.log" "${tests[@]}"
-  crash_and_verify isolation
+  count_regress "$name" $rc "$OUT/$name.log" "${tests[@]}"
+  crash_and_verify "$name"
+}
+
+part_isolation() { run_isolation isolation; }
+part_isolation-generic() { run_isolation isolation-generic "kyro.resource_manager = off"; }
+
+# The TAP tests; with .generic behind those that also run with all indexes under generic WAL.
+tap_tests() {
+  local t
+
+  for t in $(tests_in test/t pl); do
+    echo "$t"
+    ! grep -q '^# Runs with both carriers' "$SRC/test/t/$t.pl" || echo "$t.generic"
+  done
 }
 
 # Takes tests from the list until none is left; so it can run twice at once.
 part_tap() {
-  local t rc
+  local t rc carrier
 
-  for t in $(tests_in test/t pl); do
+  for t in $(tap_tests); do
     mkdir "$W/taken-$t" 2>/dev/null || continue
-    run_tap "$W/tap/$t" "$SRC/test/t/$t.pl" timeout -k 10 "$PART_TIMEOUT" >"$OUT/tap.$t.log" 2>&1
+    carrier=${KYRO_CARRIER:-own}
+    [ "$t" = "${t%.generic}" ] || carrier=generic
+    run_tap "$W/tap/$t" "$SRC/test/t/${t%.generic}.pl" env KYRO_CARRIER="$carrier" \
+      timeout -k 10 "$PART_TIMEOUT" >"$OUT/tap.$t.log" 2>&1
     rc=$?
     count_tap "tap: $t" $rc "$OUT/tap.$t.log"
     if [ $rc != 0 ]; then
@@ -332,7 +352,7 @@ part_pgtap() {
     fi
     return
   fi
-  start_cluster pgtap "shared_preload_libraries = 'kyrodb'" || { fail "pgtap: no cluster"; return; }
+  start_cluster pgtap "${PRELOAD[@]}" || { fail "pgtap: no cluster"; return; }
   for t in "${tests[@]}"; do
     if ! { sql pgtap postgres "CREATE DATABASE \"$t\"" &&
            sql pgtap "$t" "CREATE EXTENSION pgtap; CREATE EXTENSION kyrodb"; }; then

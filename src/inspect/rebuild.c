@@ -35,7 +35,7 @@
  * entry on its page, so an exclusive lock is enough.
  */
 static void
-rebuild_leaves(Relation index, uint32 index_id, RmiFenceList *leaves)
+rebuild_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves)
 {
 	KyroFence	at = KYRO_FENCE_MIN;
 
@@ -61,8 +61,8 @@ rebuild_leaves(Relation index, uint32 index_id, RmiFenceList *leaves)
 				RmiChange	c;
 
 				rmi_leaf_finish(w->image[0]);
-				rmi_change_begin(&c, index);
-				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+				rmi_change_begin(&c, index, carrier);
+				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .image = w->image[0]});
 				rmi_change_finish(&c);
 			}
 		}
@@ -120,7 +120,7 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	(void) rmi_rebuild_lock(index, true);
 	rmi_read_meta(index, &seen);
 	rmi_fences_init(&leaves);
-	rebuild_leaves(index, seen.index_id, &leaves);
+	rebuild_leaves(index, seen.carrier, &leaves);
 	rmi_directory_write(index, &leaves, &seen);
 	rmi_read_meta(index, &meta);
 	model = rmi_model_read(index, &meta, true);

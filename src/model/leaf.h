@@ -138,6 +138,13 @@ extern void leaf_set_high(void *page, KyroFence high);
 extern void leaf_init(void *page, KyroFence low, uint32_t left, uint32_t right,
 					  uint8_t reserve);
 
+/*
+ * Version of the code that lays out pages: to be raised whenever leaf_append(),
+ * leaf_merge(), leaf_split() or leaf_vacuum() make other bytes of the same
+ * page.  Replay of a log does again what was done; only the same code can.
+ */
+#define LEAF_ENCODER	1
+
 /* ---- checks ---- */
 
 /* O(1) sanity of the header alone; every other function runs it itself. */
@@ -151,14 +158,18 @@ extern bool leaf_header_ok(const void *page);
 extern const char *leaf_verify(const void *page);
 
 /*
- * The checksum of bytes KYRO_PAGE_HEADER .. KYRO_PAGE_END.  No other function
- * of the leaf sets it or looks at it: who changes a leaf that is to be stored
- * sets it afterwards, or updates it from the leaf as it was before.  An update
- * of a leaf whose checksum is wrong leaves it wrong.
+ * The checksum of bytes KYRO_PAGE_HEADER .. KYRO_PAGE_END.  Who changes a leaf
+ * that is to be stored sets it afterwards, or keeps it: by a parameter of
+ * leaf_append() and leaf_run_add(), else by leaf_sum_part() of what changes,
+ * the header always included, before and after: the difference is added to
+ * LeafHeader.sum.  That leaves a checksum wrong that was wrong.
  */
 extern void leaf_sum_set(void *page);
-extern void leaf_sum_update(void *page, const void *before);
 extern bool leaf_sum_ok(const void *page);
+
+/* The pieces that bytes from .. to - 1 of the page are in, not below KYRO_LEAF_FIRST. */
+extern uint32_t leaf_sum_pieces(int from, int to);
+extern uint64_t leaf_sum_part(const void *page, uint32_t pieces);
 
 /* ---- reading ---- */
 
@@ -263,10 +274,11 @@ extern LeafInsertKind leaf_insert_kind(const void *page, KyroEntry e, bool edge)
 /*
  * Change the page in place.  Only right after leaf_insert_kind() said so for
  * the same page and entry (redo: for the same page state).  Return false and
- * leave the page alone if it would not fit or is damaged.
+ * leave the page alone if it would not fit or is damaged.  sum: keep the
+ * checksum.
  */
-extern bool leaf_append(void *page, KyroEntry e);
-extern bool leaf_run_add(void *page, KyroEntry e);
+extern bool leaf_append(void *page, KyroEntry e, bool sum);
+extern bool leaf_run_add(void *page, KyroEntry e, bool sum);
 
 /*
  * Merge the insert run into the blocks of a new image.  Returns 1 if it fits

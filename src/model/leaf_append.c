@@ -100,13 +100,23 @@ fits_in_place(const BlockView *v, KyroEntry e, AppendFit *f)
 }
 
 static void
-append_in_place(void *page, const BlockView *v, KyroEntry e, const AppendFit *f)
+append_in_place(void *page, const BlockView *v, KyroEntry e, const AppendFit *f, bool sum)
 {
 	LeafHeader *h = leaf_header(page);
 	uint8_t    *bytes = (uint8_t *) page;
 	int			bits = (int) (v->bits - bytes);
-	LeafDesc   *d = (LeafDesc *) (bytes + ((const uint8_t *) v->d - bytes));
+	int			desc = (int) ((const uint8_t *) v->d - bytes);
+	LeafDesc   *d = (LeafDesc *) (bytes + desc);
 	int			pend = h->pend;
+	uint32_t	pieces = 0;
+	uint64_t	part = 0;
+
+	if (sum)
+	{
+		pieces = leaf_sum_pieces(desc, desc + (int) sizeof(LeafDesc)) |
+			leaf_sum_pieces(f->new_run ? bits : bits + v->n * v->width / 8, pend + f->grow);
+		part = leaf_sum_part(page, pieces);
+	}
 
 	if (f->new_run)
 	{
@@ -126,6 +136,8 @@ append_in_place(void *page, const BlockView *v, KyroEntry e, const AppendFit *f)
 	d->eps = (uint8_t) f->eps;
 	h->pend = (uint16_t) (h->pend + f->grow);
 	h->nslot++;
+	if (sum)
+		h->sum += leaf_sum_part(page, pieces) - part;
 }
 
 /* A block of one slot that continues where prev ends. */
@@ -293,7 +305,7 @@ code_tail(Tail *tail, const void *page, const BlockView *v, KyroEntry e)
 
 /* Replace the last block (none, if v is NULL) by the blocks of out. */
 static void
-install_tail(void *page, const BlockView *v, const PageOut *out, int pend)
+install_tail(void *page, const BlockView *v, const PageOut *out, int pend, bool sum)
 {
 	LeafHeader *h = leaf_header(page);
 	uint8_t    *bytes = (uint8_t *) page;
@@ -306,6 +318,8 @@ install_tail(void *page, const BlockView *v, const PageOut *out, int pend)
 	int			old_pend = h->pend;
 	int			slots = h->nslot - (v ? v->n : 0);
 	LeafDesc   *desc = (LeafDesc *) (bytes + KYRO_LEAF_FIRST + 8 * nblk);
+	uint32_t	pieces = leaf_sum_pieces(KYRO_LEAF_FIRST, pend > old_pend ? pend : old_pend);
+	uint64_t	part = sum ? leaf_sum_part(page, pieces) : 0;
 
 	/* out never has fewer blocks than it replaces: everything moves up */
 	memmove(bytes + to, bytes + from, (size_t) len);
@@ -325,12 +339,14 @@ install_tail(void *page, const BlockView *v, const PageOut *out, int pend)
 	h->nslot = (uint16_t) (slots + out->nslot);
 	h->pend = (uint16_t) pend;
 	h->epoch++;
+	if (sum)
+		h->sum += leaf_sum_part(page, pieces) - part;
 }
 
 /* The case that codes blocks anew; apart, because of its stack. */
 __attribute__((noinline))
 static AppendResult
-append_slow(void *page, const BlockView *v, KyroEntry e, bool apply)
+append_slow(void *page, const BlockView *v, KyroEntry e, bool apply, bool sum)
 {
 	const LeafHeader *h = leaf_header_const(page);
 	Tail		tail;
@@ -347,13 +363,13 @@ append_slow(void *page, const BlockView *v, KyroEntry e, bool apply)
 		pend + leaf_reserve_bytes(h, slots) > leaf_upper(page))
 		return APPEND_FULL;
 	if (apply)
-		install_tail(page, v, out, pend);
+		install_tail(page, v, out, pend, sum);
 	return APPEND_DONE;
 }
 
 /* Append e, or (apply = false) only find out whether that would work. */
 static AppendResult
-append_entry(void *page, KyroEntry e, bool apply)
+append_entry(void *page, KyroEntry e, bool apply, bool sum)
 {
 	const LeafHeader *h = leaf_header_const(page);
 	BlockView	v;
@@ -361,19 +377,19 @@ append_entry(void *page, KyroEntry e, bool apply)
 	int			above;
 
 	if (h->nblk == 0)
-		return append_slow(page, NULL, e, apply);
+		return append_slow(page, NULL, e, apply, sum);
 	if (!block_open(page, h->nblk - 1, &v) || v.end != h->pend || v.n > h->nslot)
 		return APPEND_DAMAGED;
 	above = above_last(&v, e);
 	if (above <= 0)
 		return above < 0 ? APPEND_DAMAGED : APPEND_BELOW;
 	if (!fits_in_place(&v, e, &fit))
-		return append_slow(page, &v, e, apply);
+		return append_slow(page, &v, e, apply, sum);
 	if (h->nslot + 1 > KYRO_LEAF_CAP ||
 		h->pend + fit.grow + leaf_reserve_bytes(h, h->nslot + 1) > leaf_upper(page))
 		return APPEND_FULL;
 	if (apply)
-		append_in_place(page, &v, e, &fit);
+		append_in_place(page, &v, e, &fit, sum);
 	return APPEND_DONE;
 }
 
@@ -387,7 +403,7 @@ leaf_insert_kind(const void *page, KyroEntry e, bool edge)
 	if (edge)
 	{
 		/* nothing is written with apply = false */
-		AppendResult r = append_entry((void *) (uintptr_t) page, e, false);
+		AppendResult r = append_entry((void *) (uintptr_t) page, e, false, false);
 		bool		above = true;
 
 		if (r == APPEND_DAMAGED)
@@ -409,25 +425,32 @@ leaf_insert_kind(const void *page, KyroEntry e, bool edge)
 }
 
 bool
-leaf_append(void *page, KyroEntry e)
+leaf_append(void *page, KyroEntry e, bool sum)
 {
-	return leaf_header_ok(page) && append_entry(page, e, true) == APPEND_DONE;
+	return leaf_header_ok(page) && append_entry(page, e, true, sum) == APPEND_DONE;
 }
 
 bool
-leaf_run_add(void *page, KyroEntry e)
+leaf_run_add(void *page, KyroEntry e, bool sum)
 {
 	LeafHeader *h = leaf_header(page);
+	uint32_t	pieces;
+	uint64_t	part = 0;
+	int			chunk;
 
 	if (!leaf_header_ok(page) || h->nrun >= KYRO_RUN_CAP)
 		return false;
+	if (h->nrun % 8 == 0 && leaf_upper(page) - h->pend < KYRO_RUN_CHUNK)
+		return false;
+	chunk = (int) (run_chunk(page, h->nrun) - (const uint8_t *) page);
+	pieces = leaf_sum_pieces(chunk, chunk + KYRO_RUN_CHUNK);
+	if (sum)
+		part = leaf_sum_part(page, pieces);
 	if (h->nrun % 8 == 0)
-	{
-		if (leaf_upper(page) - h->pend < KYRO_RUN_CHUNK)
-			return false;
-		memset((uint8_t *) page + leaf_upper(page) - KYRO_RUN_CHUNK, 0, KYRO_RUN_CHUNK);
-	}
+		memset((uint8_t *) page + chunk, 0, KYRO_RUN_CHUNK);
 	run_put(page, h->nrun, e);
 	h->nrun++;
+	if (sum)
+		h->sum += leaf_sum_part(page, pieces) - part;
 	return true;
 }

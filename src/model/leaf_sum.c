@@ -3,8 +3,8 @@
  * leaf_sum.c
  *	  The checksum of a leaf.
  *
- * It is a sum of hashes, one of the header and one of each kilobyte of the
- * rest, so that a small change costs the hashes of what changed only.  And
+ * It is a sum of hashes, one of the header and one of each piece of the
+ * rest, so that a small change costs the hashes of what changes only.  And
  * such an update keeps damage elsewhere on the page visible, where a new
  * checksum of the whole page would make it look sound: a writer need not
  * check what it does not read.
@@ -14,14 +14,14 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "model/leaf.h"
+#include "leaf_internal.h"
 
-#include <string.h>
+#include "hash.h"
 
-#include "model/hash.h"
-
-#define PIECE	1024
+#define PIECE	512
 #define PIECES	((KYRO_PAGE_END + PIECE - 1) / PIECE)
+
+_Static_assert(PIECES <= 31 && KYRO_LEAF_FIRST < PIECE, "pieces fit a mask");
 
 /* The checksum closes the header; the pieces begin behind it. */
 _Static_assert(offsetof(LeafHeader, sum) + sizeof(uint64_t) == sizeof(LeafHeader), "sum is last");
@@ -43,13 +43,20 @@ header_hash(const void *page)
 	return kyro_hash(leaf_header_const(page), HEADER_BYTES, PIECES);
 }
 
-static uint64_t
-leaf_sum(const void *page)
+uint32_t
+leaf_sum_pieces(int from, int to)
+{
+	return from >= to ? 0 : (UINT32_C(2) << (to - 1) / PIECE) - (UINT32_C(1) << from / PIECE);
+}
+
+uint64_t
+leaf_sum_part(const void *page, uint32_t pieces)
 {
 	uint64_t	sum = header_hash(page);
 
-	for (int i = 0; i < PIECES; i++)
+	for (; pieces != 0; pieces &= pieces - 1)
 	{
+		int			i = __builtin_ctz(pieces);
 		size_t		len;
 		const uint8_t *p = piece(page, i, &len);
 
@@ -58,32 +65,16 @@ leaf_sum(const void *page)
 	return sum;
 }
 
+#define ALL_PIECES	leaf_sum_pieces(KYRO_LEAF_FIRST, KYRO_PAGE_END)
+
 void
 leaf_sum_set(void *page)
 {
-	leaf_header(page)->sum = leaf_sum(page);
-}
-
-void
-leaf_sum_update(void *page, const void *before)
-{
-	uint64_t	sum = leaf_header_const(before)->sum;
-
-	sum += header_hash(page) - header_hash(before);
-	for (int i = 0; i < PIECES; i++)
-	{
-		size_t		len;
-		const uint8_t *old = piece(before, i, &len);
-		const uint8_t *new = piece(page, i, &len);
-
-		if (memcmp(old, new, len) != 0)
-			sum += kyro_hash(new, len, i) - kyro_hash(old, len, i);
-	}
-	leaf_header(page)->sum = sum;
+	leaf_header(page)->sum = leaf_sum_part(page, ALL_PIECES);
 }
 
 bool
 leaf_sum_ok(const void *page)
 {
-	return leaf_header_const(page)->sum == leaf_sum(page);
+	return leaf_header_const(page)->sum == leaf_sum_part(page, ALL_PIECES);
 }

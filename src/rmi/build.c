@@ -267,7 +267,7 @@ rmi_meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
 	m.magic = KYRO_RMI_META_MAGIC;
 	m.version = KYRO_RMI_META_VERSION;
 	m.index_id = index_id;
-	m.carrier = RMI_CARRIER_GENERIC;
+	m.carrier = rmi_carrier_wanted();
 	m.key_type = type;
 	m.fillfactor = fillfactor;
 	m.dir_root = m.model_first = m.log_first = m.log_last = InvalidBlockNumber;

@@ -62,14 +62,14 @@ put_in_leaf(RmiBulk *b, KyroEntry e, bool edge)
 	switch (leaf_insert_kind(b->leaf, e, edge))
 	{
 		case LEAF_INS_APPEND:
-			return leaf_append(b->leaf, e);
+			return leaf_append(b->leaf, e, false);
 		case LEAF_INS_RUN:
-			return leaf_run_add(b->leaf, e);
+			return leaf_run_add(b->leaf, e, false);
 		case LEAF_INS_MERGE:
 			if (leaf_merge(b->leaf, w->image[0], w->scratch) != 1)
 				return false;
 			memcpy(b->leaf, w->image[0], BLCKSZ);
-			return leaf_run_add(b->leaf, e);
+			return leaf_run_add(b->leaf, e, false);
 		default:
 			return false;
 	}
@@ -122,7 +122,7 @@ rmi_bulk_finish(void *bulk)
 				elog(ERROR, "leaf %u of index \"%s\" was changed under a bulk insert",
 					 BufferGetBlockNumber(buf), RelationGetRelationName(b->index));
 			rmi_leaf_finish(leaf);
-			rmi_change_begin(&c, b->index);
+			rmi_change_begin(&c, b->index, rmi_dir_carrier(rmi_dir(b->index)));
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = leaf});
 			DEBUG_CRASH("rmi-bulk-record");
 			rmi_change_finish(&c);

@@ -230,6 +230,12 @@ rmi_dir_index_id(RmiDir *dir)
 	return dir->meta.index_id;
 }
 
+RmiCarrier
+rmi_dir_carrier(RmiDir *dir)
+{
+	return (RmiCarrier) dir->meta.carrier;
+}
+
 bool
 rmi_block_exists(Relation index, BlockNumber block)
 {

@@ -217,16 +217,16 @@ rmi_dir_warn(Relation index, BlockNumber block, const char *what, const char *pr
 
 /* Write one page of a directory or model; returns its block. */
 static BlockNumber
-rmi_dir_put(Relation index, uint32 index_id, RmiPageKind kind, uint64 generation,
+rmi_dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 generation,
 			uint32 level, uint32 count, BlockNumber next, const void *body, Size bytes)
 {
-	Buffer		buf = rmi_alloc_page(index, index_id);
+	Buffer		buf = rmi_alloc_page(index, meta->index_id);
 	BlockNumber block = BufferGetBlockNumber(buf);
 	Page		image = rmi_work()->image[0];
 	RmiDirHeader *h;
 	RmiChange	c;
 
-	rmi_page_init(image, index_id, block, kind);
+	rmi_page_init(image, meta->index_id, block, kind);
 	h = rmi_dir_header(image);
 	h->generation = generation;
 	h->level = level;
@@ -236,7 +236,7 @@ rmi_dir_put(Relation index, uint32 index_id, RmiPageKind kind, uint64 generation
 	((PageHeader) image)->pd_lower = rmi_dir_body(image) + bytes - (char *) image;
 	h->hash = rmi_dir_hash(image, kind);
 
-	rmi_change_begin(&c, index);
+	rmi_change_begin(&c, index, meta->carrier);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
 	rmi_change_finish(&c);
 	UnlockReleaseBuffer(buf);
@@ -245,7 +245,7 @@ rmi_dir_put(Relation index, uint32 index_id, RmiPageKind kind, uint64 generation
 
 /* Mark a page free if it still is what it was, and tell the free space map. */
 static void
-rmi_free_if(Relation index, uint32 index_id, BlockNumber block, RmiPageKind kind, uint64 generation)
+rmi_free_if(Relation index, const RmiMetaData *meta, BlockNumber block, RmiPageKind kind)
 {
 	Buffer		buf;
 	Page		page;
@@ -256,15 +256,15 @@ rmi_free_if(Relation index, uint32 index_id, BlockNumber block, RmiPageKind kind
 	buf = ReadBuffer(index, block);
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buf);
-	if (rmi_page_is(page, index_id, block, kind))
+	if (rmi_page_is(page, meta->index_id, block, kind))
 	{
 		/* both headers begin with the generation */
 		memcpy(&gen, PageGetContents(page), sizeof(gen));
-		if (gen == generation)
+		if (gen == meta->generation)
 		{
 			RmiChange	c;
 
-			rmi_change_begin(&c, index);
+			rmi_change_begin(&c, index, meta->carrier);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
 			rmi_change_finish(&c);
 			DEBUG_CRASH("rmi-dir-free");
@@ -327,7 +327,7 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
 		if (old->dir_levels >= 1 && old->dir_levels <= 8)
 			rmi_dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, max);
 		for (uint32 i = 0; i < n; i++)
-			rmi_free_if(index, old->index_id, blocks[i], RMI_PAGE_DIRECTORY, old->generation);
+			rmi_free_if(index, old, blocks[i], RMI_PAGE_DIRECTORY);
 		pfree(blocks);
 	}
 
@@ -348,7 +348,7 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
 				next = kind == RMI_PAGE_MODEL ? rmi_dir_header(page)->next :
 					rmi_log_page_header(page)->next;
 			UnlockReleaseBuffer(buf);
-			rmi_free_if(index, old->index_id, block, kind, old->generation);
+			rmi_free_if(index, old, block, kind);
 			block = next;
 		}
 	}
@@ -414,7 +414,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 			uint32		count = Min(n - first, (uint32) RMI_DIR_FANOUT);
 
 			CHECK_FOR_INTERRUPTS();
-			next = rmi_dir_put(index, seen->index_id, RMI_PAGE_DIRECTORY, generation, levels,
+			next = rmi_dir_put(index, seen, RMI_PAGE_DIRECTORY, generation, levels,
 							   count, next, &items[first], count * sizeof(RmiDirItem));
 			up[p] = items[first];
 			up[p].block = next;
@@ -442,7 +442,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 		Size		first = (Size) p * RMI_DIR_SPACE;
 		Size		bytes = Min(model_bytes - first, RMI_DIR_SPACE);
 
-		model_first = rmi_dir_put(index, seen->index_id, RMI_PAGE_MODEL, generation, p,
+		model_first = rmi_dir_put(index, seen, RMI_PAGE_MODEL, generation, p,
 								  bytes, model_first, (char *) model + first, bytes);
 	}
 	pfree(model);
@@ -475,7 +475,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	{
 		uint32		first = (end - 1) / RMI_LOG_FANOUT * RMI_LOG_FANOUT;
 
-		meta.log_first = rmi_log_put(index, meta.index_id, generation, meta.log_first,
+		meta.log_first = rmi_log_put(index, &meta, generation, meta.log_first,
 									 &late.items[first], end - first);
 		if (meta.log_last == InvalidBlockNumber)
 			meta.log_last = meta.log_first;
@@ -483,7 +483,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	}
 	meta.trained_at = GetCurrentTimestamp();
 	meta.rebuilds++;
-	rmi_change_begin(&c, index);
+	rmi_change_begin(&c, index, meta.carrier);
 	rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
 	DEBUG_CRASH("rmi-dir-switch-record");
 	rmi_change_finish(&c);
@@ -755,7 +755,9 @@ rmi_maybe_fold(Relation index, bool heal)
 	rmi_read_meta(index, &meta);
 	rmi_fences_init(&list);
 	write = meta.log_entries > 0;
-	if ((write || heal) && meta.generation != 0 && !rmi_directory_read(index, &meta, &list, &stale))
+	if (!rmi_carrier_works(meta.carrier))
+		write = false;			/* only a hint: not worth an error */
+	else if ((write || heal) && meta.generation != 0 && !rmi_directory_read(index, &meta, &list, &stale))
 	{
 		write = from_chain = heal;
 		list.n = 0;
@@ -779,8 +781,9 @@ rmi_maybe_fold(Relation index, bool heal)
 	rmi_rebuild_unlock(index);
 }
 
-void
-rmi_meta_set_tuples(Relation index, uint64 tuples)
+/* Change a field of the meta page: the number of rows (if not NULL), or the carrier. */
+static void
+rmi_meta_change(Relation index, const uint64 *tuples, RmiCarrier carrier)
 {
 	Buffer		buf = ReadBuffer(index, RMI_META_BLOCK);
 	RmiMetaData meta;
@@ -788,9 +791,35 @@ rmi_meta_set_tuples(Relation index, uint64 tuples)
 
 	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
 	rmi_meta_from_page(index, BufferGetPage(buf), &meta);
-	meta.tuples = tuples;
-	rmi_change_begin(&c, index);
+	if (tuples != NULL)
+		meta.tuples = *tuples;
+	else
+		meta.carrier = carrier;
+	rmi_change_begin(&c, index, meta.carrier);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
 	rmi_change_finish(&c);
 	UnlockReleaseBuffer(buf);
+}
+
+void
+rmi_meta_set_tuples(Relation index, uint64 tuples)
+{
+	rmi_meta_change(index, &tuples, 0);
+}
+
+/*
+ * VACUUM brings an index from generic WAL to our own records.  Backends that
+ * do not know of it yet go on with generic ones, which is as good: each page
+ * goes through its changes in the order of the log, whoever logged them.  Only
+ * what VACUUM removes must be logged the new way from then on, since standbys
+ * rely on its cleanup locks; and there is one VACUUM at a time.
+ */
+void
+rmi_meta_adopt_carrier(Relation index)
+{
+	RmiMetaData meta;
+
+	rmi_read_meta(index, &meta);
+	if (meta.carrier == RMI_CARRIER_GENERIC && rmi_carrier_wanted() == RMI_CARRIER_OWN)
+		rmi_meta_change(index, NULL, RMI_CARRIER_OWN);
 }

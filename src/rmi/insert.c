@@ -32,12 +32,15 @@
 /* Splits that one insert can cause: halvings of a full page, with slack. */
 #define RMI_MAX_CHAIN	64
 
-/* New leaves of one insert, to be logged afterwards. */
-typedef struct RmiNewLeaves
+/* One insert: the index, and the new leaves, to be logged afterwards. */
+typedef struct RmiInsert
 {
+	Relation	index;
+	uint32		index_id;
+	RmiCarrier	carrier;
 	int			n;
 	RmiDirItem	items[RMI_MAX_CHAIN];
-} RmiNewLeaves;
+} RmiInsert;
 
 RmiWork *
 rmi_work(void)
@@ -53,14 +56,26 @@ rmi_work(void)
 	return &work;
 }
 
+/* With the leaf locked: the directory was there to find it. */
 static void
-rmi_note_new_leaf(RmiNewLeaves *made, KyroFence low, BlockNumber block)
+rmi_insert_begin(RmiInsert *ins, Relation index)
+{
+	RmiDir	   *dir = rmi_dir(index);
+
+	ins->index = index;
+	ins->index_id = rmi_dir_index_id(dir);
+	ins->carrier = rmi_dir_carrier(dir);
+	ins->n = 0;
+}
+
+static void
+rmi_note_new_leaf(RmiInsert *ins, KyroFence low, BlockNumber block)
 {
 	RmiDirItem *it;
 
-	if (made->n == RMI_MAX_CHAIN)
+	if (ins->n == RMI_MAX_CHAIN)
 		return;					/* a hint only */
-	it = &made->items[made->n++];
+	it = &ins->items[ins->n++];
 	it->key = low.key;
 	it->tid = low.tid | (low.isnull ? RMI_ITEM_NULL : 0);
 	it->block = block;
@@ -69,17 +84,17 @@ rmi_note_new_leaf(RmiNewLeaves *made, KyroFence low, BlockNumber block)
 
 /* Make known, to this backend and to all, the leaves just made.  No locks held. */
 static void
-rmi_publish_new_leaves(Relation index, const RmiNewLeaves *made)
+rmi_publish_new_leaves(const RmiInsert *ins)
 {
 	RmiDir	   *dir;
 
-	if (made->n == 0)
+	if (ins->n == 0)
 		return;
 	DEBUG_POINT("rmi-leaf-made");
-	dir = rmi_dir(index);
-	for (int i = 0; i < made->n; i++)
-		rmi_dir_note_page(index, dir, rmi_item_fence(&made->items[i]), made->items[i].block);
-	rmi_log_append(index, made->items, made->n);
+	dir = rmi_dir(ins->index);
+	for (int i = 0; i < ins->n; i++)
+		rmi_dir_note_page(ins->index, dir, rmi_item_fence(&ins->items[i]), ins->items[i].block);
+	rmi_log_append(ins->index, ins->items, ins->n);
 	DEBUG_POINT("rmi-leaf-published");
 }
 
@@ -93,7 +108,7 @@ rmi_lock_neighbour(Relation index, uint32 index_id, Buffer buf)
 }
 
 KyroFence
-rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
+rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffer *right)
 {
 	RmiWork    *w = rmi_work();
 	Page		page = BufferGetPage(buf);
@@ -117,8 +132,8 @@ rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
 	rmi_leaf_finish(limage);
 	rmi_leaf_finish(rimage);
 
-	rmi_change_begin(&c, index);
-	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = limage});
+	rmi_change_begin(&c, index, carrier);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_SPLIT, .block = rblock, .image = limage});
 	rmi_change_apply(&c, *right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = rimage});
 	if (BufferIsValid(neighbour))
 		rmi_change_apply(&c, neighbour, &(RmiOp) {.kind = RMI_OP_SET_LEFT, .block = rblock});
@@ -135,9 +150,9 @@ rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right)
  * its right, and put e there.  Releases nothing.
  */
 static void
-rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isnull,
-			  RmiNewLeaves *made)
+rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 {
+	Relation	index = ins->index;
 	Page		page = BufferGetPage(buf);
 	Page		image = rmi_work()->image[1];
 	BlockNumber block = BufferGetBlockNumber(buf);
@@ -165,19 +180,19 @@ rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isn
 		low.isnull = isnull;
 	}
 
-	right = rmi_alloc_page(index, index_id);
+	right = rmi_alloc_page(index, ins->index_id);
 	rblock = BufferGetBlockNumber(right);
-	neighbour = rmi_lock_neighbour(index, index_id, buf);
+	neighbour = rmi_lock_neighbour(index, ins->index_id, buf);
 
-	rmi_leaf_page_init(image, index_id, rblock, low, block, leaf_header(page)->right,
+	rmi_leaf_page_init(image, ins->index_id, rblock, low, block, leaf_header(page)->right,
 					   leaf_header(page)->reserve);
 	if (leaf_has_high(page))
 		leaf_set_high(image, leaf_high(page));
-	if (leaf_insert_kind(image, e, true) != LEAF_INS_APPEND || !leaf_append(image, e))
+	if (leaf_insert_kind(image, e, true) != LEAF_INS_APPEND || !leaf_append(image, e, false))
 		elog(ERROR, "kyro_rmi: entry does not fit an empty leaf");
 	rmi_leaf_finish(image);
 
-	rmi_change_begin(&c, index);
+	rmi_change_begin(&c, index, ins->carrier);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_SET_RIGHT, .fence = low, .block = rblock});
 	rmi_change_apply(&c, right, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
 	if (BufferIsValid(neighbour))
@@ -188,7 +203,7 @@ rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isn
 	if (BufferIsValid(neighbour))
 		UnlockReleaseBuffer(neighbour);
 	UnlockReleaseBuffer(right);
-	rmi_note_new_leaf(made, low, rblock);
+	rmi_note_new_leaf(ins, low, rblock);
 }
 
 /*
@@ -197,9 +212,9 @@ rmi_new_right(Relation index, uint32 index_id, Buffer buf, KyroEntry e, bool isn
  * key, under a unique check), or InvalidBuffer; everything else is released.
  */
 static void
-rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e, bool isnull,
-		  RmiNewLeaves *made)
+rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 {
+	Relation	index = ins->index;
 	RmiWork    *w = rmi_work();
 	bool		done = false;
 
@@ -219,14 +234,14 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 			/* NULLs have leaves of their own, at the end of the chain */
 			if (leaf_has_high(page))
 				rmi_corrupt(index, block, "a NULL would belong to a leaf of keys");
-			rmi_new_right(index, index_id, buf, e, isnull, made);
+			rmi_new_right(ins, buf, e, isnull);
 			break;
 		}
 
 		switch (leaf_insert_kind(page, e, edge))
 		{
 			case LEAF_INS_APPEND:
-				rmi_change_begin(&c, index);
+				rmi_change_begin(&c, index, ins->carrier);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_APPEND, .entry = e});
 				DEBUG_CRASH("rmi-append-record");
 				rmi_change_finish(&c);
@@ -235,7 +250,7 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 				break;
 
 			case LEAF_INS_RUN:
-				rmi_change_begin(&c, index);
+				rmi_change_begin(&c, index, ins->carrier);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});
 				DEBUG_CRASH("rmi-run-record");
 				rmi_change_finish(&c);
@@ -244,7 +259,7 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 				break;
 
 			case LEAF_INS_NEW_RIGHT:
-				rmi_new_right(index, index_id, buf, e, isnull, made);
+				rmi_new_right(ins, buf, e, isnull);
 				done = true;
 				break;
 
@@ -253,11 +268,11 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 				{
 					case 1:
 						/* in the same record, since a merge leaves room for it */
-						if (!leaf_run_add(w->image[0], e))
+						if (!leaf_run_add(w->image[0], e, false))
 							elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
 						rmi_leaf_finish(w->image[0]);
-						rmi_change_begin(&c, index);
-						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+						rmi_change_begin(&c, index, ins->carrier);
+						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .add = true, .entry = e, .image = w->image[0]});
 						DEBUG_CRASH("rmi-merge-record");
 						rmi_change_finish(&c);
 						DEBUG_CRASH("rmi-merge-logged");
@@ -265,8 +280,8 @@ rmi_place(Relation index, uint32 index_id, Buffer buf, Buffer keep, KyroEntry e,
 						break;
 
 					case 0:
-						cut = rmi_split(index, index_id, buf, &right);
-						rmi_note_new_leaf(made, cut, BufferGetBlockNumber(right));
+						cut = rmi_split(index, ins->index_id, ins->carrier, buf, &right);
+						rmi_note_new_leaf(ins, cut, BufferGetBlockNumber(right));
 						if (kyro_fence_cmp(at, cut) < 0)
 							UnlockReleaseBuffer(right);
 						else
@@ -427,13 +442,13 @@ void
 rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
 {
 	Buffer		buf;
-	RmiNewLeaves made;
+	RmiInsert	ins;
 
 	DEBUG_POINT("rmi-insert");
 	buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-	made.n = 0;
-	rmi_place(index, rmi_dir_index_id(rmi_dir(index)), buf, InvalidBuffer, e, isnull, &made);
-	rmi_publish_new_leaves(index, &made);
+	rmi_insert_begin(&ins, index);
+	rmi_place(&ins, buf, InvalidBuffer, e, isnull);
+	rmi_publish_new_leaves(&ins);
 }
 
 /*
@@ -444,15 +459,13 @@ bool
 rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 		   Relation heap, IndexUniqueCheck check, bool unchanged, IndexInfo *info)
 {
-	uint32		index_id;
 	KyroEntry	e;
 	KyroFence	at;
 	Buffer		buf,
 				keep = InvalidBuffer;
 	bool		is_unique = true;
-	RmiNewLeaves made;
+	RmiInsert	ins;
 
-	made.n = 0;
 	e.key = isnull[0] ? 0 : rmi_key_from_datum(rmi_key_type(index), values[0]);
 	e.tid = kyro_tid_from_pointer(htid);
 	at = (KyroFence) {e.key, e.tid, isnull[0]};
@@ -474,8 +487,8 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 
 		DEBUG_POINT(check == UNIQUE_CHECK_PARTIAL ? "rmi-insert-partial" : "rmi-insert-unique");
 		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-		index_id = rmi_dir_index_id(rmi_dir(index));
-		result = rmi_check_unique(index, heap, index_id, buf, e, isnull[0], values, isnull,
+		rmi_insert_begin(&ins, index);
+		result = rmi_check_unique(index, heap, ins.index_id, buf, e, isnull[0], values, isnull,
 								  htid, check, &xwait, &token);
 		if (result != RMI_UNIQUE_WAIT)
 		{
@@ -500,7 +513,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	while (leaf_has_high(BufferGetPage(buf)) &&
 		   kyro_fence_cmp(at, leaf_high(BufferGetPage(buf))) >= 0)
 	{
-		Buffer		next = rmi_lock_right(index, index_id, buf, BUFFER_LOCK_EXCLUSIVE);
+		Buffer		next = rmi_lock_right(index, ins.index_id, buf, BUFFER_LOCK_EXCLUSIVE);
 
 		if (buf != keep)
 			UnlockReleaseBuffer(buf);
@@ -508,7 +521,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	}
 
 	/* core checks for conflicts on the whole index, see ampredlocks */
-	rmi_place(index, index_id, buf, keep, e, isnull[0], &made);
-	rmi_publish_new_leaves(index, &made);
+	rmi_place(&ins, buf, keep, e, isnull[0]);
+	rmi_publish_new_leaves(&ins);
 	return is_unique;
 }

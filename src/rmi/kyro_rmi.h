@@ -128,31 +128,52 @@ extern void rmi_quals_set(RmiQuals *quals, Relation index, RmiKeyType type,
 /* ---- validate.c ---- */
 extern bool rmi_validate(Oid opclassoid);
 
-/* ---- xlog.c: carriers ---- */
+/* ---- xlog.c: changes, and what logs them ---- */
 
 typedef enum RmiOpKind
 {
 	RMI_OP_APPEND,				/* leaf_append(entry) */
 	RMI_OP_RUN_ADD,				/* leaf_run_add(entry) */
+	RMI_OP_MERGE,				/* leaf_merge(), then leaf_run_add(entry) if add */
+	RMI_OP_SPLIT,				/* left half of leaf_split(), right sibling := block */
+	RMI_OP_VACUUM,				/* remove the entries that gaps names */
 	RMI_OP_IMAGE,				/* replace the whole page by image */
 	RMI_OP_SET_LEFT,			/* leaf: left sibling := block */
+	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling := block */
 	RMI_OP_META,				/* meta page: replace RmiMetaData by *meta */
 	RMI_OP_LOG_ADD,				/* split log page: add *item */
 	RMI_OP_LOG_NEXT,			/* split log page: next := block */
-	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling := block */
-	RMI_OP_FREE					/* make it a free page */
+	RMI_OP_FREE					/* make it a free page; its block is block, its index index_id */
 } RmiOpKind;
+
+/*
+ * The entries that VACUUM removes from a leaf, by their place in the order in
+ * which leaf_vacuum() asks for them: for each the number of entries that stay
+ * before it, in the manner of LEB128.
+ */
+typedef struct RmiGaps
+{
+	uint32		removed;
+	uint32		asked;			/* entries asked for so far */
+	uint32		last;			/* the one after the last that is removed */
+	uint32		len;			/* of data; above its size: there was no room */
+	uint8		data[BLCKSZ / 2];
+} RmiGaps;
 
 /* One change of one page: everything its effect depends on. */
 typedef struct RmiOp
 {
 	RmiOpKind	kind;
+	bool		add;
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
-	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish() */
+	uint32		index_id;
+	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish().  IMAGE,
+								 * and what MERGE, SPLIT and VACUUM come to, if known */
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
+	const RmiGaps *gaps;
 } RmiOp;
 
 #define RMI_CHANGE_MAX	4		/* pages in one record */
@@ -160,26 +181,75 @@ typedef struct RmiOp
 typedef struct RmiChange
 {
 	Relation	index;
+	RmiCarrier	carrier;
 	void	   *generic;		/* GenericXLogState */
 	int			npages;
-	Buffer		sound[RMI_CHANGE_MAX];	/* leaves that are known to be sound afterwards */
-	int			nsound;
+	Buffer		buf[RMI_CHANGE_MAX];
+	RmiOp		op[RMI_CHANGE_MAX];
+	bool		sound[RMI_CHANGE_MAX];	/* a leaf that is known to be sound afterwards */
 } RmiChange;
 
 /*
  * One WAL record: begin, apply an op to each of up to RMI_CHANGE_MAX
  * exclusively locked buffers, finish.  Nothing reaches the pages before
- * finish; an error in between leaves them as they were.
+ * finish; an error in between leaves them as they were.  What the ops point to
+ * must live until then.  Begin raises 55000 if this server cannot write by
+ * that carrier.
  */
-extern void rmi_change_begin(RmiChange *c, Relation index);
+extern void rmi_change_begin(RmiChange *c, Relation index, RmiCarrier carrier);
 extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
 extern void rmi_change_finish(RmiChange *c);
 
+/* Can this server write by that carrier?  Which one do new indexes get? */
+extern bool rmi_carrier_works(RmiCarrier carrier);
+extern RmiCarrier rmi_carrier_wanted(void);
+
 /*
  * The effect of an op on a page: the same code for every carrier and redo.
- * before is a copy of the page from before, needed by ops on leaves.
+ * False if the page cannot take it, which is then as it was.
  */
-extern void rmi_apply(const RmiOp *op, Page page, const char *before);
+extern bool rmi_apply(const RmiOp *op, Page page);
+
+/* Note that leaf_vacuum() asks for another entry, and whether it goes. */
+extern void rmi_gaps_note(RmiGaps *gaps, bool gone);
+
+/* ---- record.c: ops as bytes ---- */
+
+/* Longest op, gaps, meta data and items aside, which follow it. */
+#define RMI_OP_BYTES	48
+
+/*
+ * Write an op on this page, as it is before the change, to out[RMI_OP_BYTES];
+ * returns the length.  The kind itself is not part of it.
+ */
+extern int	rmi_op_encode(const RmiOp *op, Page page, uint8 *out);
+
+/* What must follow the encoded op, or NULL. */
+extern const void *rmi_op_tail(const RmiOp *op, Size *len);
+
+/* What a decoded op may point to. */
+typedef struct RmiOpSpace
+{
+	RmiMetaData meta;
+	RmiDirItem	item;
+	RmiGaps		gaps;
+} RmiOpSpace;
+
+/*
+ * The op of this kind in data[len], for a page as it was before the change.
+ * Returns what is wrong with it, or NULL.
+ */
+extern const char *rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
+								 RmiOpSpace *space);
+
+/* ---- redo.c: the resource manager ---- */
+
+/* See README.md, "Own records". */
+#define RMI_RMGR_ID		186
+
+/* From _PG_init(): registers it if the server is just starting. */
+extern void rmi_rmgr_init(void);
+extern bool rmi_rmgr_registered;
 
 /* ---- page.c: making, checking, allocating pages ---- */
 extern void rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind);
@@ -188,8 +258,8 @@ extern void rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block,
 							   uint8 reserve);
 /* What closes a change of a leaf: pd_lower, pd_upper and the checksum. */
 extern void rmi_leaf_finish(Page page);
-/* The same after a small change; before: the leaf as it was. */
-extern void rmi_leaf_finish_small(Page page, const char *before);
+/* The same after a change that has kept the checksum. */
+extern void rmi_leaf_finish_small(Page page);
 extern uint8 rmi_reserve(int fillfactor);
 
 /* Why this is not the page expected (NULL if it is).  Holds any page, any bytes. */
@@ -239,6 +309,8 @@ typedef struct RmiLanding
  */
 extern RmiDir *rmi_dir(Relation index);
 extern uint32 rmi_dir_index_id(RmiDir *dir);
+/* May lag: an index goes over to RMI_CARRIER_OWN once, and takes both kinds of records from then on. */
+extern RmiCarrier rmi_dir_carrier(RmiDir *dir);
 
 /* Last known page with low fence <= target; < target if strictly. Never fails: the leftmost leaf at worst. */
 extern void rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing);
@@ -322,6 +394,8 @@ extern void rmi_maybe_fold(Relation index, bool heal);
 
 /* Note the number of live entries on the meta page. */
 extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
+/* Give the index the own carrier, if new ones get it.  Excludes no one; by VACUUM only. */
+extern void rmi_meta_adopt_carrier(Relation index);
 
 /* Excludes other rebuilds of this index, not readers or writers. */
 extern bool rmi_rebuild_lock(Relation index, bool wait);
@@ -362,7 +436,7 @@ extern bool rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer 
  * new page, exclusively locked; both keep their locks.  The caller passes the
  * new page to rmi_log_append() when its locks are gone.
  */
-extern KyroFence rmi_split(Relation index, uint32 index_id, Buffer buf, Buffer *right);
+extern KyroFence rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffer *right);
 
 /* One BLCKSZ image each and the scratch leaf functions want; per backend. */
 typedef struct RmiWork

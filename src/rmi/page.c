@@ -65,10 +65,9 @@ rmi_leaf_finish(Page page)
 }
 
 void
-rmi_leaf_finish_small(Page page, const char *before)
+rmi_leaf_finish_small(Page page)
 {
 	leaf_set_bounds(page);
-	leaf_sum_update(page, before);
 }
 
 /* What a leaf keeps free, in 1/256 of the page, for a fillfactor in percent. */
@@ -196,7 +195,7 @@ rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
 	if (meta->index_id != rmi_trailer(page)->index_id ||
 		rmi_trailer(page)->block != RMI_META_BLOCK)
 		rmi_corrupt(index, RMI_META_BLOCK, "the meta page belongs elsewhere");
-	if (meta->carrier != RMI_CARRIER_GENERIC)
+	if (meta->carrier != RMI_CARRIER_GENERIC && meta->carrier != RMI_CARRIER_OWN)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("index \"%s\" was written by a WAL method this version of kyrodb does not know",

@@ -78,7 +78,7 @@ rmi_page_check_defined(Page page)
 typedef enum RmiCarrier
 {
 	RMI_CARRIER_GENERIC = 1,
-	RMI_CARRIER_OWN = 2			/* own resource manager; reserved */
+	RMI_CARRIER_OWN = 2			/* own resource manager */
 } RmiCarrier;
 
 /* What the keys are; the operator class decides, the meta page remembers. */

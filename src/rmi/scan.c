@@ -658,11 +658,17 @@ rmi_restrpos(IndexScanDesc scan)
 }
 
 /*
- * Generic WAL replay takes no cleanup lock, so that a standby cannot rely on
- * a pin to keep a tid from being reused: no index-only scans there.
+ * Replay of generic WAL takes no cleanup lock, so that a standby cannot rely on
+ * a pin to keep a tid from being reused: no index-only scans there, unless all
+ * that VACUUM removes is logged by our own records.
  */
 bool
 rmi_canreturn(Relation index, int attno)
 {
-	return !RecoveryInProgress();
+	RmiMetaData meta;
+
+	if (!RecoveryInProgress())
+		return true;
+	rmi_read_meta(index, &meta);
+	return meta.carrier == RMI_CARRIER_OWN;
 }

@@ -28,19 +28,19 @@
  * generation; returns its block.
  */
 BlockNumber
-rmi_log_put(Relation index, uint32 index_id, uint64 generation, BlockNumber next,
+rmi_log_put(Relation index, const RmiMetaData *meta, uint64 generation, BlockNumber next,
 			const RmiDirItem *items, uint32 n)
 {
-	Buffer		buf = rmi_alloc_page(index, index_id);
+	Buffer		buf = rmi_alloc_page(index, meta->index_id);
 	BlockNumber block = BufferGetBlockNumber(buf);
 	Page		image = rmi_work()->image[0];
 	RmiChange	c;
 
-	rmi_log_page_init(image, index_id, block, generation);
+	rmi_log_page_init(image, meta->index_id, block, generation);
 	memcpy(rmi_log_page_items(image), items, n * sizeof(RmiDirItem));
 	rmi_log_page_set_count(image, n);
 	rmi_log_page_header(image)->next = next;
-	rmi_change_begin(&c, index);
+	rmi_change_begin(&c, index, meta->carrier);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
 	rmi_change_finish(&c);
 	UnlockReleaseBuffer(buf);
@@ -135,14 +135,14 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 			if (meta.log_first == InvalidBlockNumber)
 				meta.log_first = meta.log_last;
 
-			rmi_change_begin(&c, index);
+			rmi_change_begin(&c, index, meta.carrier);
 			rmi_change_apply(&c, fresh, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
 			if (BufferIsValid(last))
 				rmi_change_apply(&c, last, &(RmiOp) {.kind = RMI_OP_LOG_NEXT, .block = meta.log_last});
 		}
 		else
 		{
-			rmi_change_begin(&c, index);
+			rmi_change_begin(&c, index, meta.carrier);
 			rmi_change_apply(&c, last, &(RmiOp) {.kind = RMI_OP_LOG_ADD, .item = &items[i]});
 		}
 		rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});

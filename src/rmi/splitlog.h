@@ -75,7 +75,7 @@ rmi_log_page_add(Page page, const RmiDirItem *item)
 }
 
 /* A new log page with n <= RMI_LOG_FANOUT items; under the rebuild lock.  See splitlog.c. */
-extern BlockNumber rmi_log_put(Relation index, uint32 index_id, uint64 generation, BlockNumber next,
+extern BlockNumber rmi_log_put(Relation index, const RmiMetaData *meta, uint64 generation, BlockNumber next,
 							   const RmiDirItem *items, uint32 n);
 
 #endif							/* KYRO_RMI_SPLITLOG_H */

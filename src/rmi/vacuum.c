@@ -51,6 +51,7 @@ typedef struct RmiVacuum
 	bool		changed;		/* leaves were split or deleted */
 	bool		bad_tid;		/* the leaf has an impossible row address */
 	RmiMetaData seen;			/* the directory that a new one replaces */
+	RmiGaps		gaps;			/* what goes from the leaf at hand */
 } RmiVacuum;
 
 static bool
@@ -58,6 +59,7 @@ rmi_vacuum_dead(void *arg, uint64_t tid)
 {
 	RmiVacuum  *v = (RmiVacuum *) arg;
 	ItemPointerData p;
+	bool		gone;
 
 	/* may not jump out */
 	if (unlikely(!kyro_tid_ok(tid)))
@@ -66,7 +68,9 @@ rmi_vacuum_dead(void *arg, uint64_t tid)
 		return false;
 	}
 	kyro_tid_to_pointer(tid, &p);
-	return v->callback(&p, v->arg);
+	gone = v->callback(&p, v->arg);
+	rmi_gaps_note(&v->gaps, gone);
+	return gone;
 }
 
 /*
@@ -83,15 +87,17 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 
 	for (;;)
 	{
-		int			removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v,
-										  &live, w->scratch);
+		int			removed;
+
+		v->gaps.removed = v->gaps.asked = v->gaps.last = v->gaps.len = 0;
+		removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v, &live, w->scratch);
 
 		if (v->bad_tid)
 			rmi_corrupt(index, BufferGetBlockNumber(buf), "the row address of an entry is not valid");
 		if (removed == LEAF_VACUUM_SPLIT)
 		{
 			Buffer		right;
-			KyroFence	cut = rmi_split(index, v->index_id, buf, &right);
+			KyroFence	cut = rmi_split(index, v->index_id, v->seen.carrier, buf, &right);
 
 			rmi_fences_add(&v->made, cut, BufferGetBlockNumber(right));
 			v->changed = true;
@@ -105,8 +111,8 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 			RmiChange	c;
 
 			rmi_leaf_finish(w->image[0]);
-			rmi_change_begin(&c, index);
-			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = w->image[0]});
+			rmi_change_begin(&c, index, v->seen.carrier);
+			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_VACUUM, .gaps = &v->gaps, .image = w->image[0]});
 			DEBUG_CRASH("rmi-vacuum-record");
 			rmi_change_finish(&c);
 			DEBUG_CRASH("rmi-vacuum-logged");
@@ -185,7 +191,7 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 		}
 		else
 			op.fence = KYRO_FENCE_MIN;
-		rmi_change_begin(&c, index);
+		rmi_change_begin(&c, index, v->seen.carrier);
 		rmi_change_apply(&c, lbuf, &op);
 		rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
 		if (BufferIsValid(rbuf))
@@ -342,7 +348,7 @@ rmi_sweep(void *arg)
 		{
 			RmiChange	c;
 
-			rmi_change_begin(&c, index);
+			rmi_change_begin(&c, index, meta.carrier);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
 			DEBUG_CRASH("rmi-sweep-record");
 			rmi_change_finish(&c);
@@ -438,6 +444,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
+	rmi_meta_adopt_carrier(info->index);
 	rmi_read_meta(info->index, &v.seen);
 	v.index_id = v.seen.index_id;
 	rmi_fences_init(&v.leaves);
@@ -458,12 +465,13 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
 		v.seen = now;
 	}
-	if (now.generation == v.seen.generation &&
+	if (now.generation == v.seen.generation && rmi_carrier_works(now.carrier) &&
 		(v.changed || v.seen.log_entries > 0 ||
 		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
 		rmi_if_space(info->index, rmi_vacuum_write, &v);
 	DEBUG_POINT_POLL("rmi-vacuum-sweep");
-	rmi_if_space(info->index, rmi_sweep, &v);
+	if (rmi_carrier_works(now.carrier))
+		rmi_if_space(info->index, rmi_sweep, &v);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
@@ -487,7 +495,8 @@ rmi_sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (!rmi_rebuild_lock(info->index, false))
 		return;
 	rmi_read_meta(info->index, &meta);
-	if (RelationGetNumberOfBlocks(info->index) >
+	if (rmi_carrier_works(meta.carrier) &&
+		RelationGetNumberOfBlocks(info->index) >
 		RMI_FIRST_LEAF + (uint64) Max(meta.dir_entries, 1) + meta.dir_pages + meta.model_pages)
 	{
 		cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
@@ -517,6 +526,8 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (info->analyze_only)
 		return stats;
 
+	if (stats == NULL)
+		rmi_meta_adopt_carrier(info->index);
 	rmi_read_meta(info->index, &meta);
 	if (stats == NULL)
 	{
@@ -526,7 +537,7 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		rmi_sweep_leftovers(info, stats);
 	}
-	else if (!stats->estimated_count && meta.tuples != (uint64) stats->num_index_tuples)
+	else if (!stats->estimated_count && rmi_carrier_works(meta.carrier) && meta.tuples != (uint64) stats->num_index_tuples)
 		rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
 	IndexFreeSpaceMapVacuum(info->index);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);

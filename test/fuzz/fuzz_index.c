@@ -31,6 +31,7 @@
 #define ENTRIES_MAX 400000
 
 static uint64 rng;
+static RmiCarrier carrier;
 static KyroFence *entries;		/* what is on the chain of leaves */
 static int	nentries;
 static bool chain_ends;			/* the chain could be followed to its end */
@@ -63,7 +64,7 @@ mend(Page page, BlockNumber block, int how)
 		m->magic = KYRO_RMI_META_MAGIC;
 		m->version = KYRO_RMI_META_VERSION;
 		m->index_id = INDEX_ID;
-		m->carrier = RMI_CARRIER_GENERIC;
+		m->carrier = carrier;
 		if (how & 8)
 		{
 			m->key_type = RMI_KEY_INT8;
@@ -403,11 +404,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (entries == NULL)
 		entries = malloc(sizeof(KyroFence) * (ENTRIES_MAX + KYRO_LEAF_MAX_ENTRIES));
-	idx_reset();
-	server_read_limit = 100000;
 	memcpy(&rng, data, 8);
 	data += 8;
 	size -= 8;
+	carrier = rng % 2 == 0 ? RMI_CARRIER_GENERIC : RMI_CARRIER_OWN;
+	idx_reset(carrier == RMI_CARRIER_OWN);
+	server_read_limit = 100000;
 	server_load(&data, &size, mend);
 	if (server_blocks() < 2)
 		return 0;

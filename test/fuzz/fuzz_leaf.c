@@ -108,7 +108,7 @@ brew(Exercise *x, uint8_t *page, const uint8_t *data, size_t size)
 		int			built = (int) leaf_build(page, e, (size_t) n, x->work);
 
 		for (int j = built; j < n; j++)
-			(void) leaf_run_add(page, e[j]);
+			(void) leaf_run_add(page, e[j], false);
 		/* updates: the same keys with other tids */
 		for (int j = 0; j < n && j < 40; j++)
 		{
@@ -118,7 +118,7 @@ brew(Exercise *x, uint8_t *page, const uint8_t *data, size_t size)
 			for (int k = 0; k < n; k++)
 				there |= kyro_entry_cmp(e[k], update) == 0;
 			if (!there)
-				(void) leaf_run_add(page, update);
+				(void) leaf_run_add(page, update, false);
 		}
 		if (leaf_merge(page, x->image[0], x->work) == 1)
 			memcpy(page, x->image[0], KYRO_PAGE_SIZE);

@@ -567,9 +567,10 @@ void
 fuzz_report(void)
 {
 	printf("# %ld inputs: %ld rows inserted one by one, %ld at once, %ld removed by %ld vacuums; "
-		   "%ld returned by %ld scans; %ld folds and rebuilds, %ld checks; files of %ld pages\n",
+		   "%ld returned by %ld scans; %ld folds and rebuilds, %ld checks; files of %ld pages; "
+		   "%ld changes of pages replayed\n",
 		   done.inputs, done.inserted, done.loaded, done.removed, done.vacuums, done.returned, done.scans,
-		   done.folds, done.verified, done.pages);
+		   done.folds, done.verified, done.pages, server_records);
 	fflush(stdout);
 }
 
@@ -585,11 +586,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		scans[i].scan = NULL;
 	if (sorted == NULL)
 		sorted = malloc(sizeof(IndexRow) * ROWS_MAX);
-	idx_reset();
+	rng = fuzz_take(&in, 8);
+	idx_reset(rng % 2 == 0);
 	server_read_limit = 10000000;
 	memset(rows, 0, sizeof(rows));
 	now = 0;
-	rng = fuzz_take(&in, 8);
 	shape = (unsigned) fuzz_take(&in, 4);
 	nrows = 256 << shape % 9;
 	rows_per_page = 1 + (shape >> 4) % 226;
@@ -643,6 +644,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			case 8:
 				/* VACUUM would wait for them */
 				close_pinned();
+				if (arg_choice % 4 == 0)
+					idx_adopt();
 				run(cmd_vacuum);
 				break;
 			case 9:

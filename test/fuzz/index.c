@@ -44,6 +44,9 @@ idx_row_cmp(const void *a, const void *b)
 
 int			kyro_directory_cache = 1024;
 
+bool		kyro_resource_manager = true;
+bool		rmi_rmgr_registered = true;
+
 bool
 kyro_preloaded(void)
 {
@@ -58,6 +61,27 @@ pgstat_progress_update_param(int index, int64 val)
 void
 log_newpage_range(Relation rel, ForkNumber forkNum, BlockNumber startblk, BlockNumber endblk, bool page_std)
 {
+	for (BlockNumber block = startblk; block < endblk; block++)
+		server_standby_copy(block);
+}
+
+/* As redo.c. */
+static void
+redo(int kind, Page page, BlockNumber block, const uint8 *data, Size len)
+{
+	static RmiOpSpace space;
+	RmiOp		op;
+	const char *problem = rmi_op_decode(&op, kind, page, data, len, &space);
+
+	if (kind == RMI_OP_FREE)
+		op.block = block;
+	if (problem == NULL && !rmi_apply(&op, page))
+		problem = "the page cannot take it";
+	if (problem != NULL)
+	{
+		fprintf(stderr, "cannot replay an op of kind %d: %s\n", kind, problem);
+		abort();
+	}
 }
 
 /* As checked.c, but what one input has left must not make the next one look sound. */
@@ -301,12 +325,20 @@ idx_forget(int session)
 }
 
 void
-idx_reset(void)
+idx_reset(bool own_carrier)
 {
 	server_reset();
+	server_redo = redo;
+	kyro_resource_manager = own_carrier;
 	memset(checked, 0, sizeof(checked));
 	for (int i = 0; i < 4; i++)
 		idx_forget(i);
+}
+
+void
+idx_adopt(void)
+{
+	kyro_resource_manager = true;
 }
 
 void

@@ -36,8 +36,13 @@ idx_row_fence(IndexRow row)
 
 extern int	idx_row_cmp(const void *a, const void *b);
 
-/* The file is new: sessions know nothing of it. */
-extern void idx_reset(void);
+/*
+ * The file is new: sessions know nothing of it.  Indexes get the own carrier, or
+ * generic WAL until idx_adopt().
+ */
+extern void idx_reset(bool own_carrier);
+/* Let the next VACUUM give the index the own carrier. */
+extern void idx_adopt(void);
 /* One session forgets what it knew, as one that has just begun. */
 extern void idx_forget(int session);
 

@@ -669,9 +669,24 @@ GenericXLogRegisterBuffer(GenericXLogState *state, Buffer buffer, int flags)
 }
 
 XLogRecPtr
-GenericXLogFinish(GenericXLogState *state)
+server_next_lsn(void)
 {
 	static XLogRecPtr lsn = 0;
+
+	server_changes++;
+	return ++lsn;
+}
+
+bool
+server_write_locked(Buffer buffer)
+{
+	return locks[BLOCK_OF(buffer)] == -1;
+}
+
+XLogRecPtr
+GenericXLogFinish(GenericXLogState *state)
+{
+	XLogRecPtr	lsn = server_next_lsn();
 
 	for (int i = 0; i < state->n; i++)
 	{
@@ -681,9 +696,9 @@ GenericXLogFinish(GenericXLogState *state)
 		EXPECT(p->pd_lower >= SizeOfPageHeaderData && p->pd_lower <= p->pd_upper && p->pd_upper <= BLCKSZ);
 		memset(state->image[i] + p->pd_lower, 0, p->pd_upper - p->pd_lower);
 		EXPECT(page_header_sane(state->image[i]));
-		PageSetLSN(state->image[i], ++lsn);
+		PageSetLSN(state->image[i], lsn);
 		memcpy(BufferGetPage(state->buffer[i]), state->image[i], BLCKSZ);
-		server_changes++;
+		server_standby_copy(BLOCK_OF(state->buffer[i]));
 	}
 	for (int i = 0; i < MAX_GENERIC_XLOG_PAGES; i++)
 		pfree(state->image[i]);
@@ -786,6 +801,7 @@ server_reset(void)
 		command_context = AllocSetContextCreate(TopMemoryContext, "command", ALLOCSET_DEFAULT_SIZES);
 	}
 	CurrentMemoryContext = TopMemoryContext;
+	server_standby_reset();
 	/* twice: what is suspect goes at the end of the second transaction */
 	for (int i = 0; i < 2 && xact_callback != NULL; i++)
 	{

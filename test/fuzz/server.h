@@ -55,6 +55,25 @@ extern int	server_warnings;
 /* Pages that one server_try() may read. */
 extern long server_read_limit;
 
+/* ---- wal.c ---- */
+
+/*
+ * Replay: what this op, with these bytes, makes of the standby's page.  Aborts if
+ * that does not work.
+ */
+typedef void (*ServerRedo) (int kind, Page page, BlockNumber block, const uint8 *data, Size len);
+extern ServerRedo server_redo;
+/* Pages that were replayed and compared. */
+extern long server_records;
+
+/* The standby has nothing; has the page as it is. */
+extern void server_standby_reset(void);
+extern void server_standby_copy(BlockNumber block);
+
+/* For wal.c. */
+extern XLogRecPtr server_next_lsn(void);
+extern bool server_write_locked(Buffer buffer);
+
 /* Did anybody change a page in this server_try()?  For commands that only read. */
 extern long server_changes;
 

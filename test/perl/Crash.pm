@@ -62,9 +62,12 @@ sub crash_seed { return $ENV{KYRO_SEED} // 20261121; }
 
 =item crash_node(name)
 
-A cluster to be killed, with data checksums or without.
+A cluster to be killed, with data checksums or without; indexes log by the own resource manager
+(unless KYRO_CARRIER says how), or by generic WAL.
 
 =cut
+
+my ($own, $assertions);
 
 sub crash_node
 {
@@ -72,28 +75,34 @@ sub crash_node
 
 	note('seed ' . crash_seed());
 	srand(crash_seed());
-	return new_node($name, init => [ extra => rand() < 0.5 ? ['--data-checksums'] : [] ],
+	$own = rand() < 0.6;
+	$ENV{KYRO_CARRIER} = 'generic' if !$own && !defined $ENV{KYRO_CARRIER};
+	$own = own_carrier();
+	my $node = new_node($name, init => [ extra => rand() < 0.5 ? ['--data-checksums'] : [] ],
 		conf => "max_connections = 40\nmax_prepared_transactions = 20\nrestart_after_crash = on\nautovacuum_naptime = 1s\n");
+	$assertions = $node->safe_psql('postgres', 'SHOW debug_assertions') eq 'on';
+	return $node;
 }
 
 # Settings of the rounds to come.  Without images of whole pages replay cannot be checked:
 # it meets pages of files dropped later, and takes them for damaged.  So nothing is left to replay
-# when these change: the server was stopped.
+# when these change: the server was stopped.  (And redo of BRIN fails an assertion when the page is gone.)
 sub settings
 {
-	my $images = rand() < 0.7;
+	my $images = rand() < 0.7 || $assertions;
 	my $minimal = rand() < 0.4;
 
 	return join('', map { "$_\n" } (
 		'full_page_writes = ' . ($images ? 'on' : 'off'),
-		'wal_consistency_checking = ' . ($images && rand() < 0.8 ? "'generic'" : "''"),
+		'wal_consistency_checking = ' . ($images && rand() < 0.8 ? ($own ? "'generic, kyro_rmi'" : "'generic'") : "''"),
 		'wal_level = ' . ($minimal ? 'minimal' : 'replica'),
 		'max_wal_senders = ' . ($minimal ? 0 : 2),
 		# few buffers: pages are written, and replay meets what is newer than its record
 		'shared_buffers = ' . (qw(2MB 16MB 128MB))[ int(rand(3)) ],
 		'autovacuum = ' . (rand() < 0.4 ? 'on' : 'off'),
 		'checkpoint_timeout = ' . (rand() < 0.3 ? '30s' : '1h'),
-		(rand() < 0.5 ? ("shared_preload_libraries = 'kyrodb'", "session_preload_libraries = ''")
+		# records of a resource manager can only be replayed by it
+		(rand() < 0.5 || $own ? ("shared_preload_libraries = 'kyrodb'", "session_preload_libraries = ''")
 			: ("shared_preload_libraries = ''", "session_preload_libraries = 'kyrodb'")),
 		'kyro.mmap = ' . (rand() < 0.7 ? 'on' : 'off'),
 		'kyro.directory_cache = ' . (rand() < 0.8 ? '64MB' : '0')));

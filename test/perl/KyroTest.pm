@@ -21,7 +21,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Exporter 'import';
 
-our @EXPORT = qw(new_node add_index_checks indexes_agree sound
+our @EXPORT = qw(new_node own_carrier add_index_checks indexes_agree sound
   read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
   send_query returned has_debug_points need_debug_points add_twice log_lacks
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE);
@@ -51,19 +51,33 @@ sub new_node
 	my ($name, %opt) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
+	my $preload = $opt{preload} // 1;
+	my $records = $preload ? 'generic, kyro_rmi' : 'generic';
+	my $resource_manager = own_carrier() ? 'on' : 'off';
+
 	$node->init(@{ $opt{init} // [] });
 	$node->append_conf('postgresql.conf', qq{
-wal_consistency_checking = 'generic'
+wal_consistency_checking = '$records'
+kyro.resource_manager = $resource_manager
 log_min_messages = warning
 autovacuum = off
 jit = off
 max_wal_size = 4GB
 });
-	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kyrodb'\n") if $opt{preload} // 1;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kyrodb'\n") if $preload;
 	$node->append_conf('postgresql.conf', $opt{conf}) if $opt{conf};
 	$node->start;
 	return $node;
 }
+
+=item own_carrier()
+
+Do indexes of clusters that have preloaded the library log by its own resource manager?
+KYRO_CARRIER=generic says no.
+
+=cut
+
+sub own_carrier { return ($ENV{KYRO_CARRIER} // 'own') ne 'generic'; }
 
 =item add_index_checks(node, database)
 

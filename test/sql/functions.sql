@@ -115,7 +115,9 @@ SELECT leaves > 2 AS leaves FROM kyro.rebuild('unl_k');
 SELECT * FROM kyro.verify('unl_k', true);
 
 -- views: one row per index of ours, with what the server counts
-SELECT indexrelname, relname, size = pg_relation_size(indexrelid) AS size, carrier, leaves > 0 AS leaves, directory_pages > 0 AS directory,
+SELECT indexrelname, relname, size = pg_relation_size(indexrelid) AS size,
+		carrier = (SELECT CASE WHEN setting LIKE '%kyrodb%' THEN 'own' ELSE 'generic' END FROM pg_settings WHERE name = 'shared_preload_libraries') AS carrier,
+		leaves > 0 AS leaves, directory_pages > 0 AS directory,
 	model_pages > 0 AS model, rebuilds > 0 AS rebuilds, trained_at IS NOT NULL AS trained
 	FROM kyro.stat_indexes WHERE schemaname = 'func' ORDER BY 1;
 SET enable_seqscan = off;

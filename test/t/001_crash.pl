@@ -2,6 +2,8 @@
 # INDEX CONCURRENTLY, rebuilds and seals go on, and the server is killed in several ways (Crash.pm).
 # After each recovery every index is sound and answers as its table does,
 # tables are equal to their heap twin, and what a client was told is committed is there.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

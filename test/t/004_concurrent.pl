@@ -1,6 +1,8 @@
 # Many sessions at once: inserts at random and at the right edge, updates,
 # deletes, reads that check themselves, VACUUM, rebuilds, and indexes built and
 # rebuilt concurrently; then everything agrees with the table.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

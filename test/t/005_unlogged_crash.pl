@@ -1,4 +1,6 @@
 # Unlogged tables are empty after a crash, their indexes too, and both work on.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

@@ -1,6 +1,8 @@
 # The load of 010_store_twin.pl, with the server killed in the middle of it, in
 # several ways (see Crash.pm): after each recovery the kyro table and its heap
 # twin are equal in every way, and go on.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

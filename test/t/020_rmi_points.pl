@@ -4,6 +4,8 @@
 # build with DEBUG_POINTS=1, as make check makes it.
 #
 # KYRO_POINT: a pattern, to look at some of them only.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

@@ -1,5 +1,7 @@
 # Recovery to restore points made in the middle of a load, some of them in the middle of a seal, of
 # VACUUM and of an update; and pg_rewind of a primary that went on after its standby was promoted.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use IPC::Run;

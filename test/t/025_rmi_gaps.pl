@@ -2,6 +2,8 @@
 # wait: at each step of writing a directory, where a page lock is held, and on
 # the pin of an index-only scan.  Others go through the gap.  Needs a build with
 # DEBUG_POINTS=1, as make check makes it.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;

@@ -3,6 +3,8 @@
 # ended there never was, for new sessions and for one that was there before, and
 # the promoted goes on with it.  Needs a build with DEBUG_POINTS=1, as make check
 # makes it.
+#
+# Runs with both carriers.
 use strict;
 use warnings;
 use IPC::Run;

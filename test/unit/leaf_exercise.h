@@ -246,12 +246,14 @@ exercise_page(Exercise *x, const void *bytes, uint64_t seed)
 	switch (leaf_insert_kind(x->page, add, edge))
 	{
 		case LEAF_INS_APPEND:
-			r = leaf_append(x->image[0], add);
-			EXPECT(r);
+			leaf_sum_set(x->image[0]);
+			r = leaf_append(x->image[0], add, true);
+			EXPECT(r && leaf_sum_ok(x->image[0]));
 			break;
 		case LEAF_INS_RUN:
-			r = leaf_run_add(x->image[0], add);
-			EXPECT(r);
+			leaf_sum_set(x->image[0]);
+			r = leaf_run_add(x->image[0], add, true);
+			EXPECT(r && leaf_sum_ok(x->image[0]));
 			break;
 		case LEAF_INS_CORRUPT:
 			EXPECT(!sound);
@@ -262,8 +264,10 @@ exercise_page(Exercise *x, const void *bytes, uint64_t seed)
 	(void) exercise_image(x, x->image[0], false, x->e2, seed);
 	/* and where they were not asked for */
 	memcpy(x->image[0], x->page, KYRO_PAGE_SIZE);
-	(void) leaf_append(x->image[0], add);
-	(void) leaf_run_add(x->image[0], add);
+	leaf_sum_set(x->image[0]);
+	(void) leaf_append(x->image[0], add, true);
+	(void) leaf_run_add(x->image[0], add, true);
+	EXPECT(leaf_sum_ok(x->image[0]));
 	(void) exercise_image(x, x->image[0], false, x->e2, seed);
 }
 
