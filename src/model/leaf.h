@@ -168,8 +168,8 @@ extern void leaf_sum_set(void *page);
 extern bool leaf_sum_ok(const void *page);
 
 /* The pieces that bytes from .. to - 1 of the page are in, not below KYRO_LEAF_FIRST. */
-extern uint32_t leaf_sum_pieces(int from, int to);
-extern uint64_t leaf_sum_part(const void *page, uint32_t pieces);
+extern uint64_t leaf_sum_pieces(int from, int to);
+extern uint64_t leaf_sum_part(const void *page, uint64_t pieces);
 
 /* ---- reading ---- */
 

@@ -108,7 +108,7 @@ append_in_place(void *page, const BlockView *v, KyroEntry e, const AppendFit *f,
 	int			desc = (int) ((const uint8_t *) v->d - bytes);
 	LeafDesc   *d = (LeafDesc *) (bytes + desc);
 	int			pend = h->pend;
-	uint32_t	pieces = 0;
+	uint64_t	pieces = 0;
 	uint64_t	part = 0;
 
 	if (sum)
@@ -318,7 +318,7 @@ install_tail(void *page, const BlockView *v, const PageOut *out, int pend, bool 
 	int			old_pend = h->pend;
 	int			slots = h->nslot - (v ? v->n : 0);
 	LeafDesc   *desc = (LeafDesc *) (bytes + KYRO_LEAF_FIRST + 8 * nblk);
-	uint32_t	pieces = leaf_sum_pieces(KYRO_LEAF_FIRST, pend > old_pend ? pend : old_pend);
+	uint64_t	pieces = leaf_sum_pieces(KYRO_LEAF_FIRST, pend > old_pend ? pend : old_pend);
 	uint64_t	part = sum ? leaf_sum_part(page, pieces) : 0;
 
 	/* out never has fewer blocks than it replaces: everything moves up */
@@ -434,7 +434,7 @@ bool
 leaf_run_add(void *page, KyroEntry e, bool sum)
 {
 	LeafHeader *h = leaf_header(page);
-	uint32_t	pieces;
+	uint64_t	pieces;
 	uint64_t	part = 0;
 	int			chunk;
 

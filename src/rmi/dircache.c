@@ -612,6 +612,16 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 	rmi_dir_peek(index, dir, target, strictly, landing);
 }
 
+static inline void
+rmi_landing_overlay(const RmiDir *dir, uint32 i, RmiLanding *landing)
+{
+	landing->slot = -1;
+	landing->overlay = i;
+	landing->block = dir->over[i].block;
+	landing->recent = dir->over[i].recent;
+	landing->low = dir->over[i].low;
+}
+
 void
 rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
 {
@@ -621,6 +631,19 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 	landing->slot = landing->overlay = -1;
 	landing->block = RMI_FIRST_LEAF;
 	landing->low = KYRO_FENCE_MIN;
+
+	/* growing keys: the leaf opened last */
+	if (dir->nover > 0 && dir->loaded && dir->n > 0)
+	{
+		const RmiOverlayEntry *last = &dir->over[dir->nover - 1];
+
+		if (kyro_fence_cmp(last->low, target) < (strictly ? 0 : 1) &&
+			kyro_fence_cmp(last->low, rmi_dir_fence(dir, dir->n - 1)) >= 0)
+		{
+			rmi_landing_overlay(dir, dir->nover - 1, landing);
+			return;
+		}
+	}
 
 	if (likely(dir->loaded))
 	{
@@ -656,13 +679,7 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 				hi = mid;
 		}
 		if (lo > 0 && kyro_fence_cmp(dir->over[lo - 1].low, landing->low) >= 0)
-		{
-			landing->slot = -1;
-			landing->overlay = lo - 1;
-			landing->block = dir->over[lo - 1].block;
-			landing->recent = dir->over[lo - 1].recent;
-			landing->low = dir->over[lo - 1].low;
-		}
+			rmi_landing_overlay(dir, lo - 1, landing);
 	}
 }
 

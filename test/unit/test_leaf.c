@@ -661,7 +661,7 @@ test_checksum(void)
 	/* and does not hide damage, in the same place or elsewhere */
 	for (int at = KYRO_PAGE_HEADER; at < KYRO_PAGE_END; at += 61)
 	{
-		uint32_t	pieces = leaf_sum_pieces(KYRO_PAGE_END - 1, KYRO_PAGE_END);
+		uint64_t	pieces = leaf_sum_pieces(KYRO_PAGE_END - 1, KYRO_PAGE_END);
 		uint64_t	part;
 
 		bytes[at] ^= 0x20;
