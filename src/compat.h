@@ -65,6 +65,10 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_index_insert_done(index, info)	((void) (info))
 /* For IndexVacuumInfo, which names the table from 16 on. */
 #define kyro_vacuum_info_set_table(info, rel)	((void) (info))
+/* Do logical slots of a standby need the rows of this table? */
+#define kyro_is_catalog(rel)	false
+/* On a standby, in replay: cancel the queries that may see what this transaction has removed. */
+#define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, locator)
 
 #elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 180000
 
@@ -102,6 +106,8 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 	RelationGetBufferForTuple(rel, len, InvalidBuffer, 0, NULL, vmbuffer, NULL, 0)
 #define kyro_index_insert_done(index, info)	index_insert_cleanup(index, info)
 #define kyro_vacuum_info_set_table(info, rel)	((info)->heaprel = (rel))
+#define kyro_is_catalog(rel)	RelationIsAccessibleInLogicalDecoding(rel)
+#define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, catalog, locator)
 
 /* ANALYZE hands out a stream of buffers, not block numbers. */
 #define KYRO_ANALYZE_STREAM 1

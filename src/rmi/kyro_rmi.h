@@ -130,13 +130,15 @@ extern bool rmi_validate(Oid opclassoid);
 
 /* ---- xlog.c: changes, and what logs them ---- */
 
+/* The numbers, at most 15, are in the log: what a released version has written stays what it is. */
 typedef enum RmiOpKind
 {
-	RMI_OP_APPEND,				/* leaf_append(entry) */
+	RMI_OP_APPEND = 0,			/* leaf_append(entry) */
 	RMI_OP_RUN_ADD,				/* leaf_run_add(entry) */
 	RMI_OP_MERGE,				/* leaf_merge(), then leaf_run_add(entry) if add */
 	RMI_OP_SPLIT,				/* left half of leaf_split(), right sibling := block */
 	RMI_OP_VACUUM,				/* remove the entries that gaps names */
+	RMI_OP_DELETE,				/* the same, of rows that standbys may still see */
 	RMI_OP_IMAGE,				/* replace the whole page by image */
 	RMI_OP_SET_LEFT,			/* leaf: left sibling := block */
 	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling := block */
@@ -147,7 +149,7 @@ typedef enum RmiOpKind
 } RmiOpKind;
 
 /*
- * The entries that VACUUM removes from a leaf, by their place in the order in
+ * The entries that are removed from a leaf, by their place in the order in
  * which leaf_vacuum() asks for them: for each the number of entries that stay
  * before it, in the manner of LEB128.
  */
@@ -170,10 +172,12 @@ typedef struct RmiOp
 	BlockNumber block;
 	uint32		index_id;
 	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish().  IMAGE,
-								 * and what MERGE, SPLIT and VACUUM come to, if known */
+								 * and what MERGE, SPLIT, VACUUM and DELETE come to, if known */
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
 	const RmiGaps *gaps;
+	TransactionId horizon;		/* DELETE: no snapshot may be left that sees it run */
+	bool		catalog;		/* and of which kind of table */
 } RmiOp;
 
 #define RMI_CHANGE_MAX	4		/* pages in one record */
@@ -241,6 +245,15 @@ typedef struct RmiOpSpace
  */
 extern const char *rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 								 RmiOpSpace *space);
+
+/* Main data of a record that begins with RMI_OP_DELETE. */
+typedef struct RmiConflict
+{
+	TransactionId horizon;
+	bool		catalog;
+} RmiConflict;
+
+#define SizeOfRmiConflict	(offsetof(RmiConflict, catalog) + sizeof(bool))
 
 /* ---- redo.c: the resource manager ---- */
 
@@ -469,6 +482,10 @@ extern void rmi_initparallelscan(void *target);
 extern void rmi_parallelrescan(IndexScanDesc scan);
 extern bool rmi_parallel_seize(IndexScanDesc scan, const RmiPlace *first, RmiPlace *place);
 extern void rmi_parallel_release(IndexScanDesc scan, const RmiPlace *next);
+
+/* ---- kill.c ---- */
+extern void rmi_kill(Relation heap, Relation index, BlockNumber block, KyroFence low,
+					 bool pinned, XLogRecPtr lsn, uint64 *tids, int n);
 
 /* ---- scan.c ---- */
 extern IndexScanDesc rmi_beginscan(Relation index, int nkeys, int norderbys);

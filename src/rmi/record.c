@@ -130,6 +130,7 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 			break;
 
 		case RMI_OP_VACUUM:
+		case RMI_OP_DELETE:
 			state = leaf_state(page);
 			at = put(out, at, &state, sizeof(state));
 			at = put(out, at, &op->gaps->removed, sizeof(op->gaps->removed));
@@ -166,6 +167,7 @@ rmi_op_tail(const RmiOp *op, Size *len)
 	switch (op->kind)
 	{
 		case RMI_OP_VACUUM:
+		case RMI_OP_DELETE:
 			*len = op->gaps->len;
 			return op->gaps->data;
 		case RMI_OP_META:
@@ -245,6 +247,7 @@ rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 			break;
 
 		case RMI_OP_VACUUM:
+		case RMI_OP_DELETE:
 			if ((problem = take_state(&data, &len, page)) != NULL)
 				return problem;
 			if (!take(&data, &len, &space->gaps.removed, sizeof(space->gaps.removed)) ||

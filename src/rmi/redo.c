@@ -19,6 +19,7 @@
 #include "access/xlog_internal.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
+#include "storage/standby.h"
 
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
@@ -31,6 +32,7 @@ static const char *const op_names[] = {
 	[RMI_OP_MERGE] = "MERGE",
 	[RMI_OP_SPLIT] = "SPLIT",
 	[RMI_OP_VACUUM] = "VACUUM",
+	[RMI_OP_DELETE] = "DELETE",
 	[RMI_OP_IMAGE] = "IMAGE",
 	[RMI_OP_SET_LEFT] = "SET_LEFT",
 	[RMI_OP_SET_RIGHT] = "SET_RIGHT",
@@ -101,9 +103,17 @@ rmi_redo(XLogReaderState *record)
 {
 	Buffer		bufs[RMI_CHANGE_MAX];
 	int			n = XLogRecMaxBlockId(record) + 1;
+	RmiConflict conflict = {InvalidTransactionId, false};
+	KyroLocator locator;
 
 	if (n > RMI_CHANGE_MAX)
 		elog(ERROR, "a record of kyro_rmi has %d blocks", n);
+	if (InHotStandby && XLogRecGetDataLen(record) >= SizeOfRmiConflict)
+	{
+		memcpy(&conflict, XLogRecGetData(record), SizeOfRmiConflict);
+		XLogRecGetBlockTag(record, 0, &locator, NULL, NULL);
+		kyro_resolve_conflict(conflict.horizon, conflict.catalog, locator);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		bufs[i] = InvalidBuffer;
@@ -132,6 +142,8 @@ rmi_desc(StringInfo buf, XLogReaderState *record)
 
 		if (i > 0)
 			appendStringInfoString(buf, ", ");
+		if (i == 0 && XLogRecGetDataLen(record) >= SizeOfRmiConflict)
+			appendStringInfo(buf, "horizon %u ", ((RmiConflict *) XLogRecGetData(record))->horizon);
 		if (i > 0 && kind < (int) lengthof(op_names))
 			appendStringInfo(buf, "%s ", op_names[kind]);
 		appendStringInfo(buf, "blk %d", i);

@@ -44,6 +44,9 @@
 /* Matches of one key that are decoded under the lock; more: copy the page. */
 #define RMI_POINT_MAX	64
 
+/* Dead entries of a leaf that are worth removing. */
+#define RMI_KILLS_MIN	32
+
 /* Above every tid of a key. */
 #define RMI_TID_END		(KYRO_TID_MAX + 1)
 
@@ -93,6 +96,11 @@ typedef struct RmiScanOpaque
 	IndexTuple	tuple;			/* for index-only scans, filled in per row */
 	IndexTuple	null_tuple;
 
+	XLogRecPtr	lsn;			/* of the leaf when it was read */
+	int			nkills;			/* its entries of dead rows */
+	int			kills_size;		/* allocated */
+	uint64	   *kills;
+
 	LeafCursor	cursor;			/* RMI_SOURCE_PAGE */
 	PGAlignedBlock page;
 } RmiScanOpaque;
@@ -116,8 +124,17 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 }
 
 static void
-rmi_leave_page(RmiScanOpaque *so)
+rmi_leave_page(IndexScanDesc scan)
 {
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+
+	if (unlikely(so->nkills > 0))
+	{
+		if (so->nkills >= RMI_KILLS_MIN)
+			rmi_kill(scan->heapRelation, scan->indexRelation, so->block, so->low,
+					 BufferIsValid(so->pin), so->lsn, so->kills, so->nkills);
+		so->nkills = 0;
+	}
 	if (BufferIsValid(so->pin))
 	{
 		ReleaseBuffer(so->pin);
@@ -131,7 +148,7 @@ rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int no
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
-	rmi_leave_page(so);
+	rmi_leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	so->marked = false;
 	if (keys && scan->numberOfKeys > 0)
@@ -144,11 +161,13 @@ rmi_endscan(IndexScanDesc scan)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
-	rmi_leave_page(so);
+	rmi_leave_page(scan);
 	if (so->tuple)
 		pfree(so->tuple);
 	if (so->null_tuple)
 		pfree(so->null_tuple);
+	if (so->kills)
+		pfree(so->kills);
 	pfree(so->quals.iv);
 	pfree(so);
 }
@@ -171,6 +190,7 @@ rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
 		kyro_check_old_snapshot(scan->xs_snapshot, scan->indexRelation, page);
 
 	so->load++;
+	so->lsn = PageGetLSN(page);
 	so->block = BufferGetBlockNumber(buf);
 	so->left = h->left;
 	so->right = h->right;
@@ -312,7 +332,7 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 		rmi_seek(so, to, false);
 		return;
 	}
-	rmi_leave_page(so);
+	rmi_leave_page(scan);
 	DEBUG_POINT("rmi-scan-start");
 	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL),
 			 rmi_point_key(so));
@@ -389,7 +409,7 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 	uint32		index_id = rmi_dir_index_id(rmi_dir(index));
 	Buffer		buf = InvalidBuffer;
 
-	rmi_leave_page(so);
+	rmi_leave_page(scan);
 	CHECK_FOR_INTERRUPTS();
 	if (forward)
 		DEBUG_POINT("rmi-scan-next");
@@ -549,7 +569,7 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 
 end:
 	/* a call in the other direction starts from here again */
-	rmi_leave_page(so);
+	rmi_leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	return false;
 }
@@ -579,13 +599,31 @@ rmi_form_tuple(IndexScanDesc scan, KyroFence e)
 	return *slot;
 }
 
+/* The entry returned last is one of a dead row. */
+static void
+rmi_note_kill(RmiScanOpaque *so)
+{
+	if (so->nkills == KYRO_LEAF_MAX_ENTRIES)
+		return;					/* to and fro */
+	if (so->nkills == so->kills_size)
+	{
+		int			size = Max(RMI_KILLS_MIN, so->kills_size * 4);
+
+		so->kills = so->kills ? repalloc(so->kills, size * sizeof(uint64)) :
+			MemoryContextAlloc(GetMemoryChunkContext(so), size * sizeof(uint64));
+		so->kills_size = size;
+	}
+	so->kills[so->nkills++] = so->at.last.tid;
+}
+
 bool
 rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	KyroFence	e;
 
-	/* kill_prior_tuple is not acted upon: see README, "Dead entries" */
+	if (unlikely(scan->kill_prior_tuple) && so->at.has_last && so->source != RMI_SOURCE_NONE)
+		rmi_note_kill(so);
 	if (!rmi_next(scan, dir, &e))
 		return false;
 	kyro_tid_to_pointer(e.tid, &scan->xs_heaptid);
@@ -648,13 +686,13 @@ rmi_restrpos(IndexScanDesc scan)
 	so->at = so->mark;
 	if (!so->at.started || !so->at.has_last)
 	{
-		rmi_leave_page(so);
+		rmi_leave_page(scan);
 		so->at.started = so->at.has_last = false;
 	}
 	else if (same)
 		rmi_seek(so, so->at.last, ScanDirectionIsForward(so->at.dir));
 	else
-		rmi_leave_page(so);
+		rmi_leave_page(scan);
 }
 
 /*

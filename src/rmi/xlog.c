@@ -50,7 +50,8 @@ static inline bool
 op_is_layout(const RmiOp *op)
 {
 	return op->kind == RMI_OP_IMAGE || op->kind == RMI_OP_FREE ||
-		op->kind == RMI_OP_MERGE || op->kind == RMI_OP_SPLIT || op->kind == RMI_OP_VACUUM;
+		op->kind == RMI_OP_MERGE || op->kind == RMI_OP_SPLIT ||
+		op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE;
 }
 
 void
@@ -109,7 +110,7 @@ register_op(int i, Buffer buf, const RmiOp *op, uint8 *bytes, int len)
 	if (op->kind == RMI_OP_FREE || op->kind == RMI_OP_META)
 		flags |= REGBUF_WILL_INIT;
 	else if (op->kind == RMI_OP_IMAGE ||
-			 (op->kind == RMI_OP_VACUUM && op->gaps->len > sizeof(op->gaps->data)))
+			 ((op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE) && op->gaps->len > sizeof(op->gaps->data)))
 		flags |= REGBUF_FORCE_IMAGE;
 	XLogRegisterBuffer(i, buf, flags);
 	if (flags & REGBUF_FORCE_IMAGE)
@@ -127,6 +128,7 @@ finish_own(RmiChange *c)
 {
 	uint8		bytes[RMI_CHANGE_MAX][RMI_OP_BYTES + 1];
 	int			len[RMI_CHANGE_MAX];
+	RmiConflict conflict;
 	bool		need_wal = RelationNeedsWAL(c->index);
 
 	for (int i = 0; i < c->npages; i++)
@@ -161,6 +163,12 @@ finish_own(RmiChange *c)
 		XLogRecPtr	lsn;
 
 		XLogBeginInsert();
+		/* needed even if the page is restored from an image */
+		if (c->op[0].kind == RMI_OP_DELETE)
+		{
+			conflict = (RmiConflict) {c->op[0].horizon, c->op[0].catalog};
+			XLogRegisterData((char *) &conflict, SizeOfRmiConflict);
+		}
 		for (int i = 0; i < c->npages; i++)
 			register_op(i, c->buf[i], &c->op[i], bytes[i], len[i]);
 		lsn = XLogInsert(RMI_RMGR_ID, c->op[0].kind << 4);
@@ -270,6 +278,7 @@ compute_image(const RmiOp *op, Page page)
 			break;
 
 		case RMI_OP_VACUUM:
+		case RMI_OP_DELETE:
 			{
 				GapsReader	r = {.gaps = op->gaps,.left = op->gaps->removed};
 				int			live;
@@ -314,6 +323,7 @@ rmi_apply(const RmiOp *op, Page page)
 		case RMI_OP_MERGE:
 		case RMI_OP_SPLIT:
 		case RMI_OP_VACUUM:
+		case RMI_OP_DELETE:
 		case RMI_OP_IMAGE:
 			if (image == NULL)
 				image = compute_image(op, page);

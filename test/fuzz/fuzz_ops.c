@@ -75,6 +75,7 @@ static struct
 	long		inserted;		/* one by one */
 	long		loaded;			/* by builds and in bulk */
 	long		removed;
+	long		killed;			/* entries removed by scans */
 	long		returned;		/* by scans */
 	long		scans;
 	long		vacuums;
@@ -393,10 +394,23 @@ expect_row(const IndexRow *got, const IndexRow *want, bool pinned)
 		EXPECT(got->isnull == want->isnull && got->key == want->key);
 }
 
-/* A range forward or backward, whole. */
+static void
+row_deleted(uint64 tid)
+{
+	Row		   *r = &rows[place_of(tid)];
+
+	EXPECT(r->used && r->dead);
+	r->used = r->dead = false;
+	r->gone = now;
+	sorted_valid = false;
+	done.killed++;
+}
+
+/* A range forward or backward, whole; some rows turn out to be dead then. */
 static void
 cmd_range(void *unused)
 {
+	int			kill = rnd(3) == 0 ? (int) rnd(101) : 0;	/* percent */
 	int64		from = arg_choice & 1 ? some_key(arg_shape) : rows[rnd(nrows)].key;
 	int64		to = arg_choice & 2 ? from : arg_choice & 4 ? rows[rnd(nrows)].key : some_key(arg_shape);
 	IndexRange	range = arg_choice % 16 == 15 ? INDEX_NULLS : arg_choice % 16 == 14 ? INDEX_ALL : INDEX_KEYS;
@@ -420,6 +434,8 @@ cmd_range(void *unused)
 	{
 		EXPECT(idx_scan_next(scan, forward, &row));
 		expect_row(&row, &sorted[forward ? lo + i : hi - 1 - i], pinned);
+		scan->kill_prior_tuple = (int) rnd(100) < kill;
+		rows[place_of(row.tid)].dead |= scan->kill_prior_tuple;
 	}
 	EXPECT(!idx_scan_next(scan, forward, &row));
 	idx_scan_end(scan);
@@ -568,9 +584,9 @@ fuzz_report(void)
 {
 	printf("# %ld inputs: %ld rows inserted one by one, %ld at once, %ld removed by %ld vacuums; "
 		   "%ld returned by %ld scans; %ld folds and rebuilds, %ld checks; files of %ld pages; "
-		   "%ld changes of pages replayed\n",
+		   "%ld removed by scans, %ld changes of pages replayed\n",
 		   done.inputs, done.inserted, done.loaded, done.removed, done.vacuums, done.returned, done.scans,
-		   done.folds, done.verified, done.pages, server_records);
+		   done.folds, done.verified, done.pages, done.killed, server_records);
 	fflush(stdout);
 }
 
@@ -588,6 +604,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		sorted = malloc(sizeof(IndexRow) * ROWS_MAX);
 	rng = fuzz_take(&in, 8);
 	idx_reset(rng % 2 == 0);
+	idx_deleted = row_deleted;
 	server_read_limit = 10000000;
 	memset(rows, 0, sizeof(rows));
 	now = 0;

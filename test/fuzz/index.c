@@ -196,7 +196,22 @@ rmi_sort_end(RmiSort *s)
 
 /* functions of SQL: the argument is the session */
 static FormData_pg_class heap_class = {.relam = HEAP_TABLE_AM_OID};
-static TableAmRoutine heap_am = {.index_build_range_scan = build_scan};
+
+/* entries that a scan removes because their rows are dead */
+void		(*idx_deleted) (uint64 tid) = NULL;
+
+static TransactionId
+delete_tuples(Relation rel, TM_IndexDeleteOp *op)
+{
+	for (int i = 0; i < op->ndeltids; i++)
+	{
+		EXPECT(op->status[op->deltids[i].id].knowndeletable);
+		idx_deleted(kyro_tid_from_pointer(&op->deltids[i].tid));
+	}
+	return FirstNormalTransactionId;
+}
+
+static TableAmRoutine heap_am = {.index_build_range_scan = build_scan,.index_delete_tuples = delete_tuples};
 static RelationData heap_rel = {.rd_rel = &heap_class,.rd_tableam = &heap_am};
 
 Relation
@@ -468,6 +483,7 @@ idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned)
 		keys[0].sk_strategy = BTEqualStrategyNumber;
 	}
 	scan = rmi_beginscan(session_index(session), nkeys, 0);
+	scan->heapRelation = &heap_rel;
 	scan->xs_snapshot = &mvcc_snapshot;
 	scan->xs_want_itup = pinned;
 	rmi_rescan(scan, keys, nkeys, NULL, 0);

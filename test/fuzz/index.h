@@ -69,6 +69,11 @@ typedef enum IndexRange
 } IndexRange;
 
 extern IndexScanDesc idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned);
+/*
+ * Called for each entry that a scan removes, when the row it returned last was
+ * said to be dead (kill_prior_tuple).
+ */
+extern void (*idx_deleted) (uint64 tid);
 /* The next row; its key only if the scan is pinned. */
 extern bool idx_scan_next(IndexScanDesc scan, bool forward, IndexRow *row);
 extern void idx_scan_end(IndexScanDesc scan);

@@ -87,6 +87,12 @@ XLogRegisterBufData(uint8 block_id, char *data, int len)
 	b->len += len;
 }
 
+void
+XLogRegisterData(char *data, int len)
+{
+	EXPECT(record_blocks == 0 && len > 0);
+}
+
 /* Are two pages equal in all that matters? */
 static bool
 same_page(const char *a, const char *b)

@@ -122,6 +122,8 @@ my $seal = q{SELECT kyro.snapshot('s')};
 
 # dead rows, and leaves without any others
 my $delete = q{SELECT twice('DELETE FROM $t WHERE k BETWEEN -5000000000000 AND 0 OR u % 7 = 3')};
+# the scan that meets the dead rows
+my $dead = $scan . q{SELECT count(*) FROM a WHERE k IS NOT NULL};
 
 # what leads to a point, and what must be before it
 my %points = (
@@ -166,8 +168,10 @@ my %crashes = (
 	'rmi-unlink' => $vacuum,
 	'rmi-sweep' => $vacuum,
 	'rmi-bulk' => $seal,
+	'rmi-kill' => $dead,
 );
 my %before = (
+	$dead => "$crowd; $delete",
 	$vacuum => "$crowd; $delete",
 	$seal => 'SELECT seal_rows(500)',
 	# only entries to come, none to remove
@@ -199,6 +203,9 @@ sub leave_stale_pages
 	my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = 'rmi-dir-model'; $rebuild");
 	like($err, qr/error at debug point/, 'a directory is left behind');
 }
+
+# generic WAL does not do that
+delete $all{$_} foreach grep { /^rmi-kill/ && !own_carrier() } keys %all;
 
 foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort keys %all)
 {
