@@ -89,7 +89,7 @@ END
     export PART_TIMEOUT=7200 PG_TEST_TIMEOUT_DEFAULT=1800 PGCTLTIMEOUT=1800 PGISOLATIONTIMEOUT=7200
     ;;
   asan)
-    nm -D "$W/server/bin/postgres" | grep -q __asan_init || die "the server is not instrumented"
+    nm -D "$W/server/bin/postgres" | grep __asan_init >/dev/null || die "the server is not instrumented"
     # handle_sigbus=0: src/store/map.c has a handler of its own
     ASAN_OPTIONS=$ASAN_OPTIONS:abort_on_error=1:handle_sigbus=0:log_path=$REPORTS/asan
     export UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1:log_path=$REPORTS/ubsan SANITIZE=address,undefined
