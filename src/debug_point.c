@@ -34,6 +34,7 @@
 static char *error_at = NULL;
 static char *crash_at = NULL;
 bool		kyro_debug_any_checksum = false;
+bool		kyro_debug_other_encoder = false;
 
 void
 kyro_debug_crash(const char *name)
@@ -123,6 +124,9 @@ kyro_debug_point_init(void)
 	DefineCustomBoolVariable("kyro.debug_any_checksum",
 							 "Takes leaves and meta pages of indexes whatever their checksum.",
 							 NULL, &kyro_debug_any_checksum, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("kyro.debug_other_encoder",
+							 "Logs changes of indexes as another version of the library might, whose code makes other pages.",
+							 NULL, &kyro_debug_other_encoder, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }
 
 #endif							/* KYRO_DEBUG_POINTS */

@@ -31,7 +31,11 @@ extern void kyro_debug_point_init(void);
 /* kyro.debug_any_checksum: take pages of an index whatever their checksum, to test what lies behind it. */
 extern bool kyro_debug_any_checksum;
 
+/* kyro.debug_other_encoder: log changes with the number of another version's encoder. */
+extern bool kyro_debug_other_encoder;
+
 #define CHECKSUMS_COUNT() (!kyro_debug_any_checksum)
+#define LOGGED_ENCODER() (LEAF_ENCODER + kyro_debug_other_encoder)
 #define DEBUG_POINT(name) kyro_debug_point(name)
 #define DEBUG_POINT_POLL(name) kyro_debug_point_poll(name)
 #define DEBUG_CRASH(name) kyro_debug_crash(name)
@@ -39,6 +43,7 @@ extern bool kyro_debug_any_checksum;
 #else
 
 #define CHECKSUMS_COUNT() true
+#define LOGGED_ENCODER() LEAF_ENCODER
 #define DEBUG_POINT(name) ((void) 0)
 #define DEBUG_POINT_POLL(name) ((void) 0)
 #define DEBUG_CRASH(name) ((void) 0)

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 
 /* A row's number on its page takes so many bits; larger ones are written in 16. */
@@ -40,11 +41,11 @@ typedef struct LeafState
 } LeafState;
 
 static LeafState
-leaf_state(Page page)
+leaf_state(Page page, uint8 encoder)
 {
 	const LeafHeader *h = leaf_header_const(page);
 
-	return (LeafState) {LEAF_ENCODER, (uint8) h->nrun, h->nslot, h->pend, h->epoch};
+	return (LeafState) {encoder, (uint8) h->nrun, h->nslot, h->pend, h->epoch};
 }
 
 static inline int
@@ -108,7 +109,7 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 	switch (op->kind)
 	{
 		case RMI_OP_APPEND:
-			out[at++] = LEAF_ENCODER;
+			out[at++] = LOGGED_ENCODER();
 			at += entry_encode(op->entry, page, out + at);
 			break;
 
@@ -117,21 +118,21 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 			break;
 
 		case RMI_OP_MERGE:
-			state = leaf_state(page);
+			state = leaf_state(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			if (op->add)
 				at += entry_encode(op->entry, page, out + at);
 			break;
 
 		case RMI_OP_SPLIT:
-			state = leaf_state(page);
+			state = leaf_state(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			at = put(out, at, &op->block, sizeof(op->block));
 			break;
 
 		case RMI_OP_VACUUM:
 		case RMI_OP_DELETE:
-			state = leaf_state(page);
+			state = leaf_state(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			at = put(out, at, &op->gaps->removed, sizeof(op->gaps->removed));
 			break;
@@ -199,7 +200,7 @@ static const char *
 take_state(const uint8 **data, Size *len, Page page)
 {
 	LeafState	then;
-	LeafState	now = leaf_state(page);
+	LeafState	now = leaf_state(page, LEAF_ENCODER);
 
 	if (!take(data, len, &then, sizeof(then)))
 		return "it is too short";
