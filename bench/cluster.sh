@@ -54,3 +54,32 @@ stop_server() { as_server "$BIN/pg_ctl" -D "$W/data" -w -t 600 stop >/dev/null; 
 bench_psql() {
   as_server "$BIN/psql" -h "$W" -U postgres -d postgres -X -q -v ON_ERROR_STOP=1 "$@"
 }
+
+load() { cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown; }
+
+# The machine, for the comments of the CSVs.
+machine() {
+  printf '%s processors (%s), %s MB, Linux %s\n' "$(nproc)" \
+    "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)" \
+    "$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)" "$(uname -r)"
+}
+
+# csv_columns FILE HEADER: begin the CSV, or make sure that it has these columns.
+csv_columns() {
+  mkdir -p "$(dirname "$1")"
+  [ -s "$1" ] || say "$2" >"$1"
+  grep -qxF "$2" "$1" || die "$1 has other columns: give another file with -O"
+}
+
+INDEX_COLUMNS="time,build,set,heap_order,n,measure,unit,nbtree,kyro_rmi,ratio,kyro_generic,hash,brin"
+
+# append_report CSV COMMENT: what bench.report has; load_before is that of the machine when it began.
+append_report() {
+  local version
+
+  version="kyrodb $(version_of_control) on PostgreSQL $(bench_psql -A -t -c 'SHOW server_version')"
+  say "# $2; load $load_before before, $(load) after; $(machine)" >>"$1"
+  bench_psql --csv -t -c "SELECT '$(date -u +%FT%TZ)', '$version', r.* FROM bench.report r" >>"$1"
+  bench_psql -c "SELECT * FROM bench.report"
+  say "bench: appended to $1"
+}

@@ -1,5 +1,6 @@
 -- A fresh table in heap order, without indexes, all visible.
-DROP INDEX IF EXISTS bench.t_btree, bench.t_kyro_rmi;
+SELECT bench.drop_indexes() \g /dev/null
+COMMENT ON TABLE bench.t IS NULL;
 TRUNCATE bench.t;
 INSERT INTO bench.t SELECT k, v FROM bench.keys;
 VACUUM (ANALYZE) bench.t;

@@ -1,48 +1,39 @@
--- All rows into an empty indexed table: in key order, and in random order.
--- The time without an index is taken off; the WAL, too.
-CREATE UNLOGGED TABLE bench.stream (ord text, k bigint, v bigint);
-INSERT INTO bench.stream SELECT 'ascending', k, v FROM bench.keys ORDER BY k;
-INSERT INTO bench.stream SELECT 'random', k, v FROM bench.keys ORDER BY hashint8extended(v, 7);
-VACUUM ANALYZE bench.stream;
+-- All rows into an empty indexed table: in key order; in key order, but one in
+-- twenty later by up to 1 % of all; and in random order.
+DROP TABLE IF EXISTS bench.stream;
+CREATE UNLOGGED TABLE bench.stream (k bigint, v bigint);
 
 DO $$
 DECLARE
 	o text;
-	a text;
-	since timestamptz;
-	lsn pg_lsn;
-	s float8;
-	wal float8;
-	s0 float8;
-	wal0 float8;
-	n float8 := (SELECT count(*) FROM bench.keys);
+	v text;
+	n float8 := (SELECT p.n FROM bench.param p);
 BEGIN
-	FOREACH o IN ARRAY ARRAY['ascending', 'random'] LOOP
-		FOREACH a IN ARRAY ARRAY['none', 'btree', 'kyro_rmi'] LOOP
-			DROP INDEX IF EXISTS bench.t_btree, bench.t_kyro_rmi;
-			TRUNCATE bench.t;
-			IF a <> 'none' THEN
-				PERFORM bench.create_index(a);
-			END IF;
-			COMMIT;
-			since := clock_timestamp();
-			lsn := pg_current_wal_insert_lsn();
-			INSERT INTO bench.t SELECT k, v FROM bench.stream WHERE ord = o;
-			COMMIT;
-			s := bench.seconds(since);
-			wal := pg_current_wal_insert_lsn() - lsn;
-			IF a = 'none' THEN
-				s0 := s;
-				wal0 := wal;
-			ELSE
-				PERFORM bench.note(o || ' insert', 'us', a, (s - s0) * 1e6 / n);
-				PERFORM bench.note(o || ' insert, WAL', 'bytes/row', a, (wal - wal0) / n);
-				PERFORM bench.note('size after ' || o || ' inserts', 'bytes/row', a,
-								   pg_relation_size(format('bench.t_%s', a)::regclass) / n);
-			END IF;
-			COMMIT;
+	FOREACH o IN ARRAY ARRAY['ascending', 'late', 'random'] LOOP
+		TRUNCATE bench.stream;
+		EXECUTE 'INSERT INTO bench.stream SELECT k, v FROM (SELECT *, row_number() OVER (ORDER BY k) AS i FROM bench.keys) s ORDER BY ' ||
+			CASE o
+				WHEN 'ascending' THEN 'i'
+				WHEN 'late' THEN format('CASE abs(hashint8(v)) %% 20 WHEN 0 THEN i + abs(hashint8extended(v, 3) %% %s) ELSE i END',
+										greatest(1, n / 100)::bigint)
+				WHEN 'random' THEN 'hashint8extended(v, 7)'
+			END;
+		COMMIT;
+		FOR round IN 1 .. (SELECT rounds FROM bench.param) LOOP
+			FOREACH v IN ARRAY ARRAY['none', 'btree', 'kyro_rmi', 'kyro_generic'] LOOP
+				PERFORM bench.drop_indexes();
+				TRUNCATE bench.t;
+				PERFORM bench.create_index(v);
+				COMMIT;
+				CALL bench.write(o || ' insert', v, 'INSERT INTO bench.t SELECT k, v FROM bench.stream', n);
+				IF round = 1 THEN
+					PERFORM bench.note_sizes('size after ' || o || ' inserts');
+				END IF;
+				COMMIT;
+			END LOOP;
 		END LOOP;
 	END LOOP;
 END $$;
 
 DROP TABLE bench.stream;
+SELECT bench.drop_indexes() \g /dev/null

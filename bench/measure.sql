@@ -1,10 +1,12 @@
--- What the phases of bench/run.sh share.  Every phase adds to bench.result;
--- bench.report has the medians, and how many times better kyro_rmi is.
+-- What the phases of bench/run.sh share, after cpu.sql.  Every phase adds to
+-- bench.result; bench.report has the medians, and how many times better
+-- kyro_rmi is.
+--
+-- A variant is an index bench.t_<variant>: btree, kyro_rmi, kyro_generic (by
+-- generic WAL), hash, brin.  "none" is the same work without an index, or the
+-- mere reading of the list of keys: bench.report takes it off.
 
-CREATE EXTENSION kyrodb;
-CREATE SCHEMA bench;
-
-CREATE UNLOGGED TABLE bench.keys (v bigint, k bigint);	-- in heap order
+CREATE UNLOGGED TABLE bench.keys (v bigint, k bigint);	-- in heap order, v from 1
 CREATE TABLE bench.t (k bigint, v bigint);
 
 -- One row: what run.sh was asked for.
@@ -22,65 +24,140 @@ CREATE TABLE bench.result (
 	n bigint,
 	measure text,
 	unit text,
-	am text,
+	variant text,
 	value float8,
 	at timestamptz DEFAULT clock_timestamp());
 
-CREATE FUNCTION bench.note(measure text, unit text, am text, value float8) RETURNS void
+CREATE FUNCTION bench.note(measure text, unit text, variant text, value float8) RETURNS void
 LANGUAGE sql AS $$
 	INSERT INTO bench.result
-		SELECT p.set, p.heap_order, p.n, measure, unit, am, value FROM bench.param p;
+		SELECT p.set, p.heap_order, p.n, measure, unit, variant, value FROM bench.param p;
 $$;
 
--- nbtree / kyro_rmi: above 1, kyro_rmi is better (smaller, faster).
+CREATE VIEW bench.median AS
+	SELECT m.set, m.heap_order, m.n, m.measure, m.unit, m.variant, m.at,
+		   m.value - coalesce(base.value, 0) AS value
+	FROM (SELECT set, heap_order, n, measure, unit, variant, min(at) AS at,
+				 percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value
+		  FROM bench.result GROUP BY 1, 2, 3, 4, 5, 6) m
+	LEFT JOIN (SELECT set, heap_order, n, measure, unit,
+					  percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value
+			   FROM bench.result WHERE variant = 'none' GROUP BY 1, 2, 3, 4, 5) base
+		USING (set, heap_order, n, measure, unit)
+	WHERE m.variant <> 'none';
+
+-- ratio says how many times better kyro_rmi is (smaller, faster): nbtree /
+-- kyro_rmi, or the other way round where more is better.
 CREATE VIEW bench.report AS
-	SELECT set, heap_order, n, measure, unit,
-		   round(b::numeric, 3) AS nbtree, round(k::numeric, 3) AS kyro_rmi,
-		   round((b / nullif(k, 0))::numeric, 2) AS ratio
+	SELECT set, heap_order, n, measure, unit, nbtree, kyro_rmi,
+		   round(CASE WHEN unit IN ('tps', 'hit ratio') THEN k / nullif(b, 0) ELSE b / nullif(k, 0) END::numeric, 2) AS ratio, kyro_generic, hash, brin
 	FROM (SELECT set, heap_order, n, measure, unit, min(at) AS at,
-				 percentile_cont(0.5) WITHIN GROUP (ORDER BY value) FILTER (WHERE am = 'btree') AS b,
-				 percentile_cont(0.5) WITHIN GROUP (ORDER BY value) FILTER (WHERE am = 'kyro_rmi') AS k
-		  FROM bench.result GROUP BY 1, 2, 3, 4, 5) s
+				 min(value) FILTER (WHERE variant = 'btree') AS b,
+				 min(value) FILTER (WHERE variant = 'kyro_rmi') AS k,
+				 round(min(value::numeric) FILTER (WHERE variant = 'btree'), 4) AS nbtree,
+				 round(min(value::numeric) FILTER (WHERE variant = 'kyro_rmi'), 4) AS kyro_rmi,
+				 round(min(value::numeric) FILTER (WHERE variant = 'kyro_generic'), 4) AS kyro_generic,
+				 round(min(value::numeric) FILTER (WHERE variant = 'hash'), 4) AS hash,
+				 round(min(value::numeric) FILTER (WHERE variant = 'brin'), 4) AS brin
+		  FROM bench.median GROUP BY 1, 2, 3, 4, 5) s
 	ORDER BY at;
 
-CREATE FUNCTION bench.seconds(since timestamptz) RETURNS float8
-LANGUAGE sql AS 'SELECT extract(epoch FROM clock_timestamp() - since)::float8';
-
--- Create one index; returns seconds.
-CREATE FUNCTION bench.create_index(am text) RETURNS float8
+-- Create the index of a variant; processor time in seconds.
+CREATE FUNCTION bench.create_index(variant text) RETURNS float8
 LANGUAGE plpgsql AS $$
 DECLARE
-	since timestamptz := clock_timestamp();
+	since float8;
 BEGIN
-	EXECUTE format('CREATE INDEX t_%s ON bench.t USING %s (k) WITH (fillfactor = %s)',
-				   am, am, (SELECT fillfactor FROM bench.param));
-	RETURN bench.seconds(since);
+	IF variant = 'none' THEN
+		RETURN 0;
+	END IF;
+	PERFORM set_config('kyro.resource_manager', CASE variant WHEN 'kyro_generic' THEN 'off' ELSE 'on' END, false);
+	since := bench.cpu();
+	EXECUTE format('CREATE INDEX t_%s ON bench.t USING %s (k)', variant, replace(variant, 'kyro_generic', 'kyro_rmi')) ||
+		CASE WHEN variant <> 'brin' THEN format(' WITH (fillfactor = %s)', (SELECT fillfactor FROM bench.param)) ELSE '' END;
+	RETURN (bench.cpu() - since) / 1000;
 END $$;
 
+CREATE FUNCTION bench.drop_indexes(but text DEFAULT '') RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	x regclass;
+BEGIN
+	FOR x IN SELECT indexrelid FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+			 WHERE indrelid = 'bench.t'::regclass AND relname <> 't_' || but LOOP
+		EXECUTE format('DROP INDEX %s', x);
+	END LOOP;
+END $$;
+
+-- Bytes per row of all indexes of bench.t.
 CREATE FUNCTION bench.note_sizes(measure text) RETURNS void
 LANGUAGE sql AS $$
-	SELECT bench.note(measure, 'bytes/row', am,
-					  pg_relation_size(format('bench.t_%s', am)::regclass)::float8 / (SELECT count(*) FROM bench.t))
-	FROM unnest(ARRAY['btree', 'kyro_rmi']) am;
+	SELECT bench.note(measure, 'bytes/row', substr(relname, 3), pg_relation_size(indexrelid)::float8 / n)
+	FROM pg_index JOIN pg_class c ON c.oid = indexrelid, (SELECT count(*) AS n FROM bench.t) t
+	WHERE indrelid = 'bench.t'::regclass;
 $$;
 
--- Execution time of a query in ms, as if one of the two indexes did not exist.
-CREATE FUNCTION bench.without(hidden text, query text) RETURNS float8
+-- Run a query that only reads, as if the variant's index were the only one.
+-- Nothing is instrumented.  Processor time in ms, blocks of the index.
+CREATE FUNCTION bench.read_ms(variant text, query text, OUT ms float8, OUT blocks bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
+	since float8;
+	x oid := to_regclass('bench.t_' || variant);
 BEGIN
+	PERFORM set_config('enable_bitmapscan', CASE variant WHEN 'brin' THEN 'on' ELSE 'off' END, false);
 	BEGIN
-		IF hidden <> '' THEN
-			EXECUTE format('DROP INDEX bench.%s', hidden);
+		IF variant <> 'none' THEN
+			PERFORM bench.drop_indexes(variant);
+			EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+			IF plan::text !~ format('"t_%s"', variant) THEN
+				RAISE EXCEPTION 'the index was not used: %', plan;
+			END IF;
 		END IF;
-		EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) ' || query INTO plan;
-		IF hidden <> '' AND plan::text !~ 'Index (Only )?Scan' THEN
-			RAISE EXCEPTION 'the index was not used: %', plan;
-		END IF;
+		blocks := pg_stat_get_xact_blocks_fetched(x);
+		since := bench.cpu();
+		EXECUTE query;
+		ms := bench.cpu() - since;
+		blocks := pg_stat_get_xact_blocks_fetched(x) - blocks;
 		RAISE EXCEPTION USING errcode = 'KY001';
 	EXCEPTION WHEN SQLSTATE 'KY001' THEN
-		-- the index is back, the variable keeps its value
+		-- the other indexes are back, the variables keep their values
 	END;
-	RETURN (plan->0->>'Execution Time')::float8;
+END $$;
+
+-- Measure a query that takes keys from a list, per look-up: "per" of them for
+-- each row of the list.
+CREATE PROCEDURE bench.read(measure text, list text, query text, per int DEFAULT 1, more text[] DEFAULT '{}')
+LANGUAGE plpgsql AS $$
+DECLARE
+	v text;
+	x record;
+	n float8;
+BEGIN
+	EXECUTE format('SELECT count(*) * $1 FROM bench.%I', list) INTO n USING per;
+	FOR round IN 0 .. (SELECT rounds FROM bench.param) LOOP		-- run 0 warms up
+		FOREACH v IN ARRAY ARRAY['none', 'btree', 'kyro_rmi'] || more LOOP
+			x := bench.read_ms(v, CASE v WHEN 'none' THEN format('SELECT count(*) FROM bench.%I', list) ELSE query END);
+			IF round > 0 THEN
+				PERFORM bench.note(measure, 'us', v, x.ms * 1000 / n);
+			END IF;
+		END LOOP;
+		COMMIT;
+	END LOOP;
+END $$;
+
+-- Run a query that writes, once; time and WAL per row.
+CREATE PROCEDURE bench.write(measure text, variant text, query text, n float8)
+LANGUAGE plpgsql AS $$
+DECLARE
+	since float8;
+	lsn pg_lsn;
+BEGIN
+	since := bench.cpu();
+	lsn := pg_current_wal_insert_lsn();
+	EXECUTE query;
+	COMMIT;
+	PERFORM bench.note(measure, 'us', variant, (bench.cpu() - since) * 1000 / n);
+	PERFORM bench.note(measure || ', WAL', 'bytes/row', variant, (pg_current_wal_insert_lsn() - lsn)::float8 / n);
 END $$;

@@ -34,7 +34,7 @@ for w in $what; do
 done
 probes=${probes:-$((rows / 10 < 1000000 ? rows / 10 : 1000000))}
 csv=${csv:-$ROOT/bench/results/store-$(date +%Y-%m-%d).csv}
-load() { cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown; }
+csv_columns "$csv" "date,server,rows,what,variant,metric,value,unit,ratio_to_heap_nbtree"
 load_before=$(load)
 
 say "bench: $command"
@@ -49,10 +49,8 @@ run_psql() { bench_psql -A -t "$@" >/dev/null; }
 
 # ---------------------------------------------------------------------------
 # Tables of the benchmark, and the functions that measure.
+run_psql -f "$SRC/bench/cpu.sql"
 run_psql <<'SQL'
-CREATE EXTENSION kyrodb;
-CREATE SCHEMA bench;
-
 CREATE UNLOGGED TABLE bench.keys (v bigint, k bigint);	-- in the order of loading
 CREATE UNLOGGED TABLE bench.source (key bigint, value text);
 CREATE TABLE bench.param (n bigint, rounds int, probes int);
@@ -76,15 +74,6 @@ CREATE VIEW bench.report AS
 				FROM bench.result GROUP BY 1, 2, 3, 4) medians) s
 	ORDER BY first, at;
 
--- Time in ms that this backend has had a processor; NULL where nothing says so.
--- The sleep makes the system bring the figure up to date.
-CREATE FUNCTION bench.cpu() RETURNS float8
-LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM pg_sleep(0.001);
-	RETURN split_part(pg_read_file('/proc/self/schedstat', 0, 100, true), ' ', 1)::float8 / 1e6;
-END $$;
-
 -- Run a query.  In ms: processor time, and the time that passed, both less
 -- those of reading its list.
 CREATE FUNCTION bench.ms(query text, plan_has text, list text DEFAULT NULL,
@@ -101,7 +90,6 @@ BEGIN
 		RAISE EXCEPTION 'not the plan to be measured: %', plan;
 	END IF;
 	elapsed := (plan->0->>'Execution Time')::float8;
-	cpu := coalesce(cpu, elapsed);
 	wal := (plan->0->'Plan'->>'WAL Bytes')::float8;
 	IF list IS NOT NULL THEN
 		base := bench.ms(format('SELECT count(*) FROM bench.%I', list), '');
@@ -117,7 +105,6 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
 	since float8;
-	began timestamptz;
 	ms float8;
 BEGIN
 	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
@@ -125,10 +112,8 @@ BEGIN
 		RAISE EXCEPTION 'not the plan to be measured: %', plan;
 	END IF;
 	since := bench.cpu();
-	began := clock_timestamp();
 	EXECUTE query;
-	ms := extract(epoch FROM clock_timestamp() - began) * 1000;
-	ms := coalesce(bench.cpu() - since, ms);
+	ms := bench.cpu() - since;
 	IF list IS NOT NULL THEN
 		ms := ms - bench.read_ms(format('SELECT count(*) FROM bench.%I', list), '');
 	END IF;
@@ -224,7 +209,7 @@ BEGIN
 	END IF;
 	INSERT INTO bench.result VALUES
 		('seal', variant, 'seal (heap: CLUSTER)', n / s, 'rows/s'),
-		('seal', variant, 'processor time', coalesce((bench.cpu() - cpu) * 1000, s * 1e6) / n, 'us/row'),
+		('seal', variant, 'processor time', (bench.cpu() - cpu) * 1000 / n, 'us/row'),
 		('seal', variant, 'writers locked out, per million rows', s * 1e6 / n, 's'),
 		('seal', variant, 'WAL', (pg_current_wal_insert_lsn() - lsn) / n, 'bytes/row');
 END $$;
@@ -499,13 +484,9 @@ for w in size point range scan cold touched seal update insert; do
   esac
 done
 
-mkdir -p "$(dirname "$csv")"
-headed=""
-[ ! -s "$csv" ] || headed=yes
 server="kyrodb $(version_of_control) on PostgreSQL $("$BIN/postgres" --version | sed 's/.* \([0-9][0-9.]*\) .*/\1/')"
 {
-  say "# $command; $set, $order order, seed $seed, $probes look-ups, $rounds rounds; load $load_before before, $(load) after; $(nproc) processors"
-  [ -n "$headed" ] || say "date,server,rows,what,variant,metric,value,unit,ratio_to_heap_nbtree"
+  say "# $command; $set, $order order, seed $seed, $probes look-ups, $rounds rounds; load $load_before before, $(load) after; $(machine)"
   bench_psql --csv -t \
     -c "SELECT '$(date -u +%F)', '$server', (SELECT n FROM bench.param), r.* FROM bench.report r"
 } >>"$csv"
