@@ -56,6 +56,7 @@ bench_psql() {
 }
 
 load() { cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown; }
+load_before=$(load)
 
 # The machine, for the comments of the CSVs.
 machine() {
@@ -71,9 +72,10 @@ csv_columns() {
   grep -qxF "$2" "$1" || die "$1 has other columns: give another file with -O"
 }
 
+# shellcheck disable=SC2034  # for those who source this
 INDEX_COLUMNS="time,build,set,heap_order,n,measure,unit,nbtree,kyro_rmi,ratio,kyro_generic,hash,brin"
 
-# append_report CSV COMMENT: what bench.report has; load_before is that of the machine when it began.
+# append_report CSV COMMENT: what bench.report has.
 append_report() {
   local version
 

@@ -3,7 +3,7 @@
 # run.sh [option...] [SET...]
 #   Measure kyro_rmi against nbtree, hash and BRIN on seeded data sets, on a
 #   private cluster with a private copy of PostgreSQL; README.md says what the
-#   columns mean.
+#   columns mean.  SET:random, SET:key is a set with another order than -o's.
 #
 #   -n "N..."   rows per set; several, ascending, for how it scales (default 10000000)
 #   -o ORDER    order of the heap: key or random (default key)
@@ -18,12 +18,12 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
-sizes=10000000 order=key probes=1000000 rounds=3 fillfactor=90 seed=42 list=""
+sizes=10000000 default_order=key probes=1000000 rounds=3 fillfactor=90 seed=42 list=""
 phases="build probe range array update delete insert mixed vacuum churn"
 csv="" command="bench/run.sh $*"
 while getopts n:o:p:r:s:f:O:l option; do
   case $option in
-    n) sizes=$OPTARG ;; o) order=$OPTARG ;; p) probes=$OPTARG ;; r) rounds=$OPTARG ;;
+    n) sizes=$OPTARG ;; o) default_order=$OPTARG ;; p) probes=$OPTARG ;; r) rounds=$OPTARG ;;
     s) phases=$OPTARG ;; f) fillfactor=$OPTARG ;; O) csv=$(realpath -m "$OPTARG") ;; l) list=1 ;;
     *) sed -n '3,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
@@ -31,15 +31,20 @@ done
 shift $((OPTIND - 1))
 sets=("$@")
 [ ${#sets[@]} -gt 0 ] || sets=(dense holes uniform timestamps seconds snowflake books fb osm)
-case $order in key | random) ;; *) die "-o is key or random" ;; esac
+for entry in "${sets[@]}"; do
+  case $default_order:$entry in key:* | random:*) ;; *) die "-o is key or random" ;; esac
+  case $entry in *:key | *:random) ;; *:*) die "no such order: $entry" ;; esac
+done
 case ${sizes// /}$probes$rounds in *[!0-9]*) die "-n, -p and -r are numbers" ;; esac
 for phase in $phases; do
-  [ -e "bench/$phase.sql" ] || die "no such phase: $phase"
+  case $phase in
+    build | probe | range | array | update | delete | insert | mixed | vacuum | churn) ;;
+    *) die "no such phase: $phase" ;;
+  esac
 done
 [ "$probes" -ge 10000 ] || die "-p is at least 10000"
 csv=${csv:-$ROOT/bench/results/index-$(date +%Y-%m-%d).csv}
-csv_columns "$csv" "$INDEX_COLUMNS"
-load_before=$(load)
+[ -n "$list" ] || csv_columns "$csv" "$INDEX_COLUMNS"
 
 say "bench: PostgreSQL and the extension, in a copy"
 bench_begin
@@ -50,16 +55,20 @@ fi
 bench_cluster
 bench_psql -f "$SRC/bench/cpu.sql" -f "$SRC/bench/measure.sql"
 
-for set in "${sets[@]}"; do
+hardness=()
+for entry in "${sets[@]}"; do
+  set=${entry%:*} order=$default_order
+  [ "$set" = "$entry" ] || order=${entry##*:}
   for rows in $sizes; do
-    say "bench: $("$W/kyro_datasets" "$set" "$rows" "$seed" --pla), heap in $order order; load $(load)"
+    hardness+=("$("$W/kyro_datasets" "$set" "$rows" "$seed" --pla)")
+    say "bench: ${hardness[-1]}, heap in $order order; load $(load)"
     bench_psql -c 'TRUNCATE bench.keys, bench.param' -c 'COMMENT ON TABLE bench.t IS NULL' \
       -c 'DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays'
     "$W/kyro_datasets" "$set" "$rows" "$seed" "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
     bench_psql -c "INSERT INTO bench.param
       SELECT '$set', '$order', count(*), $rounds, $probes, $fillfactor FROM bench.keys" -c 'VACUUM ANALYZE bench.keys'
     for phase in $phases; do
-      say "bench: $set: $phase"
+      say "bench: $set, $rows rows: $phase"
       bench_psql -f "$SRC/bench/$phase.sql"
     done
   done
@@ -67,8 +76,10 @@ for set in "${sets[@]}"; do
   bench_psql -c "INSERT INTO bench.result (set, heap_order, n, measure, unit, variant, value)
     SELECT l.set, l.heap_order, l.n, format('growth from %s rows: %s', s.n, s.measure), 'x', s.variant, l.value / s.value
     FROM bench.median s JOIN bench.median l USING (set, heap_order, measure, variant)
-    WHERE s.set = '$set' AND s.unit = 'us' AND s.measure ~ 'probe|range' AND s.n < l.n
-      AND s.n = (SELECT min(n) FROM bench.median WHERE set = '$set') AND l.n = (SELECT max(n) FROM bench.median WHERE set = '$set')"
+    WHERE s.set = '$set' AND s.heap_order = '$order' AND s.unit = 'us' AND s.measure ~ 'probe|range' AND s.n < l.n
+      AND s.n = (SELECT min(n) FROM bench.median m WHERE (m.set, m.heap_order) = (s.set, s.heap_order))
+      AND l.n = (SELECT max(n) FROM bench.median m WHERE (m.set, m.heap_order) = (s.set, s.heap_order))"
 done
 
+printf '# %s\n' "${hardness[@]}" >>"$csv"
 append_report "$csv" "$command; seed $seed, $probes look-ups, $rounds rounds"

@@ -35,7 +35,6 @@ done
 probes=${probes:-$((rows / 10 < 1000000 ? rows / 10 : 1000000))}
 csv=${csv:-$ROOT/bench/results/store-$(date +%Y-%m-%d).csv}
 csv_columns "$csv" "date,server,rows,what,variant,metric,value,unit,ratio_to_heap_nbtree"
-load_before=$(load)
 
 say "bench: $command"
 say "bench: $rows rows of $set, loaded in $order order, seed $seed, $probes look-ups, $rounds rounds; load $load_before"
