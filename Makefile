@@ -16,6 +16,8 @@
 #   make fuzz         run the fuzzers for a while (see tools/fuzz.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
+#   make bench        measure a small subset of the benchmarks, in less than ten minutes
+#   make bench-plots  draw the results that are in bench/results (installs gnuplot)
 #
 #   make              build the extension (needs the server's headers)
 #   make install      install it into the PostgreSQL of PG_CONFIG
@@ -28,7 +30,7 @@
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
 .PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop \
-	fuzz soak static demo demo-stop verify-version META.json
+	fuzz soak static bench bench-plots demo demo-stop verify-version META.json
 
 all:
 
@@ -71,6 +73,13 @@ demo:
 
 demo-stop:
 	@tools/demo.sh stop
+
+bench:
+	@bench/quick.sh
+
+bench-plots:
+	@tools/setup.sh plots
+	@bench/plot.py bench/results/index-*.csv
 
 # kyrodb.control is the one place of the version; META.json repeats it.
 VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" kyrodb.control)

@@ -1,8 +1,8 @@
 #!/bin/bash
 #
-# setup.sh build|demo|check|static|memory|fuzz
-#   Install the Debian packages that building, the demonstration or the tests
-#   need.  If all are there it changes nothing and calls no network.  With
+# setup.sh build|demo|bench|plots|check|static|memory|fuzz
+#   Install the Debian packages that building, the demonstration, the benchmarks
+#   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
 
 set -euo pipefail
@@ -15,6 +15,10 @@ server=()
 case $purpose in
   build) server=(postgresql-server-dev-15) ;;
   demo)  server=(postgresql-server-dev-15 postgresql-15) ;;
+  bench)
+    tools+=(python3)
+    server=(postgresql-server-dev-15 postgresql-15) ;;
+  plots) tools=(python3 gnuplot-nox) ;;
   check)
     tools+=(perl libipc-run-perl)
     server=(postgresql-server-dev-15 postgresql-15 postgresql-15-pgtap
@@ -26,7 +30,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=(postgresql-server-dev-15) ;;
-  *) die "usage: setup.sh build|demo|check|static|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|static|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
