@@ -2,7 +2,7 @@
 -- back, elsewhere.
 \ir lists.sql
 \ir fill.sql
-SELECT bench.create_index(v) FROM unnest(ARRAY['btree', 'kyro_rmi', 'hash', 'brin']) v \g /dev/null
+SELECT bench.create_index(v) FROM unnest(bench.variants()) v \g /dev/null
 SELECT command
 FROM generate_series(0, 4) i,
 	 LATERAL (VALUES

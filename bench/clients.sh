@@ -202,7 +202,7 @@ measure_memory() {
 for set in "${sets[@]}"; do
   make_scripts
   bench_psql -c 'TRUNCATE bench.param' -c "INSERT INTO bench.param
-    VALUES ('$set', '$([ "$set" = dense ] && echo key || echo random)', $rows, $rounds, 0, 90)"
+    VALUES ('$set', '$([ "$set" = dense ] && echo key || echo random)', $rows, $rounds, 0, 90, '{}')"
   for w in clients writers tails memory; do
     case " $what " in
       *" $w "*)

@@ -33,7 +33,7 @@ bench_cluster() {
 listen_addresses = ''
 unix_socket_directories = '$W'
 shared_preload_libraries = 'kyrodb'
-shared_buffers = '$((memory_mb / 3 < 4096 ? memory_mb / 3 : 4096))MB'
+shared_buffers = '$((memory_mb / 3 < 8192 ? memory_mb / 3 : 8192))MB'
 maintenance_work_mem = '1GB'
 work_mem = '256MB'
 max_wal_size = '32GB'

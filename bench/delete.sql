@@ -1,6 +1,6 @@
 -- One row in ten goes, at random.
 \ir fill.sql
-SELECT bench.create_index(v) FROM unnest(ARRAY['btree', 'kyro_rmi', 'hash', 'brin']) v \g /dev/null
+SELECT bench.create_index(v) FROM unnest(bench.variants()) v \g /dev/null
 DELETE FROM bench.t WHERE abs(hashint8(v)) % 10 = 0;
 VACUUM bench.t;
 SELECT bench.note_sizes('size after 10% deletes, VACUUM') \g /dev/null

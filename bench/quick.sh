@@ -24,10 +24,12 @@ rm -f "$out"/index.csv "$out"/store.csv
 run() { "$@" | { grep --line-buffered '^bench:' || true; }; }
 
 run bench/run.sh -n "$rows" -r 1 -p 200000 -s "build probe range array update delete insert vacuum" \
-  -O "$out/index.csv" dense timestamps uniform:random
+  -O "$out/index.csv" dense uniform:random
 run bench/clients.sh -n "$rows" -r 1 -t 5 -s tails -O "$out/index.csv" uniform
 run bench/store.sh -n "$((rows / 2 > 100000 ? rows / 2 : 100000))" -r 1 -s "size point" -O "$out/store.csv"
 
 say ""
-bench/table.py all "$out/index.csv" "$out/store.csv"
-say "bench: $((($(now_ms) - start) / 1000)) s; the CSVs are in build/bench"
+bench/table.py targets "$out/index.csv" "$out/store.csv"
+bench/table.py ratios "$out/index.csv"
+say "bench: $((($(now_ms) - start) / 1000)) s; the CSVs are in build/bench. More tables of them:"
+say "bench: bench/table.py all build/bench/index.csv build/bench/store.csv"

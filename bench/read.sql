@@ -4,7 +4,7 @@
 SELECT obj_description('bench.t'::regclass) IS DISTINCT FROM 'fresh, indexed' AS stale \gset
 \if :stale
 \ir fill.sql
-SELECT bench.create_index(v) FROM unnest(ARRAY['btree', 'kyro_rmi', 'hash', 'brin']) v \g /dev/null
+SELECT bench.create_index(v) FROM unnest(bench.variants()) v \g /dev/null
 VACUUM bench.t;
 COMMENT ON TABLE bench.t IS 'fresh, indexed';
 \endif

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import sys
 
 SETS = ["dense", "holes", "uniform", "timestamps", "seconds", "snowflake", "books", "fb", "osm"]
 ROWS = 10**7  # what the targets are for
@@ -35,7 +36,10 @@ class Results:
         self.builds = []
         self.hardness = {}  # (set, n): lines per million keys at error 32, 4096
         for name in files:
-            self.read(name)
+            try:
+                self.read(name)
+            except OSError as e:
+                sys.exit(f"{name}: {e.strerror}")
 
     def read(self, name):
         comment = ""

@@ -11,6 +11,8 @@
 #   -r N        interleaved runs, of which the median counts (default 3)
 #   -s PHASES   any of: build probe range array update delete insert mixed
 #               vacuum churn (default all)
+#   -x VARIANTS other access methods: hash, brin (default "hash brin"); building
+#               hash indexes of large tables takes long
 #   -f N        fillfactor of the indexes (default 90)
 #   -O FILE     CSV, appended (default results/index-<date>.csv)
 #   -l          list the data sets
@@ -20,12 +22,12 @@ set -euo pipefail
 
 sizes=10000000 default_order=key probes=1000000 rounds=3 fillfactor=90 seed=42 list=""
 phases="build probe range array update delete insert mixed vacuum churn"
-csv="" command="bench/run.sh $*"
-while getopts n:o:p:r:s:f:O:l option; do
+csv="" others="hash brin" command="bench/run.sh $*"
+while getopts n:o:p:r:s:x:f:O:l option; do
   case $option in
     n) sizes=$OPTARG ;; o) default_order=$OPTARG ;; p) probes=$OPTARG ;; r) rounds=$OPTARG ;;
-    s) phases=$OPTARG ;; f) fillfactor=$OPTARG ;; O) csv=$(realpath -m "$OPTARG") ;; l) list=1 ;;
-    *) sed -n '3,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    s) phases=$OPTARG ;; x) others=$OPTARG ;; f) fillfactor=$OPTARG ;; O) csv=$(realpath -m "$OPTARG") ;; l) list=1 ;;
+    *) sed -n '3,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 shift $((OPTIND - 1))
@@ -41,6 +43,9 @@ for phase in $phases; do
     build | probe | range | array | update | delete | insert | mixed | vacuum | churn) ;;
     *) die "no such phase: $phase" ;;
   esac
+done
+for other in $others; do
+  case $other in hash | brin) ;; *) die "no such access method: $other" ;; esac
 done
 [ "$probes" -ge 10000 ] || die "-p is at least 10000"
 csv=${csv:-$ROOT/bench/results/index-$(date +%Y-%m-%d).csv}
@@ -66,7 +71,7 @@ for entry in "${sets[@]}"; do
       -c 'DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays'
     "$W/kyro_datasets" "$set" "$rows" "$seed" "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
     bench_psql -c "INSERT INTO bench.param
-      SELECT '$set', '$order', count(*), $rounds, $probes, $fillfactor FROM bench.keys" -c 'VACUUM ANALYZE bench.keys'
+      SELECT '$set', '$order', count(*), $rounds, $probes, $fillfactor, string_to_array('$others', ' ') FROM bench.keys" -c 'VACUUM ANALYZE bench.keys'
     for phase in $phases; do
       say "bench: $set, $rows rows: $phase"
       bench_psql -f "$SRC/bench/$phase.sql"

@@ -4,7 +4,7 @@
 \o /dev/null
 SELECT command
 FROM generate_series(1, (SELECT rounds FROM bench.param)) round,
-	 unnest(ARRAY['none', 'btree', 'kyro_rmi', 'hash']) WITH ORDINALITY v (v, i),
+	 unnest(ARRAY['none'] || array_remove(bench.variants(), 'brin')) WITH ORDINALITY v (v, i),
 	 LATERAL (VALUES
 		(1, 'SELECT bench.drop_indexes()'),
 		(2, 'TRUNCATE bench.t'),
