@@ -33,6 +33,8 @@ def draw(directory, name, title, body, data):
         script = f"set terminal {terminal}\nset output '{out}'\n{STYLE}set title '{title}'\n{blocks}{body}"
         try:
             subprocess.run(["gnuplot"], input=script, text=True, check=True)
+        except subprocess.CalledProcessError:
+            sys.exit(f"plot.py: gnuplot could not draw {out}")
         except FileNotFoundError:
             sys.exit("plot.py: no gnuplot: run tools/setup.sh plots")
         print(f"plot.py: {os.path.relpath(out)}")
@@ -50,13 +52,17 @@ def against_rows(results, directory, name, title, y, measure, order, value):
             curves.append(f"${block} using 1:2 with linespoints lw 2 pt {point + 4} lc rgb '{COLORS[variant]}' title '{variant}, {set_}'")
     if curves:
         log = "set logscale y\n" if measure.startswith("size") else "set yrange [0:*]\n"
+        ticks = ", ".join(str(n) for n in sorted({r.n for r in found}))
         draw(directory, f"{name}-{order}", f"{title}, heap in {order} order",
-             f"set logscale x\nset autoscale xfix\n{log}set format x '%.0s%c'\nset xlabel 'rows'\nset ylabel '{y}'\nset offsets graph 0.02, graph 0.02, 0, 0\n"
+             f"set logscale x\nset autoscale xfix\n{log}set format x '%.0s%c'\nset xtics ({ticks})\nset xlabel 'rows'\nset ylabel '{y}'\nset offsets graph 0.02, graph 0.02, 0, 0\n"
              "plot " + ", ".join(curves) + "\n", data)
 
 
 def bars(directory, name, title, y, lines, columns, log):
-    """lines: (label, value of each column)"""
+    """lines: (label, value of each column); columns without any value are left out"""
+    kept = [i for i in range(len(columns)) if any(values[i] is not None for _, values in lines)]
+    columns = [columns[i] for i in kept]
+    lines = [(label, [values[i] for i in kept]) for label, values in lines]
     data = {"d": "".join('"%s" %s\n' % (label, " ".join("NaN" if v is None else str(v) for v in values)) for label, values in lines)}
     plots = ", ".join(f"$d using {i + 2}:xtic(1) lc rgb '{COLORS[c]}' title '{c}'" for i, c in enumerate(columns))
     draw(directory, name, title,
