@@ -193,10 +193,15 @@ def table_store(results):
     names = ["heap + nbtree", "heap + kyro_rmi", "kyro", "without maps", "after VACUUM FULL"]
     lines = []
     for r in results.find("store"):
+        where = f"{r.set}, {rows_of(r.n)}"
+        what = f"{r.what}: {with_unit(r.measure, r.unit)}"
         own = "kyro" if "kyro" in r.values else "kyro_kyro_rmi"
         values = [number(r.values.get(v)) for v in variants]
         values[2] = number(r.values.get(own))
-        lines.append([f"{r.what}: {with_unit(r.measure, r.unit)}", f"{r.set}, {rows_of(r.n)}"] + values + [times(r.ratio(own, "heap_nbtree"))])
+        lines.append([what, where] + values + [times(r.ratio(own, "heap_nbtree"))])
+        for v in r.values:
+            if v not in variants and v != own:
+                lines.append([f"{what}: {v}", where, values[0], "", number(r.values[v]), "", "", times(r.ratio(v, "heap_nbtree"))])
     return markdown(["what", "data set, rows"] + names + ["kyro against heap + nbtree"], lines)
 
 
