@@ -71,6 +71,8 @@ CREATE FUNCTION bench.create_index(variant text) RETURNS float8
 LANGUAGE plpgsql AS $$
 DECLARE
 	since float8;
+	s float8;
+	carrier text;
 BEGIN
 	IF variant = 'none' THEN
 		RETURN 0;
@@ -79,7 +81,12 @@ BEGIN
 	since := bench.cpu();
 	EXECUTE format('CREATE INDEX t_%s ON bench.t USING %s (k)', variant, replace(variant, 'kyro_generic', 'kyro_rmi')) ||
 		CASE WHEN variant <> 'brin' THEN format(' WITH (fillfactor = %s)', (SELECT fillfactor FROM bench.param)) ELSE '' END;
-	RETURN (bench.cpu() - since) / 1000;
+	s := (bench.cpu() - since) / 1000;
+	carrier := (SELECT i.carrier FROM kyro.stat_indexes i WHERE i.indexrelid = to_regclass('bench.t_' || variant));
+	IF carrier <> (CASE variant WHEN 'kyro_generic' THEN 'generic' ELSE 'own' END) THEN
+		RAISE EXCEPTION 'index of %: carrier %', variant, carrier;
+	END IF;
+	RETURN s;
 END $$;
 
 CREATE FUNCTION bench.drop_indexes(but text DEFAULT '') RETURNS void
