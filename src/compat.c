@@ -16,6 +16,8 @@
 #include "access/transam.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "utils/pgstat_internal.h"
@@ -42,6 +44,19 @@ kyro_heap_page(HeapScanDesc scan, BlockNumber block)
 }
 
 #endif
+
+int
+kyro_build_workers(Relation heap, Relation index, const struct IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	return info->ii_ParallelWorkers;
+#else
+	/* the server wants none either where it has just emptied the table */
+	if (!IsNormalProcessingMode() || RelationGetNumberOfBlocks(heap) == 0)
+		return 0;
+	return plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
+#endif
+}
 
 /* Before it hands out a page again a btree writes such a record. */
 XLogRecPtr

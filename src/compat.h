@@ -39,6 +39,9 @@ typedef bool KyroUpdateIndexes;
 #define KYRO_UPDATE_NONE	false
 #define KYRO_UPDATE_ALL		true
 
+/* Set the flag that has the server plan the workers of a build, where there is one. */
+#define kyro_can_build_parallel(am)	((void) (am))
+
 /* Parameters of amestimateparallelscan. */
 #define KYRO_PARALLEL_SCAN_PARAMS	void
 
@@ -88,6 +91,8 @@ typedef TU_UpdateIndexes KyroUpdateIndexes;
 #define KYRO_UPDATE_NONE	TU_None
 #define KYRO_UPDATE_ALL		TU_All
 
+#define kyro_can_build_parallel(am)	((am)->amcanbuildparallel = true)
+
 #define KYRO_PARALLEL_SCAN_PARAMS	int nkeys, int norderbys
 
 typedef PGIOAlignedBlock KyroPage;
@@ -116,6 +121,14 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 /* 16 has most of what 17 has, but was never tried */
 #error "kyrodb supports PostgreSQL 15 and 17"
 #endif
+
+struct IndexInfo;
+
+/*
+ * How many workers an index is to be built with: from 17 on the server has
+ * told, before it plans them for btrees only.
+ */
+extern int	kyro_build_workers(Relation heap, Relation index, const struct IndexInfo *info);
 
 /*
  * Write a WAL record that does nothing but cancel queries on standbys with a

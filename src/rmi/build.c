@@ -3,8 +3,8 @@
  * build.c
  *	  CREATE INDEX and REINDEX.
  *
- * The heap is scanned once, its entries are sorted into (isnull, key, tid),
- * and leaves are written from left to right, each with the insert reserve its
+ * The heap is scanned once, its entries are sorted into (isnull, key, tid)
+ * (both shared with parallel workers, if any: build_parallel.c), and leaves are written from left to right, each with the insert reserve its
  * fillfactor asks for.  The directory is trained at the end.  Leaves are not
  * logged one by one: when all are written, their pages go to WAL in bulk (or
  * not at all, where the relation's file is synced at commit instead).
@@ -31,14 +31,8 @@
 
 #include "debug_point.h"
 #include "preload.h"
+#include "rmi/build.h"
 #include "rmi/kyro_rmi.h"
-#include "rmi/sort.h"
-
-/* Sub-phases in pg_stat_progress_create_index; 1 is core's "initializing". */
-#define RMI_PHASE_SCAN	2
-#define RMI_PHASE_SORT	3
-#define RMI_PHASE_WRITE	4
-#define RMI_PHASE_TRAIN	5
 
 /* Entries given to leaf_build() at a time: a full page and the next one's start. */
 #define RMI_BUILD_AHEAD	(2 * KYRO_LEAF_CAP)
@@ -52,7 +46,6 @@ typedef struct RmiBuild
 	uint32		index_id;
 	uint8		reserve;
 	RmiSort    *sort;
-	uint64		entries;
 	RmiFenceList leaves;
 
 	/* writing */
@@ -85,15 +78,31 @@ rmi_buildphasename(int64 phase)
 	}
 }
 
+/* ---- scanning ---- */
+
+typedef struct RmiBuildState
+{
+	RmiKeyType	type;
+	RmiSort    *sort;
+} RmiBuildState;
+
 static void
 rmi_build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 				   bool alive, void *state)
 {
-	RmiBuild   *b = (RmiBuild *) state;
+	RmiBuildState  *s = (RmiBuildState *) state;
 
-	rmi_sort_put(b->sort, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(b->type, values[0]),
+	rmi_sort_put(s->sort, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(s->type, values[0]),
 				 kyro_tid_from_pointer(tid), alive);
-	b->entries++;
+}
+
+double
+rmi_build_scan(Relation heap, Relation index, IndexInfo *info, RmiSort *sort,
+			   TableScanDesc scan, bool progress)
+{
+	RmiBuildState	state = {rmi_key_type(index), sort};
+
+	return table_index_build_scan(heap, index, info, true, progress, rmi_build_callback, &state, scan);
 }
 
 /* ---- writing leaves ---- */
@@ -291,9 +300,11 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 {
 	RmiBuild	b = {.heap = heap,.index = index,.info = info,.buf = InvalidBuffer};
 	IndexBuildResult *result;
+	RmiParallelBuild *parallel;
 	Buffer		metabuf;
 	RmiMetaData meta;
 	double		heap_tuples;
+	uint64		entries;
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
@@ -315,17 +326,25 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	UnlockReleaseBuffer(metabuf);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_SCAN);
-	b.sort = rmi_sort_begin(maintenance_work_mem);
-	heap_tuples = table_index_build_scan(heap, index, info, true, true, rmi_build_callback, &b, NULL);
-
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_SORT);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, b.entries);
-	rmi_sort_perform(b.sort);
+	parallel = rmi_parallel_build_begin(heap, index, info);
+	if (parallel != NULL)
+		heap_tuples = rmi_parallel_build_scan(parallel, heap, index, info, &b.sort);
+	else
+	{
+		b.sort = rmi_sort_begin(maintenance_work_mem);
+		heap_tuples = rmi_build_scan(heap, index, info, b.sort, NULL, true);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_SORT);
+		rmi_sort_perform(b.sort);
+	}
+	entries = rmi_sort_count(b.sort);
 	DEBUG_POINT("rmi-build-sorted");
 
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, entries);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_WRITE);
 	rmi_build_leaves(&b);
 	rmi_sort_end(b.sort);
+	if (parallel != NULL)
+		rmi_parallel_build_end(parallel);
 	DEBUG_POINT("rmi-build-written");
 
 	if (RelationNeedsWAL(index))
@@ -336,12 +355,12 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_TRAIN);
 	rmi_read_meta(index, &meta);
 	rmi_directory_write(index, &b.leaves, &meta);
-	rmi_meta_set_tuples(index, b.entries);
+	rmi_meta_set_tuples(index, entries);
 	rmi_dir_forget(index);
 
 	result = palloc(sizeof(IndexBuildResult));
 	result->heap_tuples = heap_tuples;
-	result->index_tuples = b.entries;
+	result->index_tuples = entries;
 	return result;
 }
 

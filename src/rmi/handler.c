@@ -53,6 +53,7 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	am->amclusterable = true;
 	am->ampredlocks = false;	/* core locks the whole index for SERIALIZABLE */
 	am->amcanparallel = true;
+	kyro_can_build_parallel(am);
 	am->amcaninclude = false;
 	am->amusemaintenanceworkmem = false;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL | VACUUM_OPTION_PARALLEL_COND_CLEANUP;

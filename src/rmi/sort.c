@@ -8,7 +8,12 @@
  * one array, which src/model/radix.c sorts in place.  When the arrays reach
  * the budget, the larger one is sorted and written to a temporary file as a
  * run; at the end the runs are merged through a heap, each read through a
- * buffer of an equal share of the budget.
+ * buffer of an equal share of the budget.  What is still in memory then may
+ * be one of them.
+ *
+ * The processes of a parallel build have a sort each.  Those of the workers
+ * write all they have to files that the leader's can read, and it merges
+ * their runs with its own.
  *
  * NULLs come last, so they are a second, separate sort ("part") of entries
  * with key 0.  Both share the budget.
@@ -25,7 +30,10 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "storage/buffile.h"
 #include "utils/memutils.h"
 
@@ -42,14 +50,18 @@
 #define SORT_READ_MIN		BLCKSZ
 #define SORT_READ_MAX		(1024 * 1024)
 
+/*
+ * A run.  In a file, an item comes first that has the number of entries as
+ * its key.
+ */
 typedef struct SortRun
 {
-	int			fileno;			/* where to read on */
-	off_t		offset;
+	BufFile    *file;			/* NULL if all of it is in the buffer */
+	off_t		offset;			/* where to read on: bytes from the beginning of the file */
 	uint64		left;			/* entries not yet read from the file */
 	RadixItem  *buffer;
-	uint32		at;				/* next entry in buffer */
-	uint32		n;				/* entries in buffer */
+	size_t		at;				/* next entry in buffer */
+	size_t		n;				/* entries in buffer */
 } SortRun;
 
 /* A run in the heap, by the entry it offers next. */
@@ -67,7 +79,8 @@ typedef struct SortPart
 	size_t		at;				/* next to return, without runs */
 	bool		ascending;		/* items[0..n) came sorted */
 
-	BufFile    *file;			/* all runs, one after the other; or NULL */
+	BufFile    *file;			/* runs of our own, one after the other; or NULL */
+	off_t		file_bytes;
 	SortRun    *runs;
 	int			nruns;
 	int			runs_size;		/* allocated */
@@ -81,6 +94,10 @@ struct RmiSort
 	size_t		budget;			/* entries that all arrays may hold */
 	size_t		read_items;		/* entries in a run's buffer */
 	uint64		count;
+	bool		merging;
+	FileSet    *files;			/* where runs are written for another process, or NULL */
+	int			worker;
+	List	   *adopted;		/* files of others */
 	SortPart	part[2];		/* keys, NULLs */
 };
 
@@ -88,6 +105,12 @@ static void
 poll_interrupts(void)
 {
 	CHECK_FOR_INTERRUPTS();
+}
+
+static size_t
+sort_budget(int workMem_kB)
+{
+	return Max((size_t) workMem_kB * 1024 / sizeof(RadixItem), (size_t) 2 * SORT_FIRST_SIZE);
 }
 
 RmiSort *
@@ -100,8 +123,7 @@ rmi_sort_begin(int workMem_kB)
 									ALLOCSET_DEFAULT_SIZES);
 	s = MemoryContextAllocZero(context, sizeof(RmiSort));
 	s->context = context;
-	s->budget = Max((size_t) workMem_kB * 1024 / sizeof(RadixItem),
-					(size_t) 2 * SORT_FIRST_SIZE);
+	s->budget = sort_budget(workMem_kB);
 	s->part[0].ascending = true;
 	s->part[1].ascending = true;
 	return s;
@@ -115,11 +137,35 @@ sort_items(SortPart *p)
 	p->ascending = true;
 }
 
+static SortRun *
+add_run(RmiSort *s, SortPart *p)
+{
+	SortRun    *run;
+
+	if (p->nruns == p->runs_size)
+	{
+		p->runs_size = p->runs_size ? p->runs_size * 2 : 16;
+		p->runs = p->runs ?
+			repalloc_huge(p->runs, p->runs_size * sizeof(SortRun)) :
+			MemoryContextAlloc(s->context, p->runs_size * sizeof(SortRun));
+	}
+	run = &p->runs[p->nruns++];
+	memset(run, 0, sizeof(*run));
+	return run;
+}
+
+/* The name of a worker's file for a part. */
+static void
+file_name(char *name, int worker, int part)
+{
+	snprintf(name, MAXPGPATH, "%d.%s", worker, part == 0 ? "keys" : "nulls");
+}
+
 /* Sort the array of a part and append it to the file as a run. */
 static void
 write_run(RmiSort *s, SortPart *p)
 {
-	MemoryContext old = MemoryContextSwitchTo(s->context);
+	RadixItem	header = {p->n, 0};
 	SortRun    *run;
 	char	   *from = (char *) p->items;
 	size_t		left = p->n * sizeof(RadixItem);
@@ -127,18 +173,26 @@ write_run(RmiSort *s, SortPart *p)
 	sort_items(p);
 
 	if (p->file == NULL)
-		p->file = BufFileCreateTemp(false);
-	if (p->nruns == p->runs_size)
 	{
-		p->runs_size = p->runs_size ? p->runs_size * 2 : 16;
-		p->runs = p->runs ?
-			repalloc_huge(p->runs, p->runs_size * sizeof(SortRun)) :
-			palloc(p->runs_size * sizeof(SortRun));
+		MemoryContext old = MemoryContextSwitchTo(s->context);
+
+		if (s->files == NULL)
+			p->file = BufFileCreateTemp(false);
+		else
+		{
+			char		name[MAXPGPATH];
+
+			file_name(name, s->worker, p == &s->part[1]);
+			p->file = BufFileCreateFileSet(s->files, name);
+		}
+		MemoryContextSwitchTo(old);
 	}
-	run = &p->runs[p->nruns];
-	memset(run, 0, sizeof(*run));
-	BufFileTell(p->file, &run->fileno, &run->offset);
+	run = add_run(s, p);
+	run->file = p->file;
+	run->offset = p->file_bytes + sizeof(header);
 	run->left = p->n;
+	p->file_bytes = run->offset + left;
+	BufFileWrite(p->file, &header, sizeof(header));
 	while (left > 0)
 	{
 		size_t		chunk = Min(left, (size_t) SORT_WRITE_CHUNK);
@@ -148,10 +202,7 @@ write_run(RmiSort *s, SortPart *p)
 		from += chunk;
 		left -= chunk;
 	}
-	p->nruns++;
 	p->n = 0;
-
-	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -215,28 +266,30 @@ rmi_sort_put(RmiSort *s, bool isnull, int64 key, uint64 tid, bool alive)
 	s->count++;
 }
 
-/* Fill the buffer of a run; false if the run is used up. */
-static bool
-run_fill(RmiSort *s, SortPart *p, SortRun *run)
+static void
+read_file(BufFile *file, off_t offset, void *to, size_t bytes)
 {
-	size_t		bytes;
-
-	run->at = 0;
-	run->n = (uint32) Min(run->left, (uint64) s->read_items);
-	if (run->n == 0)
-		return false;
-
 	CHECK_FOR_INTERRUPTS();
-	bytes = run->n * sizeof(RadixItem);
-	if (BufFileSeek(p->file, run->fileno, run->offset, SEEK_SET) != 0)
+	if (BufFileSeek(file, 0, offset, SEEK_SET) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not seek in temporary file of index build")));
-	if (BufFileRead(p->file, run->buffer, bytes) != bytes)
+	if (BufFileRead(file, to, bytes) != bytes)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read from temporary file of index build")));
-	BufFileTell(p->file, &run->fileno, &run->offset);
+}
+
+/* Fill the buffer of a run; false if the run is used up. */
+static bool
+run_fill(RmiSort *s, SortRun *run)
+{
+	if (run->left == 0)
+		return false;
+	run->at = 0;
+	run->n = Min(run->left, s->read_items);
+	read_file(run->file, run->offset, run->buffer, run->n * sizeof(RadixItem));
+	run->offset += run->n * sizeof(RadixItem);
 	run->left -= run->n;
 	return true;
 }
@@ -265,31 +318,65 @@ heap_sink(SortPart *p, int i)
 }
 
 static void
-merge_begin(RmiSort *s, SortPart *p)
+part_merge_begin(RmiSort *s, SortPart *p)
 {
+	/* the array is one more run */
+	if (p->n > 0)
+	{
+		SortRun    *run = add_run(s, p);
+
+		run->buffer = p->items;
+		run->n = p->n;
+	}
+
 	p->heap = MemoryContextAllocHuge(s->context, p->nruns * sizeof(HeapNode));
 	p->heap_n = 0;
 	for (int i = 0; i < p->nruns; i++)
 	{
 		SortRun    *run = &p->runs[i];
 
-		run->buffer = MemoryContextAlloc(s->context, s->read_items * sizeof(RadixItem));
-		if (run_fill(s, p, run))
+		if (run->file != NULL)
 		{
-			p->heap[p->heap_n].item = run->buffer[run->at++];
-			p->heap[p->heap_n].run = run;
-			p->heap_n++;
+			run->buffer = MemoryContextAlloc(s->context, s->read_items * sizeof(RadixItem));
+			(void) run_fill(s, run);
 		}
+		p->heap[p->heap_n].item = run->buffer[run->at++];
+		p->heap[p->heap_n].run = run;
+		p->heap_n++;
 	}
 	for (int i = p->heap_n / 2 - 1; i >= 0; i--)
 		heap_sink(p, i);
 }
 
+static void
+merge_begin(RmiSort *s)
+{
+	int			nruns = s->part[0].nruns + s->part[1].nruns;
+
+	if (nruns > 0)
+	{
+		/*
+		 * What is left of the budget beside what is still in memory.  With
+		 * extremely many runs, one block each is more than the budget.
+		 */
+		size_t		bytes = (s->budget - Min(s->budget, s->part[0].size + s->part[1].size)) *
+			sizeof(RadixItem) / nruns;
+
+		bytes = Max(bytes, (size_t) SORT_READ_MIN);
+		bytes = Min(bytes, (size_t) SORT_READ_MAX);
+		s->read_items = bytes / sizeof(RadixItem);
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		if (s->part[i].nruns > 0)
+			part_merge_begin(s, &s->part[i]);
+	}
+	s->merging = true;
+}
+
 void
 rmi_sort_perform(RmiSort *s)
 {
-	int			nruns;
-
 	/* A part with runs on disk is read from there altogether. */
 	for (int i = 0; i < 2; i++)
 	{
@@ -304,26 +391,61 @@ rmi_sort_perform(RmiSort *s)
 		else
 			sort_items(p);
 	}
+}
 
-	nruns = rmi_sort_runs(s);
-	if (nruns > 0)
-	{
-		/*
-		 * What is left of the budget when one part is still in memory.  With
-		 * extremely many runs, one block each is more than the budget.
-		 */
-		size_t		bytes = (s->budget - Min(s->budget, s->part[0].size + s->part[1].size)) *
-			sizeof(RadixItem) / nruns;
+void
+rmi_sort_share(RmiSort *s, FileSet *files, int worker)
+{
+	s->files = files;
+	s->worker = worker;
+}
 
-		bytes = Max(bytes, (size_t) SORT_READ_MIN);
-		bytes = Min(bytes, (size_t) SORT_READ_MAX);
-		s->read_items = bytes / sizeof(RadixItem);
-	}
+void
+rmi_sort_export(RmiSort *s)
+{
 	for (int i = 0; i < 2; i++)
 	{
-		if (s->part[i].nruns > 0)
-			merge_begin(s, &s->part[i]);
+		SortPart   *p = &s->part[i];
+
+		if (p->n > 0)
+			write_run(s, p);
+		if (p->file != NULL)
+			BufFileExportFileSet(p->file);
 	}
+}
+
+void
+rmi_sort_adopt(RmiSort *s, FileSet *files, int worker, int workMem_kB)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->context);
+
+	s->budget = sort_budget(workMem_kB);
+	for (int i = 0; i < 2; i++)
+	{
+		char		name[MAXPGPATH];
+		BufFile    *file;
+		off_t		size;
+
+		file_name(name, worker, i);
+		file = BufFileOpenFileSet(files, name, O_RDONLY, true);
+		if (file == NULL)
+			continue;
+		s->adopted = lappend(s->adopted, file);
+		size = (off_t) BufFileSize(file);
+		for (off_t offset = 0; offset < size;)
+		{
+			SortRun    *run = add_run(s, &s->part[i]);
+			RadixItem	header;
+
+			read_file(file, offset, &header, sizeof(header));
+			run->file = file;
+			run->offset = offset + sizeof(header);
+			run->left = header.ukey;
+			offset = run->offset + run->left * sizeof(RadixItem);
+			s->count += run->left;
+		}
+	}
+	MemoryContextSwitchTo(old);
 }
 
 static inline bool
@@ -343,11 +465,12 @@ part_next(RmiSort *s, SortPart *p, RadixItem *item)
 		return false;
 	top = &p->heap[0];
 	*item = top->item;
-	if (top->run->at < top->run->n || run_fill(s, p, top->run))
+	if (top->run->at < top->run->n || run_fill(s, top->run))
 		top->item = top->run->buffer[top->run->at++];
 	else
 	{
-		pfree(top->run->buffer);
+		if (top->run->file != NULL)
+			pfree(top->run->buffer);
 		top->run->buffer = NULL;
 		p->heap_n--;
 		if (p->heap_n == 0)
@@ -364,6 +487,8 @@ rmi_sort_next(RmiSort *s, RmiSortItem *out)
 	RadixItem	item;
 	bool		isnull = false;
 
+	if (!s->merging)
+		merge_begin(s);
 	if (!part_next(s, &s->part[0], &item))
 	{
 		if (!part_next(s, &s->part[1], &item))
@@ -383,12 +508,6 @@ rmi_sort_count(const RmiSort *s)
 	return s->count;
 }
 
-int
-rmi_sort_runs(const RmiSort *s)
-{
-	return s->part[0].nruns + s->part[1].nruns;
-}
-
 void
 rmi_sort_end(RmiSort *s)
 {
@@ -397,5 +516,7 @@ rmi_sort_end(RmiSort *s)
 		if (s->part[i].file)
 			BufFileClose(s->part[i].file);
 	}
+	for (int i = 0; i < list_length(s->adopted); i++)
+		BufFileClose((BufFile *) list_nth(s->adopted, i));
 	MemoryContextDelete(s->context);
 }

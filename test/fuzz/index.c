@@ -28,7 +28,7 @@
 #include "index.h"
 #include "guc.h"
 #include "preload.h"
-#include "rmi/sort.h"
+#include "rmi/build.h"
 #include "store/store.h"
 
 extern Datum kyro_verify(PG_FUNCTION_ARGS);
@@ -189,9 +189,22 @@ rmi_sort_next(RmiSort *s, RmiSortItem *out)
 	return true;
 }
 
+uint64
+rmi_sort_count(const RmiSort *s)
+{
+	return s->n;
+}
+
 void
 rmi_sort_end(RmiSort *s)
 {
+}
+
+/* no workers */
+RmiParallelBuild *
+rmi_parallel_build_begin(Relation heap, Relation index, IndexInfo *info)
+{
+	return NULL;
 }
 
 /* functions of SQL: the argument is the session */
