@@ -118,6 +118,7 @@ my $rebuild = q{SELECT leaves FROM kyro.rebuild('a_k')};
 my $vacuum = 'VACUUM (INDEX_CLEANUP ON) a';
 my $scan = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; ';
 my $build = 'SELECT build()';
+my $together = 'SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = 1; SELECT build()';
 my $seal = q{SELECT kyro.snapshot('s')};
 
 # dead rows, and leaves without any others
@@ -145,6 +146,8 @@ my %points = (
 	'rmi-vacuum-unlinked' => $vacuum,
 	'rmi-vacuum-walked' => $vacuum,
 	'rmi-vacuum-sweep' => $vacuum,
+	'rmi-build-leader' => $together,
+	'rmi-build-worker' => $together,
 	'rmi-build-sorted' => $build,
 	'rmi-build-written' => $build,
 	'rmi-build-logged' => $build,
