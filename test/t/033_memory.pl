@@ -149,10 +149,12 @@ my ($before, $after) = split(/\n/, $node->safe_psql('postgres', qq{
 SET kyro.directory_cache = '${cache}kB';
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
-SELECT count(*) AS n FROM generate_series(1, 10) i JOIN g ON k = hashint8extended(i, 0) \\gset
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SELECT count(*) AS n FROM generate_series(1, 1000) i JOIN g ON k = hashint8extended(i, 0) \\gset
 $copy;
 INSERT INTO g SELECT hashint8extended(g, 3) FROM generate_series(1, 120000) g;
-SELECT count(*) AS n FROM generate_series(1, 10) i JOIN g ON k = hashint8extended(i, 0) \\gset
+SELECT count(*) AS n FROM generate_series(1, 1000) i JOIN g ON k = hashint8extended(i, 0) \\gset
 $copy;
 }));
 my $splits = $node->safe_psql('postgres', "SELECT leaves - $leaves FROM kyro.model('g_k')");
