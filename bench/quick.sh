@@ -14,7 +14,7 @@ cd "$ROOT"
 
 rows=${BENCH_ROWS:-1000000}
 start=$(now_ms)
-out=$ROOT/build/bench
+out=build/bench					# the command goes into the CSV: no path of this machine
 
 bash tools/setup.sh bench
 mkdir -p "$out"
