@@ -3,11 +3,12 @@
  * build.c
  *	  CREATE INDEX and REINDEX.
  *
- * The heap is scanned once, its entries are sorted into (isnull, key, tid)
- * (both shared with parallel workers, if any: build_parallel.c), and leaves are written from left to right, each with the insert reserve its
- * fillfactor asks for.  The directory is trained at the end.  Leaves are not
- * logged one by one: when all are written, their pages go to WAL in bulk (or
- * not at all, where the relation's file is synced at commit instead).
+ * The heap is scanned once, its entries are sorted into (isnull, key, tid),
+ * both shared with parallel workers, if any (build_parallel.c), and leaves are
+ * written from left to right, each with the insert reserve its fillfactor asks
+ * for.  The directory is trained at the end.  Leaves are not logged one by one:
+ * when all are written, their pages go to WAL in bulk (or not at all, where the
+ * relation's file is synced at commit instead).
  *
  * IDENTIFICATION
  *	  src/rmi/build.c

@@ -453,9 +453,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	 * logged since the caller looked begin the new log.
 	 */
 	rmi_fences_init(&late);
-	metabuf = ReadBuffer(index, RMI_META_BLOCK);
-	LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
-	rmi_meta_from_page(index, BufferGetPage(metabuf), &old);
+	metabuf = rmi_lock_meta(index, &old);
 	if (old.generation == seen->generation && old.log_entries > seen->log_entries)
 		rmi_log_read(index, &old, seen->log_entries, &late);
 
@@ -781,22 +779,14 @@ rmi_maybe_fold(Relation index, bool heal)
 	rmi_rebuild_unlock(index);
 }
 
-/* Change a field of the meta page: the number of rows (if not NULL), or the carrier. */
+/* Write what was changed of the meta page, and unlock it. */
 static void
-rmi_meta_change(Relation index, const uint64 *tuples, RmiCarrier carrier)
+rmi_put_meta(Relation index, Buffer buf, const RmiMetaData *meta)
 {
-	Buffer		buf = ReadBuffer(index, RMI_META_BLOCK);
-	RmiMetaData meta;
 	RmiChange	c;
 
-	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-	rmi_meta_from_page(index, BufferGetPage(buf), &meta);
-	if (tuples != NULL)
-		meta.tuples = *tuples;
-	else
-		meta.carrier = carrier;
-	rmi_change_begin(&c, index, meta.carrier);
-	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
+	rmi_change_begin(&c, index, meta->carrier);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_META, .meta = meta});
 	rmi_change_finish(&c);
 	UnlockReleaseBuffer(buf);
 }
@@ -804,7 +794,11 @@ rmi_meta_change(Relation index, const uint64 *tuples, RmiCarrier carrier)
 void
 rmi_meta_set_tuples(Relation index, uint64 tuples)
 {
-	rmi_meta_change(index, &tuples, 0);
+	RmiMetaData meta;
+	Buffer		buf = rmi_lock_meta(index, &meta);
+
+	meta.tuples = tuples;
+	rmi_put_meta(index, buf, &meta);
 }
 
 /*
@@ -815,11 +809,14 @@ rmi_meta_set_tuples(Relation index, uint64 tuples)
  * rely on its cleanup locks; and there is one VACUUM at a time.
  */
 void
-rmi_meta_adopt_carrier(Relation index)
+rmi_meta_adopt_carrier(Relation index, RmiMetaData *meta)
 {
-	RmiMetaData meta;
+	rmi_read_meta(index, meta);
+	if (meta->carrier == RMI_CARRIER_GENERIC && rmi_carrier_wanted() == RMI_CARRIER_OWN)
+	{
+		Buffer		buf = rmi_lock_meta(index, meta);
 
-	rmi_read_meta(index, &meta);
-	if (meta.carrier == RMI_CARRIER_GENERIC && rmi_carrier_wanted() == RMI_CARRIER_OWN)
-		rmi_meta_change(index, NULL, RMI_CARRIER_OWN);
+		meta->carrier = RMI_CARRIER_OWN;
+		rmi_put_meta(index, buf, meta);
+	}
 }

@@ -121,7 +121,7 @@ rmi_kill(Relation heap, Relation index, BlockNumber block, KyroFence low,
 		if (tids[i] != tids[k.n - 1])
 			tids[k.n++] = tids[i];
 	}
-	k.gaps.removed = k.gaps.asked = k.gaps.last = k.gaps.len = 0;
+	rmi_gaps_init(&k.gaps);
 	if (leaf_vacuum(page, w->image[0], is_killed, &k, &live, w->scratch) > 0)
 	{
 		RmiOp		op = {.kind = RMI_OP_DELETE,.gaps = &k.gaps,.image = w->image[0]};

@@ -214,6 +214,8 @@ extern RmiCarrier rmi_carrier_wanted(void);
  */
 extern bool rmi_apply(const RmiOp *op, Page page);
 
+/* Before the first note; and again, for another leaf. */
+extern void rmi_gaps_init(RmiGaps *gaps);
 /* Note that leaf_vacuum() asks for another entry, and whether it goes. */
 extern void rmi_gaps_note(RmiGaps *gaps, bool gone);
 
@@ -271,8 +273,8 @@ extern void rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block,
 							   uint8 reserve);
 /* What closes a change of a leaf: pd_lower, pd_upper and the checksum. */
 extern void rmi_leaf_finish(Page page);
-/* The same after a change that has kept the checksum. */
-extern void rmi_leaf_finish_small(Page page);
+/* The first two alone, after a change that has kept the checksum. */
+extern void rmi_leaf_set_bounds(Page page);
 extern uint8 rmi_reserve(int fillfactor);
 
 /* Why this is not the page expected (NULL if it is).  Holds any page, any bytes. */
@@ -298,6 +300,8 @@ extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
 
 /* Read and check the meta page; copies it out, keeps nothing. */
 extern void rmi_read_meta(Relation index, RmiMetaData *meta);
+/* The same, and keeps it exclusively locked: to change it by RMI_OP_META. */
+extern Buffer rmi_lock_meta(Relation index, RmiMetaData *meta);
 /* The same from a locked buffer. */
 extern void rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta);
 /* Its contents, with their hash. */
@@ -407,8 +411,11 @@ extern void rmi_maybe_fold(Relation index, bool heal);
 
 /* Note the number of live entries on the meta page. */
 extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
-/* Give the index the own carrier, if new ones get it.  Excludes no one; by VACUUM only. */
-extern void rmi_meta_adopt_carrier(Relation index);
+/*
+ * Read the meta page, having given the index the own carrier if new ones get
+ * it.  Excludes no one; by VACUUM only.
+ */
+extern void rmi_meta_adopt_carrier(Relation index, RmiMetaData *meta);
 
 /* Excludes other rebuilds of this index, not readers or writers. */
 extern bool rmi_rebuild_lock(Relation index, bool wait);

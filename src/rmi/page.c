@@ -47,8 +47,8 @@ rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block, KyroFence low,
 	rmi_leaf_finish(page);
 }
 
-static void
-leaf_set_bounds(Page page)
+void
+rmi_leaf_set_bounds(Page page)
 {
 	((PageHeader) page)->pd_lower = leaf_lower(page);
 	((PageHeader) page)->pd_upper = leaf_upper(page);
@@ -60,14 +60,8 @@ leaf_set_bounds(Page page)
 void
 rmi_leaf_finish(Page page)
 {
-	leaf_set_bounds(page);
+	rmi_leaf_set_bounds(page);
 	leaf_sum_set(page);
-}
-
-void
-rmi_leaf_finish_small(Page page)
-{
-	leaf_set_bounds(page);
 }
 
 /* What a leaf keeps free, in 1/256 of the page, for a fillfactor in percent. */
@@ -211,6 +205,16 @@ rmi_meta_to_page(Page page, const RmiMetaData *meta)
 	*m = *meta;
 	m->hash = kyro_hash(m, offsetof(RmiMetaData, hash), 0);
 	((PageHeader) page)->pd_lower = (char *) (m + 1) - (char *) page;
+}
+
+Buffer
+rmi_lock_meta(Relation index, RmiMetaData *meta)
+{
+	Buffer		buf = ReadBuffer(index, RMI_META_BLOCK);
+
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	rmi_meta_from_page(index, BufferGetPage(buf), meta);
+	return buf;
 }
 
 void

@@ -96,9 +96,7 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 					fresh = InvalidBuffer;
 		RmiChange	c;
 
-		metabuf = ReadBuffer(index, RMI_META_BLOCK);
-		LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
-		rmi_meta_from_page(index, BufferGetPage(metabuf), &meta);
+		metabuf = rmi_lock_meta(index, &meta);
 
 		if (meta.log_last != InvalidBlockNumber && meta.log_last > RMI_FIRST_LEAF &&
 			rmi_block_exists(index, meta.log_last))

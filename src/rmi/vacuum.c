@@ -89,7 +89,7 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 	{
 		int			removed;
 
-		v->gaps.removed = v->gaps.asked = v->gaps.last = v->gaps.len = 0;
+		rmi_gaps_init(&v->gaps);
 		removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v, &live, w->scratch);
 
 		if (v->bad_tid)
@@ -444,8 +444,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	rmi_meta_adopt_carrier(info->index);
-	rmi_read_meta(info->index, &v.seen);
+	rmi_meta_adopt_carrier(info->index, &v.seen);
 	v.index_id = v.seen.index_id;
 	rmi_fences_init(&v.leaves);
 	rmi_fences_init(&v.made);
@@ -527,18 +526,20 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		return stats;
 
 	if (stats == NULL)
-		rmi_meta_adopt_carrier(info->index);
-	rmi_read_meta(info->index, &meta);
-	if (stats == NULL)
 	{
+		rmi_meta_adopt_carrier(info->index, &meta);
 		rmi_if_space(info->index, rmi_vacuum_fold, info->index);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;
 		stats->num_index_tuples = info->num_heap_tuples;
 		rmi_sweep_leftovers(info, stats);
 	}
-	else if (!stats->estimated_count && rmi_carrier_works(meta.carrier) && meta.tuples != (uint64) stats->num_index_tuples)
-		rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
+	else if (!stats->estimated_count)
+	{
+		rmi_read_meta(info->index, &meta);
+		if (rmi_carrier_works(meta.carrier) && meta.tuples != (uint64) stats->num_index_tuples)
+			rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
+	}
 	IndexFreeSpaceMapVacuum(info->index);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 

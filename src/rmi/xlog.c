@@ -110,7 +110,7 @@ register_op(int i, Buffer buf, const RmiOp *op, uint8 *bytes, int len)
 	if (op->kind == RMI_OP_FREE || op->kind == RMI_OP_META)
 		flags |= REGBUF_WILL_INIT;
 	else if (op->kind == RMI_OP_IMAGE ||
-			 ((op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE) && op->gaps->len > sizeof(op->gaps->data)))
+			 (op->gaps != NULL && op->gaps->len > sizeof(op->gaps->data)))
 		flags |= REGBUF_FORCE_IMAGE;
 	XLogRegisterBuffer(i, buf, flags);
 	if (flags & REGBUF_FORCE_IMAGE)
@@ -131,7 +131,7 @@ finish_own(RmiChange *c)
 	RmiConflict conflict;
 	bool		need_wal = RelationNeedsWAL(c->index);
 
-	for (int i = 0; i < c->npages; i++)
+	for (int i = 0; need_wal && i < c->npages; i++)
 	{
 		bytes[i][0] = c->op[i].kind;
 		len[i] = rmi_op_encode(&c->op[i], BufferGetPage(c->buf[i]), bytes[i] + 1);
@@ -191,6 +191,12 @@ rmi_change_finish(RmiChange *c)
 		if (c->sound[i])
 			rmi_leaf_note_checked(c->buf[i]);
 	}
+}
+
+void
+rmi_gaps_init(RmiGaps *gaps)
+{
+	gaps->removed = gaps->asked = gaps->last = gaps->len = 0;
 }
 
 void
@@ -311,13 +317,13 @@ rmi_apply(const RmiOp *op, Page page)
 		case RMI_OP_APPEND:
 			if (!leaf_append(page, op->entry, true))
 				return false;
-			rmi_leaf_finish_small(page);
+			rmi_leaf_set_bounds(page);
 			break;
 
 		case RMI_OP_RUN_ADD:
 			if (!leaf_run_add(page, op->entry, true))
 				return false;
-			rmi_leaf_finish_small(page);
+			rmi_leaf_set_bounds(page);
 			break;
 
 		case RMI_OP_MERGE:
@@ -341,18 +347,17 @@ rmi_apply(const RmiOp *op, Page page)
 			break;
 
 		case RMI_OP_SET_LEFT:
-			part = leaf_sum_part(page, 0);
-			leaf_header(page)->left = op->block;
-			leaf_header(page)->sum += leaf_sum_part(page, 0) - part;
-			rmi_leaf_finish_small(page);
-			break;
-
 		case RMI_OP_SET_RIGHT:
 			part = leaf_sum_part(page, 0);
-			leaf_header(page)->right = op->block;
-			leaf_set_high(page, op->fence);
+			if (op->kind == RMI_OP_SET_LEFT)
+				leaf_header(page)->left = op->block;
+			else
+			{
+				leaf_header(page)->right = op->block;
+				leaf_set_high(page, op->fence);
+			}
 			leaf_header(page)->sum += leaf_sum_part(page, 0) - part;
-			rmi_leaf_finish_small(page);
+			rmi_leaf_set_bounds(page);
 			break;
 
 		case RMI_OP_META:
