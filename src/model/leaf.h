@@ -272,9 +272,14 @@ typedef enum LeafInsertKind
 extern LeafInsertKind leaf_insert_kind(const void *page, KyroEntry e, bool edge);
 
 /*
- * Change the page in place.  Only right after leaf_insert_kind() said so for
- * the same page and entry (redo: for the same page state).  Return false and
- * leave the page alone if it would not fit or is damaged.  sum: keep the
+ * Is e above all entries of the blocks?  Then leaf_append() takes it, unless
+ * the page is full or damaged: on the leaf at the edge it can be tried at once.
+ */
+extern bool leaf_at_end(const void *page, KyroEntry e);
+
+/*
+ * Change the page in place, if e fits there; else, or if the page is damaged,
+ * return false and leave it alone.  Append only at the edge.  sum: keep the
  * checksum.
  */
 extern bool leaf_append(void *page, KyroEntry e, bool sum);

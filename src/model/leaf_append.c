@@ -318,8 +318,16 @@ install_tail(void *page, const BlockView *v, const PageOut *out, int pend, bool 
 	int			old_pend = h->pend;
 	int			slots = h->nslot - (v ? v->n : 0);
 	LeafDesc   *desc = (LeafDesc *) (bytes + KYRO_LEAF_FIRST + 8 * nblk);
-	uint64_t	pieces = leaf_sum_pieces(KYRO_LEAF_FIRST, pend > old_pend ? pend : old_pend);
-	uint64_t	part = sum ? leaf_sum_part(page, pieces) : 0;
+	int			last = pend > old_pend ? pend : old_pend;
+	uint64_t	pieces = leaf_sum_pieces(KYRO_LEAF_FIRST, last);
+	uint64_t	part = 0;
+
+	/* one block for another: those before it stay where they are */
+	if (v != NULL && to == from)
+		pieces = leaf_sum_pieces(KYRO_LEAF_FIRST + 8 * keep, KYRO_LEAF_FIRST + 8 * nblk) |
+			leaf_sum_pieces(from - (int) sizeof(LeafDesc), from) | leaf_sum_pieces(v->off, last);
+	if (sum)
+		part = leaf_sum_part(page, pieces);
 
 	/* out never has fewer blocks than it replaces: everything moves up */
 	memmove(bytes + to, bytes + from, (size_t) len);
@@ -391,6 +399,16 @@ append_entry(void *page, KyroEntry e, bool apply, bool sum)
 	if (apply)
 		append_in_place(page, &v, e, &fit, sum);
 	return APPEND_DONE;
+}
+
+bool
+leaf_at_end(const void *page, KyroEntry e)
+{
+	const LeafHeader *h = leaf_header_const(page);
+	BlockView	v;
+
+	return leaf_header_ok(page) &&
+		(h->nblk == 0 || (block_open(page, h->nblk - 1, &v) && above_last(&v, e) > 0));
 }
 
 LeafInsertKind

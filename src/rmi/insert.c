@@ -207,6 +207,24 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 }
 
 /*
+ * Append e to the locked leaf at the edge; false if there is no room.  Finding
+ * out first would cost as much as doing it.
+ */
+static bool
+rmi_append(const RmiInsert *ins, Buffer buf, KyroEntry e)
+{
+	RmiChange	c;
+
+	rmi_change_begin(&c, ins->index, ins->carrier);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_APPEND, .may_refuse = true, .entry = e});
+	DEBUG_CRASH("rmi-append-record");
+	if (!rmi_change_finish(&c))
+		return false;
+	DEBUG_CRASH("rmi-append-logged");
+	return true;
+}
+
+/*
  * Put e on the exclusively locked leaf buf that owns it, or on what that leaf
  * is split into.  keep: a buffer that must stay locked (the first page of the
  * key, under a unique check), or InvalidBuffer; everything else is released.
@@ -238,17 +256,11 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 			break;
 		}
 
+		if (edge && leaf_at_end(page, e) && rmi_append(ins, buf, e))
+			break;
+
 		switch (leaf_insert_kind(page, e, edge))
 		{
-			case LEAF_INS_APPEND:
-				rmi_change_begin(&c, index, ins->carrier);
-				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_APPEND, .entry = e});
-				DEBUG_CRASH("rmi-append-record");
-				rmi_change_finish(&c);
-				DEBUG_CRASH("rmi-append-logged");
-				done = true;
-				break;
-
 			case LEAF_INS_RUN:
 				rmi_change_begin(&c, index, ins->carrier);
 				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});

@@ -167,6 +167,7 @@ typedef struct RmiOp
 {
 	RmiOpKind	kind;
 	bool		add;
+	bool		may_refuse;		/* that the page has no room is no error; the only op of its change */
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
@@ -190,6 +191,7 @@ typedef struct RmiChange
 	int			npages;
 	Buffer		buf[RMI_CHANGE_MAX];
 	RmiOp		op[RMI_CHANGE_MAX];
+	bool		refused;		/* nothing was done */
 	bool		sound[RMI_CHANGE_MAX];	/* a leaf that is known to be sound afterwards */
 } RmiChange;
 
@@ -198,11 +200,12 @@ typedef struct RmiChange
  * exclusively locked buffers, finish.  Nothing reaches the pages before
  * finish; an error in between leaves them as they were.  What the ops point to
  * must live until then.  Begin raises 55000 if this server cannot write by
- * that carrier.
+ * that carrier.  Finish returns false, with nothing done, if the page had no
+ * room and may_refuse allows for that.
  */
 extern void rmi_change_begin(RmiChange *c, Relation index, RmiCarrier carrier);
 extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
-extern void rmi_change_finish(RmiChange *c);
+extern bool rmi_change_finish(RmiChange *c);
 
 /* Can this server write by that carrier?  Which one do new indexes get? */
 extern bool rmi_carrier_works(RmiCarrier carrier);

@@ -67,6 +67,17 @@ rmi_change_begin(RmiChange *c, Relation index, RmiCarrier carrier)
 	c->carrier = carrier;
 	c->generic = carrier == RMI_CARRIER_GENERIC ? GenericXLogStart(index) : NULL;
 	c->npages = 0;
+	c->refused = false;
+}
+
+/* The page of op i cannot take it, and is as it was. */
+static void
+rmi_change_refused(RmiChange *c, int i)
+{
+	if (!c->op[i].may_refuse)
+		elog(ERROR, "page %u of index \"%s\" cannot take a change of kind %d",
+			 BufferGetBlockNumber(c->buf[i]), RelationGetRelationName(c->index), c->op[i].kind);
+	c->refused = true;
 }
 
 void
@@ -92,8 +103,10 @@ rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op)
 													 op_is_layout(op) ? GENERIC_XLOG_FULL_IMAGE : 0);
 
 		if (!rmi_apply(o, page))
-			elog(ERROR, "page %u of index \"%s\" cannot take a change of kind %d",
-				 BufferGetBlockNumber(buf), RelationGetRelationName(c->index), op->kind);
+		{
+			rmi_change_refused(c, i);
+			return;
+		}
 		Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !leaf_sum_ok(BufferGetPage(buf)) || leaf_sum_ok(page));
 		rmi_page_check_defined(page);
 	}
@@ -151,8 +164,8 @@ finish_own(RmiChange *c)
 			if (i > 0)
 				elog(PANIC, "kyro_rmi: half a change");
 			END_CRIT_SECTION();
-			elog(ERROR, "page %u of index \"%s\" cannot take a change of kind %d",
-				 BufferGetBlockNumber(c->buf[i]), RelationGetRelationName(c->index), c->op[i].kind);
+			rmi_change_refused(c, i);
+			return;
 		}
 		Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !was_sound || leaf_sum_ok(page));
 		rmi_page_check_defined(page);
@@ -178,19 +191,24 @@ finish_own(RmiChange *c)
 	END_CRIT_SECTION();
 }
 
-void
+bool
 rmi_change_finish(RmiChange *c)
 {
-	if (c->generic != NULL)
-		(void) GenericXLogFinish((GenericXLogState *) c->generic);
-	else
+	if (c->generic == NULL)
 		finish_own(c);
+	else if (c->refused)
+		GenericXLogAbort((GenericXLogState *) c->generic);
+	else
+		(void) GenericXLogFinish((GenericXLogState *) c->generic);
 	c->generic = NULL;
+	if (c->refused)
+		return false;
 	for (int i = 0; i < c->npages; i++)
 	{
 		if (c->sound[i])
 			rmi_leaf_note_checked(c->buf[i]);
 	}
+	return true;
 }
 
 void

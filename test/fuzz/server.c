@@ -700,10 +700,16 @@ GenericXLogFinish(GenericXLogState *state)
 		memcpy(BufferGetPage(state->buffer[i]), state->image[i], BLCKSZ);
 		server_standby_copy(BLOCK_OF(state->buffer[i]));
 	}
+	GenericXLogAbort(state);
+	return lsn;
+}
+
+void
+GenericXLogAbort(GenericXLogState *state)
+{
 	for (int i = 0; i < MAX_GENERIC_XLOG_PAGES; i++)
 		pfree(state->image[i]);
 	pfree(state);
-	return lsn;
 }
 
 /* ---- small things ---- */

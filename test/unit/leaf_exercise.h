@@ -265,7 +265,10 @@ exercise_page(Exercise *x, const void *bytes, uint64_t seed)
 	/* and where they were not asked for */
 	memcpy(x->image[0], x->page, KYRO_PAGE_SIZE);
 	leaf_sum_set(x->image[0]);
-	(void) leaf_append(x->image[0], add, true);
+	memcpy(x->image[1], x->image[0], KYRO_PAGE_SIZE);
+	r = leaf_append(x->image[0], add, true);
+	EXPECT(r == (leaf_insert_kind(x->page, add, true) == LEAF_INS_APPEND));
+	EXPECT(r ? leaf_at_end(x->page, add) : memcmp(x->image[0], x->image[1], KYRO_PAGE_SIZE) == 0);
 	(void) leaf_run_add(x->image[0], add, true);
 	EXPECT(leaf_sum_ok(x->image[0]));
 	(void) exercise_image(x, x->image[0], false, x->e2, seed);
