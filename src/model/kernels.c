@@ -64,10 +64,12 @@ line_range_scalar(const uint64_t *k, int n, unsigned m, int e, int64_t *min, int
 
 static void
 unpack_scalar(const uint8_t *base, uint32_t pos, int stride, int width,
-			  unsigned m, int e, uint64_t add, int n, uint64_t *out)
+			  unsigned m, int e, unsigned from, uint64_t add, int n, uint64_t *out)
 {
 	uint64_t	mask = bit_mask(width);
-	uint64_t	x = 0;
+	uint64_t	x = (uint64_t) m * from;
+
+	pos += from * (unsigned) stride;
 
 	if (width == 0)
 	{
@@ -210,23 +212,24 @@ line_range_avx2(const uint64_t *k, int n, unsigned m, int e, int64_t *min, int64
 __attribute__((target("avx2")))
 static void
 unpack_avx2(const uint8_t *base, uint32_t pos, int stride, int width,
-			unsigned m, int e, uint64_t add, int n, uint64_t *out)
+			unsigned m, int e, unsigned from, uint64_t add, int n, uint64_t *out)
 {
-	__m256i		x = _mm256_set_epi64x(3 * (long long) m, 2 * (long long) m, m, 0);
+	long long	x0 = (long long) m * from;
+	__m256i		x = _mm256_set_epi64x(x0 + 3 * (long long) m, x0 + 2 * (long long) m, x0 + m, x0);
 	__m256i		step = _mm256_set1_epi64x(4 * (long long) m);
 	__m128i		left = _mm_cvtsi32_si128(e > 0 ? e : 0);
 	__m128i		right = _mm_cvtsi32_si128(e < 0 ? -e : 0);
 	__m256i		vadd = _mm256_set1_epi64x((long long) add);
 	__m256i		mask = _mm256_set1_epi64x((long long) bit_mask(width));
-	__m128i		p = _mm_setr_epi32((int) pos, (int) pos + stride, (int) pos + 2 * stride,
-								   (int) pos + 3 * stride);
+	int			pos0 = (int) (pos + from * (unsigned) stride);
+	__m128i		p = _mm_setr_epi32(pos0, pos0 + stride, pos0 + 2 * stride, pos0 + 3 * stride);
 	__m128i		pstep = _mm_set1_epi32(4 * stride);
 	__m128i		seven = _mm_set1_epi32(7);
 	int			i = 0;
 
 	if (width > 57)
 	{
-		unpack_scalar(base, pos, stride, width, m, e, add, n, out);
+		unpack_scalar(base, pos, stride, width, m, e, from, add, n, out);
 		return;
 	}
 	for (; i + 4 <= n; i += 4)
@@ -247,8 +250,8 @@ unpack_avx2(const uint8_t *base, uint32_t pos, int stride, int width,
 		x = _mm256_add_epi64(x, step);
 	}
 	for (; i < n; i++)
-		out[i] = add + line_at(m, e, (unsigned) i) +
-			get_bits(base, pos + (uint32_t) (i * stride), width);
+		out[i] = add + line_at(m, e, from + (unsigned) i) +
+			get_bits(base, (uint32_t) (pos0 + i * stride), width);
 }
 
 static const LeafKernels kernels_avx2 = {

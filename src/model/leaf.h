@@ -196,6 +196,16 @@ extern int	leaf_find(const void *page, int64_t key, uint64_t *tids, int max,
 					  LeafProbe *probe);
 
 /*
+ * The live entries with lo <= key <= hi, in order, into e[max]; lo <= hi.
+ * Returns their number; if there are more than max, dead slots counted, some number
+ * > max (e is then undefined: use a cursor); LEAF_CORRUPT if the page
+ * is damaged.  before and after: there are entries on the page before, or
+ * behind, all these.
+ */
+extern int	leaf_find_range(const void *page, int64_t lo, int64_t hi, KyroEntry *e, int max,
+							bool *before, bool *after);
+
+/*
  * A cursor over the live entries of a page image that does not change while
  * the cursor is used (a private copy, or under lock).  The position is a gap
  * between entries; next returns the entry behind it and steps over it, prev

@@ -129,9 +129,9 @@ block_first_entry(const BlockView *v)
 	return e;
 }
 
-/* tids of all slots; false if the runs are out of order */
+/* tids of n slots from slot from; false if the runs are out of order */
 static bool
-decode_tids(const BlockView *v, uint64_t *tid)
+decode_tids(const BlockView *v, int from, int n, uint64_t *tid)
 {
 	const LeafDesc *d = v->d;
 
@@ -139,6 +139,7 @@ decode_tids(const BlockView *v, uint64_t *tid)
 	{
 		const uint8_t *r = v->rle;
 		int			start = 0;
+		int			i = from;
 
 		if (r[0] != 0)
 			return false;
@@ -149,17 +150,17 @@ decode_tids(const BlockView *v, uint64_t *tid)
 
 			if (end <= start || end > v->n || t + (uint64_t) (end - 1 - start) > KYRO_TID_MAX)
 				return false;
-			for (int i = start; i < end; i++)
-				tid[i] = t++;
+			for (; i < end && i < from + n; i++)
+				tid[i - from] = t + (uint64_t) (i - start);
 			start = end;
 		}
 		return true;
 	}
-	leaf_kernels->unpack(v->bits, d->kw, v->width, d->tw, d->tm, d->te,
-						 desc_tid_base(d), v->n, tid);
+	leaf_kernels->unpack(v->bits, d->kw, v->width, d->tw, d->tm, d->te, (unsigned) from,
+						 desc_tid_base(d), n, tid);
 	if (d->radix == 0)
 	{
-		for (int i = 0; i < v->n; i++)
+		for (int i = 0; i < n; i++)
 			tid[i] &= KYRO_TID_MAX;
 	}
 	else
@@ -168,7 +169,7 @@ decode_tids(const BlockView *v, uint64_t *tid)
 		uint64_t	magic = UINT64_MAX / d->radix + 1;
 		unsigned	radix = d->radix;
 
-		for (int i = 0; i < v->n; i++)
+		for (int i = 0; i < n; i++)
 		{
 			uint64_t	u = tid[i] & KYRO_TID_MAX;
 			uint64_t	q = radix == 1 ? u :
@@ -180,11 +181,31 @@ decode_tids(const BlockView *v, uint64_t *tid)
 	return true;
 }
 
+static void
+decode_keys(const BlockView *v, int from, int n, uint64_t *key)
+{
+	leaf_kernels->unpack(v->bits, 0, v->width, v->d->kw, v->d->km, v->d->ke, (unsigned) from,
+						 v->first - block_residual(v, 0), n, key);
+}
+
+bool
+block_decode_slots(const BlockView *v, int from, int n, KyroEntry *e)
+{
+	uint64_t	key[KYRO_BLOCK_SLOTS];
+	uint64_t	tid[KYRO_BLOCK_SLOTS];
+
+	if (!decode_tids(v, from, n, tid))
+		return false;
+	decode_keys(v, from, n, key);
+	for (int i = 0; i < n; i++)
+		e[i] = (KyroEntry) {(int64_t) key[i], tid[i]};
+	return true;
+}
+
 bool
 block_decode_raw(const BlockView *v, RawBlock *raw)
 {
-	leaf_kernels->unpack(v->bits, 0, v->width, v->d->kw, v->d->km, v->d->ke,
-						 v->first - block_residual(v, 0), v->n, raw->key);
+	decode_keys(v, 0, v->n, raw->key);
 	return block_decode_tids(v, raw);
 }
 
@@ -196,7 +217,7 @@ block_decode_tids(const BlockView *v, RawBlock *raw)
 
 	raw->n = v->n;
 	raw->nextras = v->nextras;
-	if (!decode_tids(v, raw->tid))
+	if (!decode_tids(v, 0, v->n, raw->tid))
 		return false;
 	memset(raw->dead, 0, (size_t) v->n);
 	if (d->mode & BLK_DEAD_MAP)
@@ -228,14 +249,10 @@ block_decode_live(const BlockView *v, KyroEntry *e)
 	int			n = 0;
 	int			i = 0;
 
+	if ((v->d->mode & BLK_CLEAN_MASK) == 0)
+		return block_decode_slots(v, 0, v->n, e) ? v->n : -1;
 	if (!block_decode_raw(v, &raw))
 		return -1;
-	if ((v->d->mode & BLK_CLEAN_MASK) == 0)
-	{
-		for (i = 0; i < raw.n; i++)
-			e[i] = (KyroEntry) {(int64_t) raw.key[i], raw.tid[i]};
-		return raw.n;
-	}
 	for (int j = 0; j <= raw.nextras; j++)
 	{
 		KyroEntry	x = {0, 0};

@@ -400,6 +400,9 @@ extern bool block_decode_raw(const BlockView *v, RawBlock *raw);
 /* The same without the keys. */
 extern bool block_decode_tids(const BlockView *v, RawBlock *raw);
 
+/* Slots from .. from + n - 1 of a block without extras and dead slots; false if damaged. */
+extern bool block_decode_slots(const BlockView *v, int from, int n, KyroEntry *e);
+
 /* Live entries in order into e[KYRO_BLOCK_SLOTS + KYRO_BLOCK_EXTRAS]; -1 if damaged. */
 extern int	block_decode_live(const BlockView *v, KyroEntry *e);
 

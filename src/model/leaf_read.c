@@ -238,6 +238,148 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 	return count;
 }
 
+/* ---- short ranges ---- */
+
+/* The slots of a clean block with keys lo .. hi.  hi is not below its first key. */
+static void
+slots_between(const BlockView *v, int64_t lo, int64_t hi, int *from, int *to)
+{
+	uint64_t	rel = (uint64_t) hi - v->first;
+	int			predicted;
+	int			probes = 0;
+
+	*from = lo <= (int64_t) v->first ? 0 :
+		block_lower_bound(v, (uint64_t) lo - v->first, &predicted, &probes);
+	*to = rel == UINT64_MAX ? v->n : block_lower_bound(v, rel + 1, &predicted, &probes);
+}
+
+/* The same of a block that must be decoded as a whole; its entries end up in e. */
+__attribute__((noinline))
+static int
+entries_between(const BlockView *v, int64_t lo, int64_t hi, KyroEntry *e, int max, bool *before, bool *after)
+{
+	KyroEntry	all[KYRO_BLOCK_SLOTS + KYRO_BLOCK_EXTRAS];
+	int			n = block_decode_live(v, all);
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (all[i].key < lo)
+			*before = true;
+		else if (all[i].key > hi)
+			*after = true;
+		else if (count++ < max)
+			e[count - 1] = all[i];
+	}
+	return n < 0 ? n : count;
+}
+
+/* Merge the run entries with keys lo .. hi into e[0..n); like leaf_find_range(). */
+__attribute__((noinline))
+static int
+merge_run(const void *page, int64_t lo, int64_t hi, KyroEntry *e, int n, int max, bool *before, bool *after)
+{
+	KyroEntry	run[KYRO_RUN_CAP];
+	int			nrun = 0;
+
+	for (int j = 0; j < leaf_header_const(page)->nrun; j++)
+	{
+		KyroEntry	x = run_get(page, j);
+		int			at = nrun;
+
+		*before |= x.key < lo;
+		*after |= x.key > hi;
+		if (x.key < lo || x.key > hi)
+			continue;
+		for (; at > 0 && kyro_entry_cmp(run[at - 1], x) > 0; at--)
+			run[at] = run[at - 1];
+		run[at] = x;
+		nrun++;
+	}
+	if (n + nrun > max)
+		return n + nrun;
+	/* from the end, so that nothing is moved twice */
+	for (int i = n - 1, j = nrun - 1; j >= 0;)
+	{
+		if (i >= 0 && kyro_entry_cmp(e[i], run[j]) > 0)
+		{
+			e[i + j + 1] = e[i];
+			i--;
+		}
+		else
+		{
+			e[i + j + 1] = run[j];
+			j--;
+		}
+	}
+	return n + nrun;
+}
+
+int
+leaf_find_range(const void *page, int64_t lo, int64_t hi, KyroEntry *e, int max,
+				bool *before, bool *after)
+{
+	const LeafHeader *h = leaf_header_const(page);
+	const int64_t *first = leaf_first(page);
+	int			n = 0;
+	int			b = 0;
+
+	*before = *after = false;
+	if (!leaf_header_ok(page))
+		return LEAF_CORRUPT;
+	if (h->nblk > 0)
+	{
+		b = leaf_block_of(page, (KyroEntry) {lo, 0});
+		if (b < 0)
+			return LEAF_CORRUPT;
+		*before = b > 0;
+	}
+	/* the blocks that are within the range as a whole may be too much already */
+	for (int i = b + 1, slots = 0; i + 1 < h->nblk && first[i + 1] <= hi; i++)
+	{
+		slots += leaf_desc(page, h->nblk)[i].n1 + 1;
+		if (slots > max)
+			return max + 1;
+	}
+	for (; b < h->nblk; b++)
+	{
+		BlockView	v;
+
+		if (first[b] > hi)
+		{
+			*after = true;
+			break;
+		}
+		if (!block_open(page, b, &v))
+			return LEAF_CORRUPT;
+		if (v.d->mode & BLK_CLEAN_MASK)
+		{
+			int			k = entries_between(&v, lo, hi, e + n, max - n, before, after);
+
+			if (k < 0)
+				return LEAF_CORRUPT;
+			n += k;
+		}
+		else
+		{
+			int			from;
+			int			to;
+
+			slots_between(&v, lo, hi, &from, &to);
+			*before |= from > 0;
+			*after |= to < v.n;
+			if (from > to)
+				return LEAF_CORRUPT;
+			if (n + to - from <= max && !block_decode_slots(&v, from, to - from, e + n))
+				return LEAF_CORRUPT;
+			n += to - from;
+		}
+		if (n > max)
+			return n;
+	}
+	return h->nrun == 0 ? n : merge_run(page, lo, hi, e, n, max, before, after);
+}
+
 /* ---- cursor ---- */
 
 /* Decode block b into the cursor; the gap goes to its start or its end. */

@@ -55,7 +55,15 @@ kyro_tid_from_pointer(const ItemPointerData *p)
 static inline void
 kyro_tid_to_pointer(uint64 tid, ItemPointer p)
 {
-	ItemPointerSet(p, (BlockNumber) (tid >> 16), (OffsetNumber) (tid & 0xFFFF));
+	uint32		block = (uint32) (tid >> 16);
+
+	/*
+	 * The high half comes first.  Written in one piece, as readers copy it: two
+	 * writes would have to reach memory before one read gets both.
+	 */
+	block = block << 16 | block >> 16;
+	memcpy(&p->ip_blkid, &block, sizeof(block));
+	p->ip_posid = (OffsetNumber) (tid & 0xFFFF);
 }
 
 /* Can this be the address of a row?  The server asserts so, and extends a table for the one invalid block. */

@@ -4,10 +4,10 @@
  *	  Index scans: amgettuple, amgetbitmap, marks.
  *
  * A scan wants the entries of a few disjoint intervals, in order.  It reads
- * one leaf at a time: the matches of a single key are decoded under the
- * page's share lock; for anything longer the page is copied and decoded
- * lazily from the private copy, so that ORDER BY id LIMIT 1 pays for one
- * block of a page of thousands.
+ * one leaf at a time: the matches of a single key or a short range are decoded
+ * under the page's share lock; for anything longer the page is copied and
+ * decoded lazily from the private copy, so that ORDER BY id LIMIT 1 pays for
+ * one block of a page of thousands.
  *
  * Going right, the next page must begin at the high fence remembered; if it
  * does not (it was deleted, or reused), the scan descends to that fence.
@@ -41,8 +41,9 @@
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 
-/* Matches of one key that are decoded under the lock; more: copy the page. */
+/* Matches of one key, or of a range, that are decoded under the lock; more: copy the page. */
 #define RMI_POINT_MAX	64
+#define RMI_FEW_MAX		512
 
 /* Dead entries of a leaf that are worth removing. */
 #define RMI_KILLS_MIN	32
@@ -53,7 +54,7 @@
 typedef enum RmiSource
 {
 	RMI_SOURCE_NONE,			/* no leaf at hand */
-	RMI_SOURCE_POINT,			/* tids[] of one key */
+	RMI_SOURCE_FEW,				/* few[]: all of the interval on this leaf */
 	RMI_SOURCE_PAGE				/* page[] and cursor */
 } RmiSource;
 
@@ -88,10 +89,10 @@ typedef struct RmiScanOpaque
 	KyroFence	low;
 	KyroFence	high;
 
-	int			ntids;			/* RMI_SOURCE_POINT */
-	int			tidpos;			/* the gap: tids before it */
-	int64		tidkey;
-	uint64		tids[RMI_POINT_MAX];
+	int			nfew;			/* RMI_SOURCE_FEW */
+	int			fewpos;			/* the gap: entries before it */
+	bool		before;			/* the leaf has entries before few[], or behind */
+	bool		after;
 
 	IndexTuple	tuple;			/* for index-only scans, filled in per row */
 	IndexTuple	null_tuple;
@@ -101,7 +102,9 @@ typedef struct RmiScanOpaque
 	int			kills_size;		/* allocated */
 	uint64	   *kills;
 
-	LeafCursor	cursor;			/* RMI_SOURCE_PAGE */
+	KyroEntry	few[RMI_FEW_MAX];
+	KyroEntry	entry;			/* RMI_SOURCE_PAGE */
+	LeafCursor	cursor;
 	PGAlignedBlock page;
 } RmiScanOpaque;
 
@@ -111,7 +114,7 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
 	RmiScanOpaque *so = palloc(sizeof(RmiScanOpaque));
 
-	memset(so, 0, offsetof(RmiScanOpaque, cursor));
+	memset(so, 0, offsetof(RmiScanOpaque, few));
 	so->type = rmi_key_type(index);
 	so->pin = InvalidBuffer;
 
@@ -172,14 +175,76 @@ rmi_endscan(IndexScanDesc scan)
 	pfree(so);
 }
 
+/* ---- intervals ---- */
+
+static inline KyroFence
+rmi_interval_begin(const RmiInterval *iv)
+{
+	return (KyroFence) {iv->lo, 0, iv->lo_null};
+}
+
+/* Exclusive. */
+static inline KyroFence
+rmi_interval_end(const RmiInterval *iv)
+{
+	return (KyroFence) {iv->hi, RMI_TID_END, iv->hi_null};
+}
+
+/* Does the interval go on beyond the leaf at hand? */
+static inline bool
+rmi_goes_on(const RmiScanOpaque *so, bool forward)
+{
+	const RmiInterval *iv = &so->quals.iv[so->at.interval];
+
+	return forward ?
+		so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
+		kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0;
+}
+
 /* ---- loading a leaf ---- */
 
 /*
+ * Decode all entries of the interval, if they are few and on this leaf, which
+ * is locked.  Not if there is another interval, which is likely on the same
+ * leaf: the page is copied once and serves them all.  Nor if the interval has
+ * one end only: such scans often end after a few rows.
+ */
+static inline bool
+rmi_load_few(IndexScanDesc scan, Page page)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	const RmiInterval *iv = &so->quals.iv[so->at.interval];
+	int			n;
+
+	if (so->quals.n > 1 || so->isnull || iv->lo_null || iv->hi_null)
+		return false;
+	if (iv->lo == iv->hi)
+	{
+		uint64		tids[RMI_POINT_MAX];
+
+		n = leaf_find(page, iv->lo, tids, RMI_POINT_MAX, NULL);
+		if (n > RMI_POINT_MAX)
+			return false;
+		for (int i = 0; i < n; i++)
+			so->few[i] = (KyroEntry) {iv->lo, tids[i]};
+		so->before = so->after = true;	/* found by looking for this very key */
+	}
+	else if (iv->lo == INT64_MIN || iv->hi == INT64_MAX || rmi_goes_on(so, true) || rmi_goes_on(so, false))
+		return false;
+	else
+		n = leaf_find_range(page, iv->lo, iv->hi, so->few, RMI_FEW_MAX, &so->before, &so->after);
+	if (unlikely(n < 0))
+		rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
+	so->nfew = n;
+	return n <= RMI_FEW_MAX;
+}
+
+/*
  * Take what the scan needs from a locked leaf and give back the lock (and the
- * pin, if it may go).  point: only the entries with this key are wanted.
+ * pin, if it may go).
  */
 static void
-rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
+rmi_load(IndexScanDesc scan, Buffer buf)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Page		page = BufferGetPage(buf);
@@ -200,20 +265,9 @@ rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
 	if (so->has_high)
 		so->high = leaf_high(page);
 
-	if (point != NULL)
-	{
-		int			n = so->isnull ? 0 : leaf_find(page, *point, so->tids, RMI_POINT_MAX, NULL);
-
-		if (unlikely(n < 0))
-			rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
-		if (likely(n <= RMI_POINT_MAX))
-		{
-			so->source = RMI_SOURCE_POINT;
-			so->ntids = n;
-			so->tidkey = *point;
-		}
-	}
-	if (so->source == RMI_SOURCE_NONE)
+	if (rmi_load_few(scan, page))
+		so->source = RMI_SOURCE_FEW;
+	else
 	{
 		uint16		lower = leaf_lower(page);
 		uint16		upper = leaf_upper(page);
@@ -231,21 +285,32 @@ rmi_load(IndexScanDesc scan, Buffer buf, const int64 *point)
 		ReleaseBuffer(buf);
 }
 
+/* How many of few[] come before this place; after: it, too. */
+static int
+rmi_few_before(const RmiScanOpaque *so, KyroFence to, bool after)
+{
+	int			lo = 0;
+	int			hi = so->nfew;
+
+	while (lo < hi)
+	{
+		int			mid = (lo + hi) / 2;
+		KyroFence	f = {so->few[mid].key, so->few[mid].tid, false};
+
+		if (kyro_fence_cmp(f, to) >= (after ? 1 : 0))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
 /* Put the gap before the first entry at or after this place (which may lie off the page). */
 static void
 rmi_seek(RmiScanOpaque *so, KyroFence to, bool after)
 {
-	if (so->source == RMI_SOURCE_POINT)
-	{
-		KyroFence	f = {so->tidkey, 0, false};
-
-		for (so->tidpos = 0; so->tidpos < so->ntids; so->tidpos++)
-		{
-			f.tid = so->tids[so->tidpos];
-			if (kyro_fence_cmp(f, to) >= (after ? 1 : 0))
-				break;
-		}
-	}
+	if (so->source == RMI_SOURCE_FEW)
+		so->fewpos = rmi_few_before(so, to, after);
 	else if (to.isnull != so->isnull)
 	{
 		if (to.isnull)
@@ -259,58 +324,23 @@ rmi_seek(RmiScanOpaque *so, KyroFence to, bool after)
 		leaf_cursor_seek(&so->cursor, (KyroEntry) {to.key, to.tid}, after);
 }
 
-/* Step over one entry of the leaf at hand. */
-static inline bool
-rmi_step(IndexScanDesc scan, bool forward, KyroFence *out)
+/* Step over one entry of the leaf at hand and return it; NULL: there is none. */
+static inline const KyroEntry *
+rmi_step(IndexScanDesc scan, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
-	KyroEntry	e;
 
-	if (so->source == RMI_SOURCE_POINT)
+	if (so->source == RMI_SOURCE_FEW)
 	{
-		if (forward ? so->tidpos >= so->ntids : so->tidpos <= 0)
-			return false;
-		*out = (KyroFence) {so->tidkey, so->tids[forward ? so->tidpos++ : --so->tidpos], false};
-		return true;
+		if (forward ? so->fewpos >= so->nfew : so->fewpos <= 0)
+			return NULL;
+		return &so->few[forward ? so->fewpos++ : --so->fewpos];
 	}
-	if (forward ? leaf_cursor_next(&so->cursor, &e) : leaf_cursor_prev(&so->cursor, &e))
-	{
-		*out = (KyroFence) {e.key, e.tid, so->isnull};
-		return true;
-	}
+	if (forward ? leaf_cursor_next(&so->cursor, &so->entry) : leaf_cursor_prev(&so->cursor, &so->entry))
+		return &so->entry;
 	if (unlikely(so->cursor.corrupt))
 		rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
-	return false;
-}
-
-/* ---- intervals ---- */
-
-static inline KyroFence
-rmi_interval_begin(const RmiInterval *iv)
-{
-	return (KyroFence) {iv->lo, 0, iv->lo_null};
-}
-
-/* Exclusive. */
-static inline KyroFence
-rmi_interval_end(const RmiInterval *iv)
-{
-	return (KyroFence) {iv->hi, RMI_TID_END, iv->hi_null};
-}
-
-/*
- * The key of a one-key interval that is best served by a point look-up: not
- * if the next interval is likely on the same page, for then the page is
- * copied once and serves them all.
- */
-static inline const int64 *
-rmi_point_key(const RmiScanOpaque *so)
-{
-	const RmiInterval *iv = &so->quals.iv[so->at.interval];
-
-	if (iv->lo != iv->hi || iv->lo_null || iv->hi_null || so->quals.n > 1)
-		return NULL;
-	return &iv->lo;
+	return NULL;
 }
 
 /* Go to the leaf where the current interval begins, in this direction. */
@@ -334,8 +364,7 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 	}
 	rmi_leave_page(scan);
 	DEBUG_POINT("rmi-scan-start");
-	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL),
-			 rmi_point_key(so));
+	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL));
 	rmi_seek(so, to, false);
 }
 
@@ -445,19 +474,8 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
 		rmi_check_overlap(scan, index_id, buf);
 	}
-	rmi_load(scan, buf, rmi_point_key(so));
+	rmi_load(scan, buf);
 	rmi_seek(so, bound, false);
-}
-
-/* Does the interval go on beyond the leaf at hand? */
-static inline bool
-rmi_goes_on(const RmiScanOpaque *so, bool forward)
-{
-	const RmiInterval *iv = &so->quals.iv[so->at.interval];
-
-	return forward ?
-		so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
-		kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0;
 }
 
 /*
@@ -492,8 +510,9 @@ rmi_next_share(IndexScanDesc scan, bool forward)
 
 /* ---- the scan ---- */
 
+/* Go to the next entry, so->at.last; false if there is none. */
 static bool
-rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
+rmi_next(IndexScanDesc scan, ScanDirection dir)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	bool		forward = ScanDirectionIsForward(dir);
@@ -515,7 +534,7 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 	else if (so->source == RMI_SOURCE_NONE)
 	{
 		/* a mark was restored: find the leaf of its entry again */
-		rmi_load(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL), NULL);
+		rmi_load(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL));
 		rmi_seek(so, so->at.last, forward);
 	}
 	else if (so->at.has_last && forward != ScanDirectionIsForward(so->at.dir))
@@ -528,24 +547,30 @@ rmi_next(IndexScanDesc scan, ScanDirection dir, KyroFence *out)
 	for (;;)
 	{
 		const RmiInterval *iv = &so->quals.iv[so->at.interval];
-		KyroFence	e;
+		const KyroEntry *e = rmi_step(scan, forward);
 
-		if (rmi_step(scan, forward, &e))
+		if (e != NULL)
 		{
-			if (forward ? kyro_fence_cmp(e, rmi_interval_end(iv)) < 0 :
-				kyro_fence_cmp(e, rmi_interval_begin(iv)) >= 0)
+			KyroFence	at = {e->key, e->tid, so->isnull};
+
+			if (so->source == RMI_SOURCE_FEW ||
+				(forward ? kyro_fence_cmp(at, rmi_interval_end(iv)) < 0 :
+				 kyro_fence_cmp(at, rmi_interval_begin(iv)) >= 0))
 			{
-				if (unlikely(!kyro_tid_ok(e.tid)))
+				if (unlikely(!kyro_tid_ok(at.tid)))
 					rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
-				so->at.last = e;
+
+				/* by fields: copying what was just written would wait for it to reach memory */
+				so->at.last.key = at.key;
+				so->at.last.tid = at.tid;
+				so->at.last.isnull = at.isnull;
 				so->at.has_last = true;
-				*out = e;
 				return true;
 			}
 		}
 		else if (!rmi_goes_on(so, forward))
 		{
-			if (so->source == RMI_SOURCE_PAGE)
+			if (so->source == RMI_SOURCE_PAGE || !(forward ? so->after : so->before))
 				rmi_check_end(scan, forward, forward ? rmi_interval_end(iv) : rmi_interval_begin(iv));
 		}
 		else if (scan->parallel_scan == NULL)
@@ -575,27 +600,28 @@ end:
 }
 
 /*
- * The index tuple of an entry, in a buffer that lives as long as the scan.
+ * The index tuple of the entry returned last, in a buffer that lives as long
+ * as the scan.
  */
 static IndexTuple
-rmi_form_tuple(IndexScanDesc scan, KyroFence e)
+rmi_form_tuple(IndexScanDesc scan)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	TupleDesc	desc = scan->xs_itupdesc;
-	IndexTuple *slot = e.isnull ? &so->null_tuple : &so->tuple;
+	bool		isnull = so->at.last.isnull;
+	Datum		value = Int64GetDatum(so->at.last.key); /* all types of keys are integers */
+	IndexTuple *slot = isnull ? &so->null_tuple : &so->tuple;
 
 	if (unlikely(*slot == NULL))
 	{
-		Datum		value = rmi_datum_from_key(so->type, e.key);
 		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(so));
 
-		*slot = index_form_tuple(desc, &value, &e.isnull);
+		*slot = index_form_tuple(desc, &value, &isnull);
 		MemoryContextSwitchTo(old);
 	}
-	if (!e.isnull)
-		store_att_byval((char *) *slot + IndexInfoFindDataOffset((*slot)->t_info),
-						rmi_datum_from_key(so->type, e.key), TupleDescAttr(desc, 0)->attlen);
-	kyro_tid_to_pointer(e.tid, &(*slot)->t_tid);
+	if (!isnull)
+		store_att_byval((char *) *slot + IndexInfoFindDataOffset(0), value, TupleDescAttr(desc, 0)->attlen);
+	kyro_tid_to_pointer(so->at.last.tid, &(*slot)->t_tid);
 	return *slot;
 }
 
@@ -620,16 +646,15 @@ bool
 rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
-	KyroFence	e;
 
 	if (unlikely(scan->kill_prior_tuple) && so->at.has_last && so->source != RMI_SOURCE_NONE)
 		rmi_note_kill(so);
-	if (!rmi_next(scan, dir, &e))
+	if (!rmi_next(scan, dir))
 		return false;
-	kyro_tid_to_pointer(e.tid, &scan->xs_heaptid);
+	kyro_tid_to_pointer(so->at.last.tid, &scan->xs_heaptid);
 	scan->xs_recheck = so->quals.recheck;
 	if (scan->xs_want_itup)
-		scan->xs_itup = rmi_form_tuple(scan, e);
+		scan->xs_itup = rmi_form_tuple(scan);
 	DEBUG_POINT("rmi-scan-tuple");
 	return true;
 }
@@ -641,13 +666,14 @@ rmi_getbitmap(IndexScanDesc scan, TIDBitmap *tbm)
 	ItemPointerData batch[256];
 	int			n = 0;
 	int64		total = 0;
-	KyroFence	e;
 
-	while (rmi_next(scan, ForwardScanDirection, &e))
+	while (rmi_next(scan, ForwardScanDirection))
 	{
-		if (unlikely((e.tid & 0xFFFF) > MaxHeapTuplesPerPage))
+		uint64		tid = so->at.last.tid;
+
+		if (unlikely((tid & 0xFFFF) > MaxHeapTuplesPerPage))
 			rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
-		kyro_tid_to_pointer(e.tid, &batch[n++]);
+		kyro_tid_to_pointer(tid, &batch[n++]);
 		if (n == lengthof(batch))
 		{
 			tbm_add_tuples(tbm, batch, n, so->quals.recheck);

@@ -105,6 +105,44 @@ SELECT zigzag('SELECT k FROM u WHERE k < 0 ORDER BY k DESC', 17);
 SELECT zigzag('SELECT k FROM b WHERE k = ANY (ARRAY[10, 2000, 20, 7000, 21, 20, NULL, 7998]) ORDER BY k', 1);
 SELECT zigzag('SELECT k FROM b WHERE k = ANY (ARRAY[10, 2000, 20, 7000, 21, 20, NULL, 7998]) ORDER BY k DESC', 1);
 
+SELECT zigzag('SELECT k FROM a WHERE k BETWEEN 7000 AND 7400 ORDER BY k', 3);
+SELECT zigzag('SELECT k, pad FROM a WHERE k BETWEEN 7000 AND 7400 ORDER BY k DESC', 1);
+
+-- short ranges are decoded at once: with entries in the insert run, extras and
+-- dead slots, over the edges of leaves and blocks, some of them empty
+CREATE TABLE s (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off, fillfactor = 50);
+INSERT INTO s SELECT g, rnd(g, 5) % 20000, 's' FROM generate_series(1, 15000) g;
+CREATE INDEX s_k ON s USING kyro_rmi (k);
+UPDATE s SET pad = 't', k = CASE WHEN id % 2 = 0 THEN k ELSE k + 1 END WHERE id % 17 = 0;
+DELETE FROM s WHERE k BETWEEN 500 AND 600 OR id % 13 = 0;
+VACUUM s;
+INSERT INTO s SELECT g, rnd(g, 6) % 20000, 'u' FROM generate_series(15001, 15300) g;
+CREATE FUNCTION short_ranges(dir text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	lo bigint;
+	hi bigint;
+	got bigint[];
+	want bigint[];
+	most int := 0;
+BEGIN
+	FOR i IN 1 .. 400 LOOP
+		lo := rnd(i, 7) % 20100;
+		hi := lo + abs(rnd(i, 8)) % CASE WHEN i % 3 = 0 THEN 900 ELSE 60 END;
+		EXECUTE format('SELECT array_agg(k) FROM (SELECT k FROM s WHERE k BETWEEN $1 AND $2 ORDER BY k %s) x', dir) INTO got USING lo, hi;
+		EXECUTE format('SELECT array_agg(k ORDER BY k %s) FROM s WHERE k + 0 BETWEEN $1 AND $2', dir) INTO want USING lo, hi;
+		IF got IS DISTINCT FROM want THEN
+			RETURN format('%s to %s: %s, not %s', lo, hi, got, want);
+		END IF;
+		most := greatest(most, cardinality(want));
+	END LOOP;
+	RETURN format('the same, %s', CASE WHEN most > 300 THEN 'up to hundreds' ELSE 'but never many' END);
+END $$;
+EXPLAIN (COSTS OFF) SELECT k FROM s WHERE k BETWEEN 100 AND 200 ORDER BY k;
+SELECT short_ranges('ASC');
+SELECT short_ranges('DESC');
+SELECT zigzag('SELECT k FROM s WHERE k BETWEEN -3000 AND -2700 ORDER BY k', 1);
+SELECT zigzag('SELECT k, pad FROM s WHERE k BETWEEN 400 AND 700 ORDER BY k DESC', 2);
+
 -- arrays come in order, both ways, without repeats
 EXPLAIN (COSTS OFF) SELECT k FROM b WHERE k IN (500, 20, 499, 20, 6000) ORDER BY k;
 SELECT k FROM b WHERE k IN (500, 20, 499, 20, 6000) ORDER BY k;

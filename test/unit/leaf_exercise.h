@@ -83,6 +83,37 @@ exercise_same(const KyroEntry *a, const KyroEntry *b, int n)
 	return true;
 }
 
+/* The entries with keys lo .. hi, at most max. */
+static void
+exercise_range(const void *page, bool sound, const KyroEntry *e, int n, int64_t lo, int64_t hi, int max)
+{
+	/* of exact size, so that the sanitizers see what is too much */
+	KyroEntry  *got = malloc(sizeof(*got) * (size_t) max);
+	bool		before;
+	bool		after;
+	int			k = leaf_find_range(page, lo, hi, got, max, &before, &after);
+	int			from = 0;
+	int			to;
+
+	if (sound)
+	{
+		while (from < n && e[from].key < lo)
+			from++;
+		for (to = from; to < n && e[to].key <= hi;)
+			to++;
+		EXPECT(k >= 0);
+		if (k <= max)
+			EXPECT(k == to - from && exercise_same(got, e + from, k) && before == (from > 0) && after == (to < n));
+		else
+		{
+			LeafStats	st;
+
+			EXPECT(leaf_stats(page, &st) == 0 && to - from + st.dead > max);
+		}
+	}
+	free(got);
+}
+
 /* Read a page in every way; sound: results are checked against e[0..n). */
 static void
 exercise_read(Exercise *x, const void *page, bool sound, const KyroEntry *e, int n, uint64_t seed)
@@ -104,6 +135,20 @@ exercise_read(Exercise *x, const void *page, bool sound, const KyroEntry *e, int
 		if (n > 0 && i % 2 == 0 && i >= 4)
 			key = (int64_t) ((uint64_t) e[(seed >> 33) % (unsigned) n].key + (i % 6 == 0));
 		found = leaf_find(page, key, tids, 64, i & 1 ? &probe : NULL);
+		exercise_range(page, sound, e, n, key, key, 1);
+		exercise_range(page, sound, e, n, key, INT64_MAX, 500);
+		exercise_range(page, sound, e, n, INT64_MIN, key, 100);
+		exercise_range(page, sound, e, n, INT64_MIN, INT64_MAX, i % 4 == 0 ? KYRO_LEAF_MAX_ENTRIES : 300);
+		if (n > 0)
+		{
+			/* as far apart as chance has it, and near each other */
+			int			a = (int) ((seed >> 20) % (unsigned) n);
+			int			b = (a + (int) ((seed >> 50) % 300)) % n;
+
+			exercise_range(page, sound, e, n, key < e[a].key ? key : e[a].key, key < e[a].key ? e[a].key : key, 512);
+			exercise_range(page, sound, e, n, e[a].key < e[b].key ? e[a].key : e[b].key,
+						   e[a].key < e[b].key ? e[b].key : e[a].key, 512);
+		}
 		leaf_cursor_init(x->cursor, page);
 		leaf_cursor_seek(x->cursor, (KyroEntry) {key, seed >> 16}, (i & 4) != 0);
 		if (sound)
