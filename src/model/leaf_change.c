@@ -198,7 +198,7 @@ rebuild(LeafWork *w, const void *src, const KyroEntry *run, int nrun, const uint
 	const LeafHeader *h = leaf_header_const(src);
 	PageOut    *out = &w->out;
 	Items	   *pending = &w->pending;	/* touched block not yet written */
-	int			pending_size = 0;
+	int			pending_size = -1;	/* its size when coded, or unknown */
 	int			end = 0;
 	int			slots = 0;
 	int			r = 0;
@@ -213,7 +213,7 @@ rebuild(LeafWork *w, const void *src, const KyroEntry *run, int nrun, const uint
 		bool		removed = false;
 		bool		edge = b + 1 == h->nblk && page_at_edge(src);
 		int			from = r;
-		int			size;
+		int			size = -1;
 		int			nnew;
 
 		if (!leaf_next_block(src, b, &end, &slots, &v))
@@ -268,12 +268,14 @@ rebuild(LeafWork *w, const void *src, const KyroEntry *run, int nrun, const uint
 		/* join neighbours that removals have emptied */
 		if (it->live == 0)
 			continue;
-		size = coded_size(it, &w->pair);
 		if (pending->live > 0 && pending->live + it->live <= KYRO_BLOCK_SLOTS)
 		{
 			bool		strip = pending->n + it->n > ITEMS_MAX;
 			int			joined;
 
+			if (pending_size < 0)
+				pending_size = coded_size(pending, &w->pair);
+			size = coded_size(it, &w->pair);
 			w->joined.n = 0;
 			w->joined.live = 0;
 			items_concat(&w->joined, pending, strip);
