@@ -86,7 +86,7 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 	return next;
 }
 
-#define LEAF_PREFETCH 320		/* bytes: header, first keys, descriptors */
+#define LEAF_PREFETCH 320		/* bytes: header, first keys, descriptors; besides the trailer */
 
 /*
  * Pin the landing page.  A buffer seen before saves the look-up in the buffer
@@ -104,6 +104,7 @@ rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 	{
 		const char *page = (const char *) BufferGetBlock(l->recent);
 
+		__builtin_prefetch(rmi_trailer((Page) page));
 		for (int i = 0; i < LEAF_PREFETCH; i += 64)
 			__builtin_prefetch(page + i);
 	}
