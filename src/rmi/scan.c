@@ -476,6 +476,11 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 	}
 	rmi_load(scan, buf);
 	rmi_seek(so, bound, false);
+
+	/* a scan of two leaves is likely one of many, and splits scatter them */
+	block = forward ? so->right : so->left;
+	if (block != KYRO_NO_BLOCK && rmi_goes_on(so, forward) && rmi_block_exists(index, block))
+		PrefetchBuffer(index, MAIN_FORKNUM, block);
 }
 
 /*

@@ -485,6 +485,13 @@ ReadBuffer(Relation reln, BlockNumber blockNum)
 	return ReadBufferExtended(reln, MAIN_FORKNUM, blockNum, RBM_NORMAL, NULL);
 }
 
+PrefetchBufferResult
+PrefetchBuffer(Relation reln, ForkNumber forkNum, BlockNumber blockNum)
+{
+	EXPECT(forkNum == MAIN_FORKNUM && blockNum < file_blocks);
+	return (PrefetchBufferResult) {InvalidBuffer, false};
+}
+
 /* Sometimes the buffer holds another page by now. */
 bool
 ReadRecentBuffer(RelFileNode rnode, ForkNumber forkNum, BlockNumber blockNum, Buffer recent_buffer)
