@@ -13,18 +13,14 @@
 void
 put_bits(uint8_t *base, uint32_t pos, int width, uint64_t v)
 {
-	while (width > 0)
-	{
-		uint8_t    *p = base + (pos >> 3);
-		int			shift = (int) (pos & 7);
-		int			take = 8 - shift < width ? 8 - shift : width;
-		unsigned	mask = ((1u << take) - 1) << shift;
+	uint8_t    *p = base + (pos >> 3);
+	int			shift = (int) (pos & 7);
+	uint64_t	mask = bit_mask(width);
+	uint64_t	word = (load64(p) & ~(mask << shift)) | v << shift;
 
-		*p = (uint8_t) ((*p & ~mask) | ((unsigned) (v << shift) & mask));
-		v >>= take;
-		pos += (uint32_t) take;
-		width -= take;
-	}
+	memcpy(p, &word, 8);
+	if (shift + width > 64)
+		p[8] = (uint8_t) ((p[8] & ~(mask >> (64 - shift))) | v >> (64 - shift));
 }
 
 /* ---- reading ---- */

@@ -138,7 +138,7 @@ get_bits(const uint8_t *base, uint32_t pos, int width)
 	return v & bit_mask(width);
 }
 
-/* Write width bits at pos, touching only the bytes they lie in. */
+/* Write width bits (v has no more) at pos; changes no others, but writes like get_bits() reads. */
 extern void put_bits(uint8_t *base, uint32_t pos, int width, uint64_t v);
 
 /* The line with slope m * 2^e at slot i. */
