@@ -479,6 +479,11 @@ part_guards() {
   guard "tests and expected files match" guard_expected
   guard "the library exports what SQL calls and nothing else" guard_exports
   guard "scripts parse" guard_scripts
+  if command -v python3 >/dev/null; then
+    guard "the tables of README.md are those of bench/results" bench/table.py --check README.md
+  else
+    skip "guards: the tables of README.md (no python3)"
+  fi
 }
 
 # What memcheck or a sanitizer wrote to REPORTS, see check-memory.sh.
@@ -526,7 +531,10 @@ finish() {  # finish PID
 wait_for_one() {
   local pid
 
-  wait -n -p pid "${!PART_OF[@]}"
+  # without a pid if one was stopped, not ended
+  until wait -n -p pid "${!PART_OF[@]}"; [ -n "${pid:-}" ]; do
+    sleep 1
+  done
   finish "$pid"
 }
 
