@@ -63,6 +63,7 @@ log_min_messages = warning
 autovacuum = off
 jit = off
 max_wal_size = 4GB
+wal_keep_size = 1GB
 });
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'kyrodb'\n") if $preload;
 	$node->append_conf('postgresql.conf', $opt{conf}) if $opt{conf};

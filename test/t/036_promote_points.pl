@@ -14,7 +14,7 @@ use PostgreSQL::Test::BackgroundPsql;
 use KyroTest;
 use Test::More;
 
-my $primary = new_node('promote_primary', init => [ allows_streaming => 1 ], conf => "wal_keep_size = 1GB\nfsync = off\n");
+my $primary = new_node('promote_primary', init => [ allows_streaming => 1 ], conf => "fsync = off\n");
 add_index_checks($primary, 'postgres');
 need_debug_points($primary);
 add_twice($primary);
