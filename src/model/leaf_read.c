@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * leaf_read.c
- *	  Reading leaf pages: point lookups, cursors, statistics.
+ *	  Reading leaf pages: point lookups, short ranges, cursors, statistics.
  *
  * IDENTIFICATION
  *	  src/model/leaf_read.c
@@ -370,7 +370,9 @@ leaf_find_range(const void *page, int64_t lo, int64_t hi, KyroEntry *e, int max,
 			*after |= to < v.n;
 			if (from > to)
 				return LEAF_CORRUPT;
-			if (n + to - from <= max && !block_decode_slots(&v, from, to - from, e + n))
+			if (n + to - from <= max && to > from &&
+				(!block_decode_slots(&v, from, to - from, e + n) ||
+				 e[n].key < lo || e[n + to - from - 1].key > hi))
 				return LEAF_CORRUPT;
 			n += to - from;
 		}

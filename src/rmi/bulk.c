@@ -59,10 +59,10 @@ put_in_leaf(RmiBulk *b, KyroEntry e, bool edge)
 {
 	RmiWork    *w = rmi_work();
 
+	if (edge && leaf_at_end(b->leaf, e) && leaf_append(b->leaf, e, false))
+		return true;
 	switch (leaf_insert_kind(b->leaf, e, edge))
 	{
-		case LEAF_INS_APPEND:
-			return leaf_append(b->leaf, e, false);
 		case LEAF_INS_RUN:
 			return leaf_run_add(b->leaf, e, false);
 		case LEAF_INS_MERGE:

@@ -809,7 +809,7 @@ rmi_meta_set_tuples(Relation index, uint64 tuples)
  * rely on its cleanup locks; and there is one VACUUM at a time.
  */
 void
-rmi_meta_adopt_carrier(Relation index, RmiMetaData *meta)
+rmi_read_meta_for_vacuum(Relation index, RmiMetaData *meta)
 {
 	rmi_read_meta(index, meta);
 	if (meta->carrier == RMI_CARRIER_GENERIC && rmi_carrier_wanted() == RMI_CARRIER_OWN)

@@ -188,7 +188,7 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 					   leaf_header(page)->reserve);
 	if (leaf_has_high(page))
 		leaf_set_high(image, leaf_high(page));
-	if (leaf_insert_kind(image, e, true) != LEAF_INS_APPEND || !leaf_append(image, e, false))
+	if (!leaf_append(image, e, false))
 		elog(ERROR, "kyro_rmi: entry does not fit an empty leaf");
 	rmi_leaf_finish(image);
 
@@ -207,8 +207,8 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 }
 
 /*
- * Append e to the locked leaf at the edge; false if there is no room.  Finding
- * out first would cost as much as doing it.
+ * Append e to the locked leaf at the edge; false if there is no room, or the
+ * leaf is damaged.  Finding out first would cost as much as doing it.
  */
 static bool
 rmi_append(const RmiInsert *ins, Buffer buf, KyroEntry e)
@@ -310,6 +310,7 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				break;
 
 			default:
+				/* damaged; what could be appended has been */
 				rmi_corrupt(index, block, "the leaf cannot take an entry");
 		}
 	}

@@ -175,7 +175,7 @@ typedef struct RmiOp
 {
 	RmiOpKind	kind;
 	bool		add;
-	bool		may_refuse;		/* that the page has no room is no error; the only op of its change */
+	bool		may_refuse;		/* that the page cannot take it is no error; the only op of its change */
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
@@ -208,8 +208,8 @@ typedef struct RmiChange
  * exclusively locked buffers, finish.  Nothing reaches the pages before
  * finish; an error in between leaves them as they were.  What the ops point to
  * must live until then.  Begin raises 55000 if this server cannot write by
- * that carrier.  Finish returns false, with nothing done, if the page had no
- * room and may_refuse allows for that.
+ * that carrier.  Finish returns false, with nothing done, if the page could not
+ * take an op that may_refuse, being full or damaged: the caller finds out.
  */
 extern void rmi_change_begin(RmiChange *c, Relation index, RmiCarrier carrier);
 extern void rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op);
@@ -426,7 +426,7 @@ extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
  * Read the meta page, having given the index the own carrier if new ones get
  * it.  Excludes no one; by VACUUM only.
  */
-extern void rmi_meta_adopt_carrier(Relation index, RmiMetaData *meta);
+extern void rmi_read_meta_for_vacuum(Relation index, RmiMetaData *meta);
 
 /* Excludes other rebuilds of this index, not readers or writers. */
 extern bool rmi_rebuild_lock(Relation index, bool wait);

@@ -53,6 +53,9 @@ typedef struct KyroPageTrailer
 } KyroPageTrailer;
 
 StaticAssertDecl(BLCKSZ == KYRO_PAGE_SIZE, "kyrodb needs 8 kB blocks");
+#ifdef WORDS_BIGENDIAN
+#error "kyrodb needs a little-endian machine"
+#endif
 StaticAssertDecl(sizeof(KyroPageTrailer) == KYRO_PAGE_TRAILER, "trailer size");
 StaticAssertDecl(SizeOfPageHeaderData == KYRO_PAGE_HEADER, "header size");
 

@@ -37,6 +37,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/spccache.h"
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
@@ -437,6 +438,7 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 	Relation	index = scan->indexRelation;
 	uint32		index_id = rmi_dir_index_id(rmi_dir(index));
 	Buffer		buf = InvalidBuffer;
+	BlockNumber ahead;
 
 	rmi_leave_page(scan);
 	CHECK_FOR_INTERRUPTS();
@@ -475,12 +477,16 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		rmi_check_overlap(scan, index_id, buf);
 	}
 	rmi_load(scan, buf);
-	rmi_seek(so, bound, false);
 
-	/* a scan of two leaves is likely one of many, and splits scatter them */
-	block = forward ? so->right : so->left;
-	if (block != KYRO_NO_BLOCK && rmi_goes_on(so, forward) && rmi_block_exists(index, block))
-		PrefetchBuffer(index, MAIN_FORKNUM, block);
+	/*
+	 * A scan of two leaves is likely one of many, and splits scatter them.
+	 * In a parallel scan the next process reads the next leaf at once.
+	 */
+	ahead = forward ? so->right : so->left;
+	if (scan->parallel_scan == NULL && rmi_goes_on(so, forward) && ahead != KYRO_NO_BLOCK &&
+		rmi_block_exists(index, ahead) && get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
+		PrefetchBuffer(index, MAIN_FORKNUM, ahead);
+	rmi_seek(so, bound, false);
 }
 
 /*

@@ -444,7 +444,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	rmi_meta_adopt_carrier(info->index, &v.seen);
+	rmi_read_meta_for_vacuum(info->index, &v.seen);
 	v.index_id = v.seen.index_id;
 	rmi_fences_init(&v.leaves);
 	rmi_fences_init(&v.made);
@@ -527,7 +527,7 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 
 	if (stats == NULL)
 	{
-		rmi_meta_adopt_carrier(info->index, &meta);
+		rmi_read_meta_for_vacuum(info->index, &meta);
 		rmi_if_space(info->index, rmi_vacuum_fold, info->index);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;

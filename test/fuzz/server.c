@@ -31,6 +31,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/spccache.h"
 #include "utils/timestamp.h"
 
 #include "server.h"
@@ -483,6 +484,12 @@ Buffer
 ReadBuffer(Relation reln, BlockNumber blockNum)
 {
 	return ReadBufferExtended(reln, MAIN_FORKNUM, blockNum, RBM_NORMAL, NULL);
+}
+
+int
+get_tablespace_io_concurrency(Oid spcid)
+{
+	return 1;
 }
 
 PrefetchBufferResult
