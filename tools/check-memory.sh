@@ -21,7 +21,7 @@ case $MODE in
   valgrind)
     # 20 to 50 times as slow: the tests that go through most code in least time
     PARTS=${PARTS:-regress-preload}
-    TESTS=${TESTS:-"build build_parallel nulls parallel scans store_[bcdet]* store_foreign store_scans unique_keys verify"}
+    TESTS=${TESTS:-"build onconflict scans store_[bcdet]* store_foreign unique_keys verify"}
     ;;
   asan)
     PARTS=${PARTS:-"tap regress regress-preload isolation"}
