@@ -31,7 +31,8 @@ bench_psql -f "$SRC/bench/cpu.sql" -f "$SRC/bench/measure.sql"
 for entry in "$@"; do
   order=key
   [ "${entry%:random}" = "$entry" ] || order=random
-  bench_psql -c 'TRUNCATE bench.keys, bench.param' -c 'DROP TABLE IF EXISTS bench.list'
+  bench_psql -c 'TRUNCATE bench.keys, bench.param' \
+    -c 'DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays'
   "$W/kyro_datasets" "${entry%:*}" "$rows" 42 "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
   bench_psql -c "INSERT INTO bench.param SELECT '${entry%:*}', '$order', count(*), 1, $probes, 90, '{}' FROM bench.keys" \
     -c 'VACUUM ANALYZE bench.keys' -f "$SRC/bench/lists.sql" -f "$SRC/bench/fill.sql"
@@ -51,9 +52,11 @@ SQL
     until [ -s "$W/pid" ]; do
       sleep 0.1
     done
+    run=$!
     # ends with the process, if that is sooner
-    (perf record -q -e cpu-clock -F 5000 -p "$(cat "$W/pid")" -o "$W/perf" -- sleep 4) >/dev/null 2>&1 || true
-    wait $!
+    perf record -q -e cpu-clock -F 5000 -p "$(cat "$W/pid")" -o "$W/perf" -- sleep 4 >/dev/null 2>&1 &
+    wait $! || true
+    wait $run
     say "
 $entry, $rows rows, $am: $(cat "$W/time") us per look-up, reading the list included"
     perf report -q -i "$W/perf" --sort dso 2>/dev/null | awk -v p="$percent" '$1 + 0 >= p'
