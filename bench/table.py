@@ -207,7 +207,7 @@ def table_store(results):
 
 def table_runs(results):
     return [f"- `{os.path.basename(name)}`: {comment}" for name, comment in results.runs] + \
-        ["- " + "; ".join(results.builds), ""]
+        ["- " + "; ".join(dict.fromkeys(re.sub(r"^kyrodb \S+ on ", "", b) for b in results.builds)), ""]
 
 
 PARTS = {"targets": table_targets, "ratios": table_ratios, "sizes": table_sizes, "scaling": table_scaling,
