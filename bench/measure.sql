@@ -29,6 +29,15 @@ CREATE TABLE bench.result (
 	value float8,
 	at timestamptz DEFAULT clock_timestamp());
 
+-- Make room for another set: forget the keys, and the lists of lists.sql.
+CREATE FUNCTION bench.forget() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	TRUNCATE bench.keys, bench.param;
+	COMMENT ON TABLE bench.t IS NULL;
+	DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays;
+END $$;
+
 CREATE FUNCTION bench.variants() RETURNS text[]
 LANGUAGE sql AS $$SELECT ARRAY['btree', 'kyro_rmi'] || others FROM bench.param$$;
 

@@ -31,15 +31,14 @@ bench_psql -f "$SRC/bench/cpu.sql" -f "$SRC/bench/measure.sql"
 for entry in "$@"; do
   order=key
   [ "${entry%:random}" = "$entry" ] || order=random
-  bench_psql -c 'TRUNCATE bench.keys, bench.param' \
-    -c 'DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays'
+  bench_psql -o /dev/null -c 'SELECT bench.forget()'
   "$W/kyro_datasets" "${entry%:*}" "$rows" 42 "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
   bench_psql -c "INSERT INTO bench.param SELECT '${entry%:*}', '$order', count(*), 1, $probes, 90, '{}' FROM bench.keys" \
-    -c 'VACUUM ANALYZE bench.keys' -f "$SRC/bench/lists.sql" -f "$SRC/bench/fill.sql"
+    -c 'VACUUM ANALYZE bench.keys' -f "$SRC/bench/fill.sql"
   for am in btree kyro_rmi; do
     rm -f "$W/pid"
     bench_psql -A -t >"$W/time" <<SQL &
-SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_material = off; SET enable_memoize = off;
+\i $SRC/bench/lists.sql
 SELECT bench.drop_indexes() \g /dev/null
 SELECT bench.create_index('$am') \g /dev/null
 VACUUM bench.t;

@@ -84,14 +84,14 @@ class Results:
         r.values[row["variant"]] = float(row["value"])
 
     def find(self, kind, measure=None, set_=None, order=None, one_size=True):
-        """Results in order; by default of one size for each set and order: ROWS, or else the largest."""
+        """Results in order; by default of one size for each set and order: ROWS, or else the largest; for growth the largest."""
         found = [r for r in self.rows.values()
                  if r.kind == kind and measure in (None, r.measure) and set_ in (None, r.set) and order in (None, r.order)]
         if one_size:
             chosen = {}
             for r in found:
                 key = (r.set, r.order, r.measure, r.unit)
-                chosen[key] = max(chosen.get(key, 0), r.n, key=lambda n: (n == ROWS, n))
+                chosen[key] = max(chosen.get(key, 0), r.n, key=lambda n: (n == ROWS and not r.measure.startswith("growth"), n))
             found = [r for r in found if r.n == chosen[r.set, r.order, r.measure, r.unit]]
         return sorted(found, key=lambda r: SETS.index(r.set) if r.set in SETS else len(SETS))
 

@@ -67,8 +67,7 @@ for entry in "${sets[@]}"; do
   for rows in $sizes; do
     hardness+=("$("$W/kyro_datasets" "$set" "$rows" "$seed" --pla)")
     say "bench: ${hardness[-1]}, heap in $order order; load $(load)"
-    bench_psql -c 'TRUNCATE bench.keys, bench.param' -c 'COMMENT ON TABLE bench.t IS NULL' \
-      -c 'DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays'
+    bench_psql -o /dev/null -c 'SELECT bench.forget()'
     "$W/kyro_datasets" "$set" "$rows" "$seed" "$order" -i | bench_psql -c 'COPY bench.keys (v, k) FROM STDIN'
     bench_psql -c "INSERT INTO bench.param
       SELECT '$set', '$order', count(*), $rounds, $probes, $fillfactor, string_to_array('$others', ' ') FROM bench.keys" -c 'VACUUM ANALYZE bench.keys'

@@ -187,6 +187,31 @@ typedef struct LeafProbe
 } LeafProbe;
 
 /*
+ * How a leaf is laid out.  Leaves of an index are much alike, so that the shape of
+ * one is a good guess for the next.
+ */
+typedef struct LeafShape
+{
+	uint16_t	nblk;
+	uint16_t	pend;
+} LeafShape;
+
+static inline LeafShape
+leaf_shape(const void *page)
+{
+	const LeafHeader *h = leaf_header_const(page);
+
+	return (LeafShape) {h->nblk, h->pend};
+}
+
+/*
+ * Have on its way to the processor what leaf_find() will probably read of a
+ * leaf that has about this shape, for a key that is 'at' / 2^32 of the way from
+ * its low to its high fence.  Reads nothing itself; a wrong guess is harmless.
+ */
+extern void leaf_prefetch(const void *page, LeafShape shape, uint32_t at);
+
+/*
  * The tids of all live entries with this key, ascending, into tids[max].
  * Returns their number; if there are more than max, some number > max (tids
  * is then undefined: use a cursor); LEAF_CORRUPT if the page is damaged.
@@ -282,14 +307,9 @@ typedef enum LeafInsertKind
 extern LeafInsertKind leaf_insert_kind(const void *page, KyroEntry e, bool edge);
 
 /*
- * Is e above all entries of the blocks?  Then leaf_append() takes it, unless
- * the page is full or damaged: on the leaf at the edge it can be tried at once.
- */
-extern bool leaf_at_end(const void *page, KyroEntry e);
-
-/*
  * Change the page in place, if e fits there; else, or if the page is damaged,
- * return false and leave it alone.  Append only at the edge.  sum: keep the
+ * return false and leave it alone.  Append only at the edge, where it may be
+ * tried without asking: finding out costs as much as doing it.  sum: keep the
  * checksum.
  */
 extern bool leaf_append(void *page, KyroEntry e, bool sum);

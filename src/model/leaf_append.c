@@ -401,16 +401,6 @@ append_entry(void *page, KyroEntry e, bool apply, bool sum)
 	return APPEND_DONE;
 }
 
-bool
-leaf_at_end(const void *page, KyroEntry e)
-{
-	const LeafHeader *h = leaf_header_const(page);
-	BlockView	v;
-
-	return leaf_header_ok(page) &&
-		(h->nblk == 0 || (block_open(page, h->nblk - 1, &v) && above_last(&v, e) > 0));
-}
-
 LeafInsertKind
 leaf_insert_kind(const void *page, KyroEntry e, bool edge)
 {

@@ -101,6 +101,30 @@ leaf_block_of(const void *page, KyroEntry e)
 
 /* ---- point lookup ---- */
 
+void
+leaf_prefetch(const void *page, LeafShape shape, uint32_t at)
+{
+	const uint8_t *p = (const uint8_t *) page;
+	unsigned	nblk = shape.nblk;
+	unsigned	payload = (unsigned) LEAF_PAYLOAD(nblk);
+	unsigned	bytes = shape.pend > payload ? shape.pend - payload : 0;
+	unsigned	b = (unsigned) ((uint64_t) nblk * at >> 32);
+	unsigned	slot = payload + (unsigned) ((uint64_t) bytes * at >> 32);
+
+	/* the header, first[] about the guess and its end, the descriptor */
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + 64);
+	__builtin_prefetch(leaf_first(page) + b);
+	__builtin_prefetch(leaf_first(page) + nblk);
+	__builtin_prefetch(leaf_desc(page, (int) nblk) + b);
+	/* the block's first slot, and the slot with room for error */
+	if (nblk > 0)
+		__builtin_prefetch(p + payload + bytes * b / nblk);
+	__builtin_prefetch(p + slot - 64);
+	__builtin_prefetch(p + slot);
+	__builtin_prefetch(p + slot + 64);
+}
+
 /* Live entries with the key first + rel in one block; adds to *count. */
 static void
 find_in_block(const BlockView *v, uint64_t rel, uint64_t *tids, int max, int *count,

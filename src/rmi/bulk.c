@@ -59,7 +59,7 @@ put_in_leaf(RmiBulk *b, KyroEntry e, bool edge)
 {
 	RmiWork    *w = rmi_work();
 
-	if (edge && leaf_at_end(b->leaf, e) && leaf_append(b->leaf, e, false))
+	if (edge && leaf_append(b->leaf, e, false))
 		return true;
 	switch (leaf_insert_kind(b->leaf, e, edge))
 	{

@@ -69,6 +69,7 @@ struct RmiDir
 	MemoryContext cxt;
 	RmiMetaData meta;			/* as last read */
 	BlockNumber nblocks;		/* the file has at least so many */
+	LeafShape	shape;			/* of the leaf last found */
 	uint64		used;			/* for LRU */
 	Size		bytes;
 
@@ -238,6 +239,12 @@ RmiCarrier
 rmi_dir_carrier(RmiDir *dir)
 {
 	return (RmiCarrier) dir->meta.carrier;
+}
+
+LeafShape *
+rmi_dir_shape(RmiDir *dir)
+{
+	return &dir->shape;
 }
 
 bool
@@ -624,6 +631,19 @@ rmi_landing_overlay(const RmiDir *dir, uint32 i, RmiLanding *landing)
 	landing->block = dir->over[i].block;
 	landing->recent = dir->over[i].recent;
 	landing->low = dir->over[i].low;
+	landing->at = 0;
+}
+
+/* (key - low) / (high - low) in 1/2^32; low <= key < high. */
+static inline uint32
+rmi_fraction(int64 low, int64 high, int64 key)
+{
+	uint64		span = (uint64) high - (uint64) low;
+	uint64		rel = (uint64) key - (uint64) low;
+	int			shift = __builtin_clzll(span);
+
+	/* the divisor has 32 bits, its first is set */
+	return (uint32) Min((rel << shift) / ((span << shift >> 32)), PG_UINT32_MAX);
 }
 
 void
@@ -635,6 +655,7 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 	landing->slot = landing->overlay = -1;
 	landing->block = RMI_FIRST_LEAF;
 	landing->low = KYRO_FENCE_MIN;
+	landing->at = 0;
 
 	/* growing keys: the leaf opened last */
 	if (dir->nover > 0 && dir->loaded && dir->n > 0)
@@ -658,6 +679,8 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 			landing->block = dir->e[i].block;
 			landing->recent = dir->e[i].recent;
 			landing->low = rmi_dir_fence(dir, i);
+			if (i + 1 < dir->nkeys && target.key < dir->e[i + 1].key)
+				landing->at = rmi_fraction(dir->e[i].key, dir->e[i + 1].key, target.key);
 		}
 	}
 	else if (!rmi_directory_probe(index, &dir->meta, target, strictly, landing) &&

@@ -207,8 +207,8 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 }
 
 /*
- * Append e to the locked leaf at the edge; false if there is no room, or the
- * leaf is damaged.  Finding out first would cost as much as doing it.
+ * Append e to the locked leaf at the edge; false if it is not above all others,
+ * there is no room, or the leaf is damaged.
  */
 static bool
 rmi_append(const RmiInsert *ins, Buffer buf, KyroEntry e)
@@ -256,7 +256,7 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 			break;
 		}
 
-		if (edge && leaf_at_end(page, e) && rmi_append(ins, buf, e))
+		if (edge && rmi_append(ins, buf, e))
 			break;
 
 		switch (leaf_insert_kind(page, e, edge))

@@ -329,6 +329,7 @@ typedef struct RmiLanding
 	int			slot;			/* position in the copy, -1 if from elsewhere */
 	int			overlay;		/* position in the overlay, -1 if not from it */
 	KyroFence	low;			/* fence the directory knows it by */
+	uint32		at;				/* how far the target is from there to the next leaf's, in 1/2^32 */
 } RmiLanding;
 
 /*
@@ -351,6 +352,9 @@ extern bool rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, Kyr
 
 /* Blocks the index has at least, as far as this backend knows; asks again if block is not below. */
 extern bool rmi_block_exists(Relation index, BlockNumber block);
+
+/* The shape of the leaf that was last found, to be kept up by who finds one. */
+extern LeafShape *rmi_dir_shape(RmiDir *dir);
 
 /* Remember a page seen (buffer hint), or a page met while walking right. */
 extern void rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf);

@@ -25,6 +25,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/buf_internals.h"
 
 #include "rmi/kyro_rmi.h"
 
@@ -86,34 +87,39 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 	return next;
 }
 
-#define LEAF_PREFETCH 320		/* bytes: header, first keys, descriptors; besides the trailer */
+/* Would one more access not make the buffer pool keep the page any longer? */
+static inline bool
+rmi_buffer_is_hot(Buffer buf)
+{
+	BufferDesc *desc = BufferIsLocal(buf) ? GetLocalBufferDescriptor(-buf - 1) : GetBufferDescriptor(buf - 1);
+
+	return BUF_STATE_GET_USAGECOUNT(pg_atomic_read_u32(&desc->state)) == BM_MAX_USAGE_COUNT;
+}
 
 /*
  * Pin the landing page.  A buffer seen before saves the look-up in the buffer
- * table, but pinning it that way does not mark it as used: every eighth
- * access goes the long way, or hot leaves would be the first to be evicted.
+ * table, but pinning it that way does not mark it as used, and hot leaves
+ * would be the first to be evicted: so only if it is marked as much as can be.
  */
 static Buffer
 rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 {
-	static uint32 accesses = 0;
 	Buffer		buf;
 
-	/* most likely the page is still there: have its first lines on the way */
-	if (BufferIsValid(l->recent) && !RelationUsesLocalBuffers(index))
+	/* most likely the page is still there: have what is read of it on the way */
+	if (BufferIsValid(l->recent))
 	{
-		const char *page = (const char *) BufferGetBlock(l->recent);
+		Page		page = BufferGetBlock(l->recent);
 
-		__builtin_prefetch(rmi_trailer((Page) page));
-		for (int i = 0; i < LEAF_PREFETCH; i += 64)
-			__builtin_prefetch(page + i);
-	}
-	if (BufferIsValid(l->recent) && (++accesses & 7) != 0 &&
-		ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
-	{
-		pgstat_count_buffer_read(index);
-		pgstat_count_buffer_hit(index);
-		return l->recent;
+		leaf_prefetch(page, *rmi_dir_shape(dir), l->at);
+		__builtin_prefetch(rmi_trailer(page));
+		if (rmi_buffer_is_hot(l->recent) &&
+			ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
+		{
+			pgstat_count_buffer_read(index);
+			pgstat_count_buffer_hit(index);
+			return l->recent;
+		}
 	}
 	buf = ReadBuffer(index, l->block);
 	if (buf != l->recent)
@@ -154,7 +160,10 @@ search:
 					   kyro_fence_cmp(leaf_low(page), l.block == RMI_FIRST_LEAF ? KYRO_FENCE_MIN : l.low) == 0))
 			{
 				if (likely(rmi_leaf_sum_ok(buf)))
+				{
+					*rmi_dir_shape(dir) = leaf_shape(page);
 					break;
+				}
 				rmi_check_leaf(index, index_id, buf);
 			}
 			if (l.block == RMI_FIRST_LEAF && retreats > RMI_MANY_RETREATS)

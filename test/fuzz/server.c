@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pgstat.h"
+#include "storage/buf_internals.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
@@ -46,6 +47,8 @@ char	   *BufferBlocks = NULL;
 int			NBuffers = 0;
 int			NLocBuffer = MAX_BLOCKS;
 Block	   *LocalBufferBlockPointers = NULL;
+BufferDesc *LocalBufferDescriptors = NULL;
+BufferDescPadded *BufferDescriptors = NULL;
 int			old_snapshot_threshold = -1;
 int			wal_level = WAL_LEVEL_REPLICA;
 int			maintenance_work_mem = 65536;
@@ -417,13 +420,19 @@ server_extend(BlockNumber blocks)
 	if (LocalBufferBlockPointers == NULL)
 	{
 		LocalBufferBlockPointers = calloc(MAX_BLOCKS, sizeof(Block));
+		LocalBufferDescriptors = calloc(MAX_BLOCKS, sizeof(BufferDesc));
 		pins = calloc(MAX_BLOCKS, sizeof(int));
 		locks = calloc(MAX_BLOCKS, sizeof(int));
 	}
 	for (; file_blocks < blocks; file_blocks++)
 	{
 		if (file_blocks == file_allocated)
+		{
+			/* most are marked as used as much as can be */
+			pg_atomic_init_u32(&LocalBufferDescriptors[file_allocated].state,
+							   file_allocated % 8 == 5 ? 0 : BM_MAX_USAGE_COUNT * BUF_USAGECOUNT_ONE);
 			LocalBufferBlockPointers[file_allocated++] = aligned_alloc(64, BLCKSZ);
+		}
 		memset(LocalBufferBlockPointers[file_blocks], 0, BLCKSZ);
 	}
 }
