@@ -438,3 +438,155 @@ CREATE VIEW kyro.stat_tables AS
 COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database: sizes, sealed rows, reads and seals since the server started (NULL unless preloaded)';
 REVOKE ALL ON kyro.stat_tables FROM PUBLIC;
 GRANT SELECT ON kyro.stat_tables TO pg_monitor;
+
+-- leaving
+
+CREATE FUNCTION kyro.drop_guard() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'kyro_drop_guard' LANGUAGE C;
+COMMENT ON FUNCTION kyro.drop_guard() IS
+	'refuses commands that would drop the extension and all kyro tables with it; for event trigger kyro_drop_guard';
+REVOKE ALL ON FUNCTION kyro.drop_guard() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kyro_drop_guard ON ddl_command_start
+	WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
+	EXECUTE FUNCTION kyro.drop_guard();
+COMMENT ON EVENT TRIGGER kyro_drop_guard IS 'kyro tables do not go with the extension';
+
+-- An index is put together from the catalogs and not by replacing words in
+-- pg_get_indexdef(), since a name may hold any words.
+CREATE FUNCTION kyro.leave_index(
+	index regclass,
+	OUT name text,
+	OUT tbl text,
+	OUT make text,
+	OUT extras text)
+RETURNS record
+	LANGUAGE sql STABLE STRICT
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT n.name, n.tbl,
+		format('CREATE %sINDEX %I ON %s%s USING btree (%s)%s%s%s%s',
+			CASE WHEN x.indisunique THEN 'UNIQUE ' END, c.relname,
+			CASE WHEN c.relkind = 'I' THEN 'ONLY ' END, n.tbl,
+			pg_get_indexdef(c.oid, 1, false),
+			CASE WHEN x.indnullsnotdistinct THEN ' NULLS NOT DISTINCT' END,
+			(SELECT format(' WITH (fillfactor = %s)', o.option_value)
+				FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'fillfactor'),
+			(SELECT format(' TABLESPACE %I', s.spcname) FROM pg_tablespace s WHERE s.oid = c.reltablespace),
+			' WHERE ' || pg_get_expr(x.indpred, x.indrelid)),
+		concat(
+			(SELECT format('; ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', n.name, a.attnum, a.attstattarget)
+				FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 AND x.indexprs IS NOT NULL),
+			'; COMMENT ON INDEX ' || n.name || ' IS ' || quote_literal(obj_description(c.oid, 'pg_class')),
+			CASE WHEN x.indisclustered THEN format('; ALTER TABLE %s CLUSTER ON %I', n.tbl, c.relname) END,
+			CASE WHEN x.indisreplident THEN format('; ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', n.tbl, c.relname) END)
+	FROM pg_class c
+	JOIN pg_index x ON x.indexrelid = c.oid
+	JOIN pg_class t ON t.oid = x.indrelid
+	JOIN pg_namespace s ON s.oid = t.relnamespace,
+	LATERAL (SELECT format('%I.%I', s.nspname, c.relname) AS name,
+			format('%I.%I', s.nspname, t.relname) AS tbl) AS n
+	WHERE c.oid = index
+$$;
+COMMENT ON FUNCTION kyro.leave_index(index regclass) IS
+	'how to make a btree like this index, and what else to say of it then; helper of kyro.leave';
+
+CREATE FUNCTION kyro.leave(
+	dry_run boolean DEFAULT true,
+	OUT object text,
+	OUT kind text,
+	OUT bytes bigint,
+	OUT command text)
+RETURNS SETOF record
+	LANGUAGE plpgsql VOLATILE STRICT
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	FOR object, kind, bytes, command IN
+		WITH ours AS (
+			SELECT c.oid, c.relname, c.relkind, c.relnamespace, c.reltablespace, am.amname,
+				   format('%I.%I', n.nspname, c.relname) AS name,
+				   pg_is_other_temp_schema(c.relnamespace) AS foreign_temp
+			FROM pg_class c
+			JOIN pg_am am ON am.oid = c.relam
+			JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE am.amname IN ('kyro', 'kyro_rmi')
+		), steps AS (
+			-- tables first: a kyro_rmi index is made anew faster than a btree
+			SELECT 1 AS step, o.name AS object,
+				CASE o.relkind WHEN 'm' THEN 'materialized view' WHEN 'p' THEN 'partitioned table' ELSE 'table' END AS kind,
+				pg_table_size(o.oid) AS bytes,
+				CASE WHEN NOT o.foreign_temp THEN
+					format('ALTER %s %s SET ACCESS METHOD heap', CASE o.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, o.name)
+				END AS command
+			FROM ours o WHERE o.amname = 'kyro'
+			UNION ALL
+			SELECT 2, o.name, 'exclusion constraint', pg_relation_size(o.oid),
+				CASE WHEN NOT o.foreign_temp THEN
+					format('ALTER TABLE %s DROP CONSTRAINT %I; ALTER TABLE %1$s ADD CONSTRAINT %2$I %s', i.tbl, k.conname,
+						overlay(pg_get_constraintdef(k.oid) PLACING 'EXCLUDE USING btree' FROM 1 FOR length('EXCLUDE USING kyro_rmi'))) ||
+					coalesce('; ALTER INDEX ' || o.name || ' SET TABLESPACE ' ||
+						(SELECT quote_ident(s.spcname) FROM pg_tablespace s WHERE s.oid = o.reltablespace), '') ||
+					coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS ', k.conname, i.tbl) ||
+						quote_literal(obj_description(k.oid, 'pg_constraint')), '') ||
+					i.extras
+				END
+			FROM ours o
+			JOIN pg_constraint k ON k.conindid = o.oid AND k.contype = 'x' AND k.conparentid = 0,
+			LATERAL kyro.leave_index(o.oid) AS i
+			UNION ALL
+			-- a tree of partitioned indexes at once, with the names that its parts have
+			SELECT 3, o.name, 'partitioned index', t.bytes,
+				CASE WHEN NOT o.foreign_temp THEN format('DROP INDEX %s; %s%s%s', o.name, t.make, t.attach, t.extras) END
+			FROM ours o,
+			LATERAL (
+				SELECT sum(CASE WHEN p.isleaf THEN pg_relation_size(p.relid) ELSE 0 END)::bigint AS bytes,
+					string_agg(i.make, '; ' ORDER BY p.level, i.name) AS make,
+					coalesce(string_agg(format('; ALTER INDEX %s ATTACH PARTITION %s', parent.name, i.name), ''
+						ORDER BY p.level DESC, i.name) FILTER (WHERE parent.name IS NOT NULL), '') AS attach,
+					string_agg(i.extras, '' ORDER BY p.level, i.name) AS extras
+				FROM pg_partition_tree(o.oid) AS p
+				CROSS JOIN LATERAL kyro.leave_index(p.relid) AS i
+				LEFT JOIN ours AS parent ON parent.oid = p.parentrelid AND p.level > 0) AS t
+			WHERE o.amname = 'kyro_rmi' AND o.relkind = 'I'
+				AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
+				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype = 'x')
+			UNION ALL
+			SELECT 4, o.name, CASE WHEN x.indisvalid THEN 'index' ELSE 'invalid index' END, pg_relation_size(o.oid),
+				CASE WHEN NOT o.foreign_temp THEN
+					format('DROP INDEX %s', o.name) || CASE WHEN x.indisvalid THEN '; ' || i.make || i.extras ELSE '' END
+				END
+			FROM ours o
+			JOIN pg_index x ON x.indexrelid = o.oid,
+			LATERAL kyro.leave_index(o.oid) AS i
+			WHERE o.amname = 'kyro_rmi' AND o.relkind = 'i'
+				AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
+				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype = 'x')
+			UNION ALL
+			SELECT 5, concat_ws(' of ', 'default_table_access_method', coalesce(r.rolname, d.datname)), 'setting', NULL,
+				CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET default_table_access_method', d.datname)
+					WHEN s.setdatabase = 0 THEN format('ALTER ROLE %I RESET default_table_access_method', r.rolname)
+					ELSE format('ALTER ROLE %I IN DATABASE %I RESET default_table_access_method', r.rolname, d.datname)
+				END
+			FROM pg_db_role_setting s
+			LEFT JOIN pg_database d ON d.oid = s.setdatabase
+			LEFT JOIN pg_roles r ON r.oid = s.setrole
+			WHERE 'default_table_access_method=kyro' = ANY (s.setconfig)
+				AND (s.setdatabase = 0 OR d.datname = current_database())
+		)
+		SELECT s.object, s.kind, s.bytes, s.command FROM steps s ORDER BY s.step, s.object COLLATE "C"
+	LOOP
+		IF NOT dry_run THEN
+			IF command IS NULL THEN
+				RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+					MESSAGE = format('%s %s is temporary and belongs to another session', kind, object),
+					HINT = 'End that session, or let it drop the table.';
+			END IF;
+			EXECUTE command;
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION kyro.leave(dry_run boolean) IS
+	'turn all kyro tables of this database into heaps and all kyro_rmi indexes into btrees; dry_run: only say how';
