@@ -3,10 +3,15 @@
  * bulk.c
  *	  Inserting many entries at once, in order.
  *
- * For who holds a lock on the table that keeps all other writers and VACUUM
- * away, and inserts without unique checks.  Entries are sorted; those of one
- * leaf are put into a copy of it, which then replaces the leaf in one
- * record.  Readers meet a locked leaf only while it is replaced.
+ * For who inserts without unique checks.  Entries are sorted; those of one
+ * leaf are put into a copy of it, without a lock, and the copy then replaces
+ * the leaf in one record.  So readers meet a locked leaf only while it is
+ * replaced.
+ *
+ * Nobody is kept away from the leaf meanwhile: readers remove entries of dead
+ * rows (kill.c), and nothing here counts on there being no writers.  If the leaf is not
+ * what was copied any more, byte by byte, the entries in hand begin their
+ * way again, and now the leaf stays locked while they are put into it.
  *
  * IDENTIFICATION
  *	  src/rmi/bulk.c
@@ -21,11 +26,17 @@
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
 
+/* Entries in hand, until the leaf that has them is changed; more go by several changes. */
+#define RMI_BULK_BATCH	4096
+
 typedef struct RmiBulk
 {
 	Relation	index;
 	RmiSort    *sort;
-	char		leaf[BLCKSZ];	/* the copy */
+	int			n;				/* entries in hand, in order */
+	RmiSortItem items[RMI_BULK_BATCH];
+	char		before[BLCKSZ]; /* a copy of the leaf */
+	char		leaf[BLCKSZ];	/* the same with entries put in */
 } RmiBulk;
 
 /*
@@ -37,6 +48,7 @@ rmi_bulk_begin(Relation index, int memory)
 	RmiBulk    *b = palloc(sizeof(RmiBulk));
 
 	b->index = index;
+	b->n = 0;
 	b->sort = rmi_sort_begin(Max(memory, 64));
 	return b;
 }
@@ -81,6 +93,96 @@ fence_of(const RmiSortItem *item)
 	return (KyroFence) {item->key, item->tid, item->isnull};
 }
 
+/* The i-th entry in hand, or the next one, which is taken in hand; NULL if there is none, or no room. */
+static const RmiSortItem *
+entry_at(RmiBulk *b, int i)
+{
+	if (i == b->n)
+	{
+		if (b->n == RMI_BULK_BATCH || !rmi_sort_next(b->sort, &b->items[b->n]))
+			return NULL;
+		b->n++;
+	}
+	return &b->items[i];
+}
+
+/*
+ * Put into the copy as many entries as it takes without being split, in_hand:
+ * only of those in hand; returns their number.
+ */
+static int
+fill_copy(RmiBulk *b, bool in_hand)
+{
+	Page		leaf = b->leaf;
+	bool		edge = !leaf_has_high(leaf) || (leaf_high(leaf).isnull && !leaf_low(leaf).isnull);
+	const RmiSortItem *item;
+	int			taken = 0;
+
+	while (!(in_hand && taken == b->n) && (item = entry_at(b, taken)) != NULL &&
+		   item->isnull == leaf_low(leaf).isnull &&
+		   (!leaf_has_high(leaf) || kyro_fence_cmp(fence_of(item), leaf_high(leaf)) < 0) &&
+		   put_in_leaf(b, (KyroEntry) {item->key, item->tid}, edge))
+		taken++;
+	return taken;
+}
+
+/*
+ * Is the locked leaf the one that was copied?  Its LSN does not tell where
+ * nothing is logged.
+ */
+static inline bool
+is_unchanged(Page page, const char *copy)
+{
+	return memcmp(page, copy, leaf_lower(page)) == 0 &&
+		memcmp((char *) page + leaf_upper(page), copy + leaf_upper(page), BLCKSZ - leaf_upper(page)) == 0;
+}
+
+/*
+ * Put into the leaf where the first entry in hand belongs as many as it takes
+ * without being split; returns their number, or -1 if somebody has changed the
+ * leaf meanwhile.  locked: nobody can, for it stays locked.
+ */
+static int
+fill_leaf(RmiBulk *b, bool locked)
+{
+	Buffer		buf = rmi_descend(b->index, fence_of(&b->items[0]), false,
+								  locked ? BUFFER_LOCK_EXCLUSIVE : BUFFER_LOCK_SHARE, NULL);
+	RmiCarrier	carrier = rmi_dir_carrier(rmi_dir(b->index));
+	int			taken;
+
+	memcpy(b->before, BufferGetPage(buf), BLCKSZ);
+	if (!locked)
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	memcpy(b->leaf, b->before, BLCKSZ);
+	taken = fill_copy(b, locked);
+	if (taken > 0)
+	{
+		RmiChange	c;
+
+		if (!locked)
+		{
+			DEBUG_POINT("rmi-bulk-copied");
+			LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+			if (!is_unchanged(BufferGetPage(buf), b->before))
+			{
+				UnlockReleaseBuffer(buf);
+				return -1;
+			}
+		}
+		rmi_leaf_finish(b->leaf);
+		rmi_change_begin(&c, b->index, carrier);
+		rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = b->leaf});
+		DEBUG_CRASH("rmi-bulk-record");
+		rmi_change_finish(&c);
+		DEBUG_CRASH("rmi-bulk-logged");
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	}
+	else if (locked)
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	ReleaseBuffer(buf);
+	return taken;
+}
+
 /*
  * Insert all entries, and end.
  */
@@ -88,54 +190,25 @@ void
 rmi_bulk_finish(void *bulk)
 {
 	RmiBulk    *b = (RmiBulk *) bulk;
-	RmiSortItem item;
-	bool		more;
 
 	rmi_sort_perform(b->sort);
 	DEBUG_POINT("rmi-bulk-sorted");
-	more = rmi_sort_next(b->sort, &item);
-	while (more)
+	while (entry_at(b, 0) != NULL)
 	{
-		Buffer		buf = rmi_descend(b->index, fence_of(&item), false, BUFFER_LOCK_SHARE, NULL);
-		Page		leaf = b->leaf;
-		bool		edge;
-		bool		changed = false;
+		int			done;
 
 		CHECK_FOR_INTERRUPTS();
-		memcpy(leaf, BufferGetPage(buf), BLCKSZ);
-		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
-		edge = !leaf_has_high(leaf) || (leaf_high(leaf).isnull && !leaf_low(leaf).isnull);
-		while (more && item.isnull == leaf_low(leaf).isnull &&
-			   (!leaf_has_high(leaf) || kyro_fence_cmp(fence_of(&item), leaf_high(leaf)) < 0) &&
-			   put_in_leaf(b, (KyroEntry) {item.key, item.tid}, edge))
-		{
-			changed = true;
-			more = rmi_sort_next(b->sort, &item);
-		}
-		if (changed)
-		{
-			RmiChange	c;
-
-			DEBUG_POINT("rmi-bulk-copied");
-			LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-			if (PageGetLSN(BufferGetPage(buf)) != PageGetLSN(leaf))
-				elog(ERROR, "leaf %u of index \"%s\" was changed under a bulk insert",
-					 BufferGetBlockNumber(buf), RelationGetRelationName(b->index));
-			rmi_leaf_finish(leaf);
-			rmi_change_begin(&c, b->index, rmi_dir_carrier(rmi_dir(b->index)));
-			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = leaf});
-			DEBUG_CRASH("rmi-bulk-record");
-			rmi_change_finish(&c);
-			DEBUG_CRASH("rmi-bulk-logged");
-			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
-		}
-		ReleaseBuffer(buf);
-		if (!changed)
+		done = fill_leaf(b, false);
+		if (done < 0)
+			done = fill_leaf(b, true);
+		if (done == 0)
 		{
 			/* needs a split or a new leaf */
-			rmi_insert_entry(b->index, (KyroEntry) {item.key, item.tid}, item.isnull);
-			more = rmi_sort_next(b->sort, &item);
+			rmi_insert_entry(b->index, (KyroEntry) {b->items[0].key, b->items[0].tid}, b->items[0].isnull);
+			done = 1;
 		}
+		b->n -= done;
+		memmove(b->items, b->items + done, b->n * sizeof(RmiSortItem));
 	}
 	rmi_sort_end(b->sort);
 	pfree(b);
