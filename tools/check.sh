@@ -11,6 +11,7 @@
 #   PARTS=...  run only these parts
 #   TESTS=...  run only these tests of them: names or patterns, as "oracle store_* 01*"
 #   KEEP=1     keep the temporary directory
+#   PROGRESS=s seconds between two lines that say how far it is (default 60, 0: none)
 
 set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -30,7 +31,7 @@ bash tools/setup.sh check || exit 1
 W=$(server_tmpdir kyrodb-check) || die "no temporary directory"
 SRC="" INSTALL="" BIN=""         # set by private_copy
 OUT=$W/out                      # logs and results, kept in build/check
-mkdir -p "$OUT" "$W/res"
+mkdir -p "$OUT" "$W/res" "$W/done"   # done: a file for each test program that ended
 PIDS=""
 
 # shellcheck disable=SC2329,SC2317	# called by the trap
@@ -223,6 +224,7 @@ part_unit() {
     fi
     (cd "$W/unit" && "./$t") >"$OUT/unit.$t.log" 2>&1
     count_unit "$t" $? "$OUT/unit.$t.log"
+    : >"$W/done/unit.$t"
   done
   unit_fuzz
 }
@@ -244,6 +246,7 @@ unit_fuzz() {
   for target in $(sed -n 's/^TARGETS = //p' "$SRC/test/fuzz/Makefile"); do
     "$W/unit/fuzz/fuzz_$target" -random 1 20 "$SRC/test/fuzz/corpus/$target"/* >"$OUT/unit.fuzz_$target.log" 2>&1
     count_unit "fuzz_$target" $? "$OUT/unit.fuzz_$target.log"
+    : >"$W/done/unit.fuzz_$target"
   done
 }
 
@@ -335,6 +338,7 @@ part_tap() {
       cp -r "$W/tap/$t/tmp_check/log" "$OUT/tap.$t.servers" 2>/dev/null
     fi
     rm -rf "${W:?}/tap/$t"
+    : >"$W/done/tap.$t"
   done
 }
 
@@ -368,6 +372,7 @@ part_pgtap() {
     rc=$?
     count_tap "pgtap: $t" $rc "$OUT/pgtap.$t.log"
     [ $rc = 0 ] || tail -n 30 "$OUT/pgtap.$t.log"
+    : >"$W/done/pgtap.$t"
   done
   crash_and_verify pgtap
 }
@@ -546,8 +551,52 @@ start_part() {  # start_part NAME
   PIDS="$PIDS $!"
 }
 
+# ---------------------------------------------------------------------------
+# How far it is: test files that ended, of all.  They take unequal time, so
+# this says no more than that it goes on, and with what.
+
+count_files() {
+  local part n=0
+
+  for part in $PARTS; do
+    case $part in
+      regress*)   n=$((n + $(tests_in test/sql sql | wc -l))) ;;
+      isolation*) n=$((n + $(tests_in test/specs spec | wc -l))) ;;
+      tap)        n=$((n + $(tap_tests | wc -l))) ;;
+      pgtap)      n=$((n + $(tests_in test/pgtap sql | wc -l))) ;;
+      unit)       n=$((n + $(tests_in test/unit c | grep -c '^test_') +
+                       $(sed -n 's/^TARGETS = //p' "$SRC/test/fuzz/Makefile" | wc -w))) ;;
+    esac
+  done
+  echo $n
+}
+
+progress() {
+  local total done t now
+
+  total=$(count_files)
+  while sleep "$PROGRESS"; do
+    done=$(find "$W/done" -type f | wc -l)
+    done=$((done + $(cat "$OUT"/regress*.log "$OUT"/isolation*.log 2>/dev/null |
+      grep -cE '^(test)? +[^ ]+ +\.\.\. |^(not )?ok [0-9]+ +[-+] ')))
+    now=""
+    for t in "$W"/taken-*; do
+      t=${t##*/taken-}
+      [ ! -e "$W/taken-$t" ] || [ -e "$W/done/tap.$t" ] || now="$now $t"
+    done
+    say "check: $done of $total test files after $((SECONDS / 60)) min $((SECONDS % 60)) s${now:+, in${now}}"
+  done
+}
+
 say "check: running ${PARTS}"
+[ "$PARTS" != "$ALL_PARTS" ] || say "check: takes about 15 minutes on two idle processors"
 set -m                          # each part is a process group, see cleanup
+PROGRESS=${PROGRESS:-60} progress_pid=""
+if [ "$PROGRESS" != 0 ]; then
+  (trap - EXIT INT TERM; progress) </dev/null &
+  progress_pid=$!
+  PIDS="$PIDS $progress_pid"
+fi
 for part in $PARTS; do
   declare -F "part_$part" >/dev/null || die "no part $part; there are: $ALL_PARTS"
   while [ ${#PART_OF[@]} -ge "$JOBS" ]; do
@@ -558,6 +607,7 @@ done
 while [ ${#PART_OF[@]} -gt 0 ]; do
   wait_for_one
 done
+[ -z "$progress_pid" ] || kill -- "-$progress_pid" 2>/dev/null
 if [ -n "${REPORTS:-}" ]; then
   start_part memory
   wait_for_one

@@ -2,7 +2,25 @@
 # What the scripts of this folder share.  To be sourced by bash.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-DEBIAN_PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+SUPPORTED=$(sed -n 's/^SUPPORTED = //p' "$ROOT/Makefile.pgxs")
+
+# The newest supported version that Debian's packages have installed, else that
+# apt can install, else, without package lists, that this Debian has.
+debian_major() {
+  local v release
+
+  for v in $SUPPORTED; do
+    [ ! -x "/usr/lib/postgresql/$v/bin/postgres" ] || { echo "$v"; return; }
+  done
+  for v in $SUPPORTED; do
+    ! apt-cache show "postgresql-$v" >/dev/null 2>&1 || { echo "$v"; return; }
+  done
+  release=$(sed -n 's/^VERSION_ID="\?\([0-9]*\).*/\1/p' /etc/os-release 2>/dev/null)
+  [ "${release:-0}" -lt 13 ] && echo 15 || echo 17
+}
+
+PG_MAJOR=$(debian_major)
+DEBIAN_PG_CONFIG=/usr/lib/postgresql/$PG_MAJOR/bin/pg_config
 PG_CONFIG=${PG_CONFIG:-$DEBIAN_PG_CONFIG}
 export PG_CONFIG
 
@@ -137,17 +155,17 @@ fetch_source() {
   PG_SRC=$CACHE/postgresql-$version
   [ -z "$version" ] || [ ! -d "$PG_SRC" ] || return 0
   command -v apt-get >/dev/null || die "set PG_SRC to the unpacked source of PostgreSQL $version"
-  apt-cache showsrc postgresql-15 >/dev/null 2>&1 ||
+  apt-cache showsrc "postgresql-$PG_MAJOR" >/dev/null 2>&1 ||
     die "no deb-src line in apt's sources: add one and run apt-get update, or set PG_SRC"
   command -v bzip2 >/dev/null || as_root apt-get -y -q install bzip2 >"$log" 2>&1 || die "needs bzip2"
   mkdir -p "$CACHE"
   dir=$(mktemp -d "$CACHE/download.XXXXXX") || die "cannot write to $CACHE"
-  for candidate in $(apt-cache showsrc postgresql-15 2>/dev/null | sed -n 's/^Version: //p' |
+  for candidate in $(apt-cache showsrc "postgresql-$PG_MAJOR" 2>/dev/null | sed -n 's/^Version: //p' |
       awk -v v="$version-" '{print index($0, v) != 1, $0}' | sort -k1,1n -k2,2Vr | awk '{print $2}'); do
     PG_SRC=$CACHE/postgresql-${candidate%%-*}
     [ ! -d "$PG_SRC" ] || break
-    say "downloading the source of postgresql-15 $candidate"
-    if (cd "$dir" && apt-get -q source --download-only "postgresql-15=$candidate") >"$log" 2>&1 &&
+    say "downloading the source of postgresql-$PG_MAJOR $candidate"
+    if (cd "$dir" && apt-get -q source --download-only "postgresql-$PG_MAJOR=$candidate") >"$log" 2>&1 &&
         mkdir "$dir/tree" && tar -C "$dir/tree" --strip-components=1 -xf "$dir"/*.orig.tar.*; then
       mv "$dir/tree" "$PG_SRC"
       break

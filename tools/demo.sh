@@ -21,10 +21,14 @@ START=$(now_ms)
 
 case "$ROWS$PROBES" in *[!0-9]*) die "DEMO_ROWS and DEMO_PROBES are numbers" ;; esac
 
+STEPS=$(grep -c '^step ' "$ROOT/tools/demo.sh")
+steps=0
+
 step() {
   local ms=$(($(now_ms) - START))
 
-  printf '\n[%3d.%d s] %s\n' $((ms / 1000)) $((ms % 1000 / 100)) "$*"
+  steps=$((steps + 1))
+  printf '\n[%3d.%d s] %d of %d: %s\n' $((ms / 1000)) $((ms % 1000 / 100)) $steps "$STEPS" "$*"
 }
 
 stop_demo() {
@@ -54,6 +58,7 @@ if [ "${1:-}" = stop ]; then
 fi
 
 # ---------------------------------------------------------------------------
+say "demo: takes one to two minutes with $((ROWS / 1000000)) million rows, and a few more if packages are to be installed"
 step "set-up"
 bash tools/setup.sh demo
 BIN=$("$PG_CONFIG" --bindir)

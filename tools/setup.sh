@@ -13,23 +13,23 @@ purpose=${1:-build}
 tools=(gcc libc6-dev make libxxhash-dev)
 server=()
 case $purpose in
-  build) server=(postgresql-server-dev-15) ;;
-  demo)  server=(postgresql-server-dev-15 postgresql-15) ;;
+  build) server=("postgresql-server-dev-$PG_MAJOR") ;;
+  demo)  server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR") ;;
   bench)
     tools+=(python3)
-    server=(postgresql-server-dev-15 postgresql-15) ;;
+    server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR") ;;
   plots) tools=(python3 gnuplot-nox) ;;
   check)
     tools+=(perl libipc-run-perl)
-    server=(postgresql-server-dev-15 postgresql-15 postgresql-15-pgtap
+    server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap"
             libtap-parser-sourcehandler-pgtap-perl) ;;
   static)
     tools+=(clang cppcheck)
-    server=(postgresql-server-dev-15) ;;
+    server=("postgresql-server-dev-$PG_MAJOR") ;;
   memory) tools+=(perl libipc-run-perl valgrind bzip2) ;;
   fuzz)
     tools+=(clang libclang-rt-14-dev)
-    server=(postgresql-server-dev-15) ;;
+    server=("postgresql-server-dev-$PG_MAJOR") ;;
   *) die "usage: setup.sh build|demo|bench|plots|check|static|memory|fuzz" ;;
 esac
 
