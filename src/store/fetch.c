@@ -60,6 +60,25 @@ store_index_fetch_end(IndexFetchTableData *scan)
 }
 
 /*
+ * A log row is in the slot, by heap code.  False, with the slot empty, if it is a
+ * ledger tuple, which is no row.
+ */
+static bool
+log_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	BufferHeapTupleTableSlot *bslot = (BufferHeapTupleTableSlot *) slot;
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&bslot->base.tuple->t_self);
+
+	if (unlikely(store_is_ledger(bslot->base.tuple->t_data)))
+	{
+		ExecClearTuple(slot);
+		return false;
+	}
+	store_conflicts_out(rel, bslot->buffer, &offset, 1, snapshot);
+	return true;
+}
+
+/*
  * The version of a row at a TID from an index that the snapshot sees.
  */
 bool
@@ -85,10 +104,9 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	{
 		if (store_heap()->index_fetch_tuple(scan, tid, snapshot, slot, call_again, all_dead))
 		{
-			/* no index knows ledger tuples */
-			if (!unlikely(store_is_ledger(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data)))
+			if (log_row(rel, slot, snapshot))
 				return true;
-			ExecClearTuple(slot);
+			/* no index knows ledger tuples */
 			*call_again = false;
 			if (all_dead)
 				*all_dead = false;
@@ -130,14 +148,7 @@ store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, 
 	if (IsMVCCSnapshot(snapshot))
 		PredicateLockRelation(rel, snapshot);
 	if (!store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(tid), NULL, &p))
-	{
-		if (!store_heap()->tuple_fetch_row_version(rel, tid, snapshot, slot))
-			return false;
-		if (!store_is_ledger(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data))
-			return true;
-		ExecClearTuple(slot);
-		return false;
-	}
+		return store_heap()->tuple_fetch_row_version(rel, tid, snapshot, slot) && log_row(rel, slot, snapshot);
 	found = row >= 1 && row <= store_page_rows(&p)->h.count && store_row_visible(rel, &p, row, snapshot, NULL);
 	if (found)
 		store_row_slot(rel, &p, row, slot);

@@ -105,7 +105,10 @@ page_mode(StoreScan *scan)
 	return (scan->heap->rs_base.rs_flags & SO_ALLOW_PAGEMODE) != 0;
 }
 
-/* Take ledger tuples out of the visible rows of the log page in hand. */
+/*
+ * Take ledger tuples out of the visible rows of the log page in hand, and see to
+ * the conflicts of what is left.
+ */
 static void
 drop_ledgers(HeapScanDesc heap)
 {
@@ -120,6 +123,8 @@ drop_ledgers(HeapScanDesc heap)
 			heap->rs_vistuples[n++] = heap->rs_vistuples[i];
 	}
 	heap->rs_ntuples = n;
+	if (n > 0)
+		store_conflicts_out(heap->rs_base.rs_rd, heap->rs_cbuf, heap->rs_vistuples, n, heap->rs_base.rs_snapshot);
 }
 
 /* Go to a page; in page mode find its visible rows. */
@@ -627,7 +632,8 @@ store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 		OffsetNumber offset = ItemPointerGetOffsetNumber(&at);
 		HeapTupleData tuple;
 		Buffer		buffer;
-		bool		last;
+		bool		visible,
+					last;
 
 		CHECK_FOR_INTERRUPTS();
 		if (store_page_get(rel, scan->table, block, NULL, &scan->p))
@@ -668,7 +674,9 @@ store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 				UnlockReleaseBuffer(buffer);
 				return;
 			}
-			if (HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
+			visible = HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer);
+			HeapCheckForSerializableConflictOut(visible, rel, &tuple, buffer, snapshot);
+			if (visible)
 				*tid = at;
 		}
 		last = (tuple.t_data->t_infomask & HEAP_XMAX_INVALID) ||

@@ -200,6 +200,10 @@ extern bool store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapsho
 extern bool store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
 extern TransactionId store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
 
+/* --- conflict.c: serializable transactions ------------------------------------ */
+
+extern void store_conflicts_out(Relation rel, Buffer buffer, const OffsetNumber *offsets, int n, Snapshot snapshot);
+
 /* --- dml.c -------------------------------------------------------------------- */
 
 extern TM_Result store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,

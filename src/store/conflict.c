@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * conflict.c
+ *	  What a serializable transaction must know of rows that were sealed since
+ *	  its snapshot.
+ *
+ * It still reads such a row in the log, where the tuple says that the seal took
+ * it away, and no more.  Who deleted or updated the row since did that to the
+ * sealed row; the next page or index entry that the reader meets need not
+ * be that of the sealed row, and an update may have given it another key.
+ * So each log tuple that a serializable transaction reads is followed to the
+ * sealed row, and a conflict with who changed that is on record.
+ *
+ * The reader has locked the table for conflict detection before it looks.  So
+ * a writer that it does not find here finds that lock.
+ *
+ * IDENTIFICATION
+ *	  src/store/conflict.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/predicate.h"
+#include "storage/procarray.h"
+
+#include "store/store.h"
+
+/* The place of a row's next version, and who made it. */
+typedef struct NextVersion
+{
+	ItemPointerData tid;
+	TransactionId made_by;
+} NextVersion;
+
+/*
+ * If a seal may have taken this tuple away, or an update, which after VACUUM FULL
+ * looks the same, where is the row now?  The buffer is locked.
+ */
+static bool
+next_version(HeapTupleHeader t, ItemPointer self, NextVersion *next)
+{
+	if ((t->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(t->t_infomask) ||
+		HeapTupleHeaderIsHotUpdated(t) || HeapTupleHeaderIndicatesMovedPartitions(t) ||
+		ItemPointerEquals(&t->t_ctid, self))
+		return false;
+	next->tid = t->t_ctid;
+	next->made_by = HeapTupleHeaderGetUpdateXid(t);
+	return TransactionIdIsNormal(next->made_by);
+}
+
+/*
+ * Register the conflict with who changed a row that is there now.  *p is an empty
+ * page, or one that was in hand before.
+ */
+static void
+check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, Snapshot snapshot)
+{
+	bool		more;
+
+	do
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&next.tid);
+		OffsetNumber offset = ItemPointerGetOffsetNumber(&next.tid);
+		HeapTupleData tuple;
+		Buffer		buffer;
+
+		/* nobody else can have changed what a transaction in progress has made */
+		if (TransactionIdIsCurrentTransactionId(next.made_by) || TransactionIdIsInProgress(next.made_by) ||
+			!TransactionIdDidCommit(next.made_by))
+			return;
+
+		if (store_page_get(rel, table, block, NULL, p))
+		{
+			ItemPointerData link;
+
+			if (next.made_by != (TransactionId) p->run->fxid || offset > store_page_rows(p)->h.count)
+				return;
+			link = store_link_read(rel, p, offset);
+			if (link.ip_posid == 0 || !store_ledger_get(rel, &link, &next.tid, &tuple, &buffer))
+				return;
+			HeapCheckForSerializableConflictOut(true, rel, &tuple, buffer, snapshot);
+			more = false;
+		}
+		else
+		{
+			/* VACUUM FULL leaves rows of recent seals in the log */
+			buffer = ReadBuffer(rel, block);
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			more = false;
+			if (store_log_tuple(BufferGetPage(buffer), offset, &tuple.t_data, &tuple.t_len) &&
+				tuple.t_data != NULL && HeapTupleHeaderGetXmin(tuple.t_data) == next.made_by &&
+				!store_is_ledger(tuple.t_data))
+			{
+				tuple.t_self = next.tid;
+				tuple.t_tableOid = RelationGetRelid(rel);
+				HeapCheckForSerializableConflictOut(true, rel, &tuple, buffer, snapshot);
+				more = next_version(tuple.t_data, &tuple.t_self, &next);
+			}
+		}
+		UnlockReleaseBuffer(buffer);
+	} while (more);
+}
+
+/*
+ * The snapshot sees these tuples of a log page, of which the buffer is pinned
+ * and not locked, and the caller is about to report them.
+ */
+void
+store_conflicts_out(Relation rel, Buffer buffer, const OffsetNumber *offsets, int n, Snapshot snapshot)
+{
+	NextVersion next[MaxHeapTuplesPerPage];
+	int			found = 0;
+	StoreTable *table;
+	StorePage	p = {0};
+	Page		page;
+
+	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
+		return;
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData self;
+
+		ItemPointerSet(&self, BufferGetBlockNumber(buffer), offsets[i]);
+		found += next_version((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offsets[i])),
+							  &self, &next[found]);
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (found == 0)
+		return;
+
+	/* the list names the run before a tuple points there */
+	table = store_open(rel);
+	for (int i = 0; i < found; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_version(rel, table, &p, next[i], snapshot);
+	}
+	store_page_release(&p);
+}
