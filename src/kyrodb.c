@@ -40,4 +40,5 @@ _PG_init(void)
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();
 	kyro_shadow_init();
+	kyro_rowcompare_init();
 }

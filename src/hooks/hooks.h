@@ -20,4 +20,14 @@ extern void kyro_onconflict_init(void);
 /* shadow.c: uniqueness proofs and end-point estimates from kyro_rmi indexes */
 extern void kyro_shadow_init(void);
 
+/* rowcompare.c: index conditions from row comparisons, for pagination by key */
+extern void kyro_rowcompare_init(void);
+
+/*
+ * For error context callbacks: is the error at hand the one with this primary
+ * message, untranslated and before its arguments are put in?  Needs memory, so
+ * ask only when geterrcode() fits.
+ */
+extern bool kyro_error_is(const char *message_id);
+
 #endif							/* KYRO_HOOKS_H */
