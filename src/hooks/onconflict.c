@@ -16,7 +16,8 @@
  * touched, so there is nothing to undo after an error, and nesting is safe.
  *
  * Out of reach are rows routed to a partition, whose state is made at the
- * first row that goes there.
+ * first row that goes there.  That fails with an error of the executor which
+ * does not say what to do, so we say it.
  *
  * IDENTIFICATION
  *	  src/hooks/onconflict.c
@@ -28,7 +29,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
-#include "access/transam.h"
 #include "catalog/index.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
@@ -43,6 +43,7 @@
 #include "rmi/kyro_rmi.h"
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
+static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 
 /*
  * Could this index be a unique one of ours?  From the system caches, so that
@@ -60,8 +61,8 @@ maybe_ours(Oid indexoid)
 		return false;
 	relam = ((Form_pg_class) GETSTRUCT(tup))->relam;
 	ReleaseSysCache(tup);
-	if (relam < FirstNormalObjectId)
-		return false;			/* btree and the other built-in ones */
+	if (relam == BTREE_AM_OID)
+		return false;
 
 	tup = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexoid));
 	if (!HeapTupleIsValid(tup))
@@ -74,7 +75,7 @@ maybe_ours(Oid indexoid)
 /*
  * Has the table a unique kyro_rmi index, and no unique index of a third kind
  * (then the executor's refusal is right)?  Takes and keeps RowExclusiveLock on
- * unique indexes of other access methods than the built-in ones.
+ * unique indexes of other access methods than btree.
  */
 static bool
 needs_help(Relation rel)
@@ -170,6 +171,58 @@ prepare_node(PlanState *planstate)
 	}
 }
 
+/* Does the command route rows with ON CONFLICT to partitions? */
+static bool
+routes_on_conflict(PlanState *planstate)
+{
+	ModifyTableState *node;
+
+	if (planstate == NULL || !IsA(planstate, ModifyTableState))
+		return false;
+	node = (ModifyTableState *) planstate;
+	return node->operation == CMD_INSERT &&
+		((ModifyTable *) planstate->plan)->onConflictAction != ONCONFLICT_NONE &&
+		node->rootResultRelInfo->ri_RelationDesc->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+}
+
+/* What the executor means by its error. */
+static void
+explain_refusal(void *arg)
+{
+	if (geterrcode() != ERRCODE_INTERNAL_ERROR ||
+		!kyro_error_is("unexpected non-btree speculative unique index"))
+		return;
+	errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
+	errmsg("INSERT ... ON CONFLICT through a partitioned table needs unique indexes of partitions to be btrees");
+	errhint("Name the partition in the command, or use a btree index for uniqueness there.");
+}
+
+static void
+kyro_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once)
+{
+	ErrorContextCallback callback;
+	bool		routes = routes_on_conflict(queryDesc->planstate);
+	ListCell   *lc;
+
+	foreach(lc, queryDesc->estate->es_auxmodifytables)
+		routes |= routes_on_conflict((PlanState *) lfirst(lc));
+	if (routes)
+	{
+		callback.callback = explain_refusal;
+		callback.arg = NULL;
+		callback.previous = error_context_stack;
+		error_context_stack = &callback;
+	}
+
+	if (prev_ExecutorRun)
+		prev_ExecutorRun(queryDesc, direction, count, execute_once);
+	else
+		standard_ExecutorRun(queryDesc, direction, count, execute_once);
+
+	if (routes)
+		error_context_stack = callback.previous;
+}
+
 static void
 kyro_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
@@ -194,4 +247,6 @@ kyro_onconflict_init(void)
 {
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = kyro_ExecutorStart;
+	prev_ExecutorRun = ExecutorRun_hook;
+	ExecutorRun_hook = kyro_ExecutorRun;
 }

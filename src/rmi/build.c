@@ -253,10 +253,10 @@ rmi_build_check(Relation heap, Relation index, IndexInfo *info)
 				 errhint("An index in ascending order with NULLs last also serves ORDER BY ... DESC, by a backward scan.")));
 
 	if (info->ii_Unique && heap->rd_rel->relispartition)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("access method \"kyro_rmi\" does not support unique indexes on partitions"),
-				 errdetail("INSERT ... ON CONFLICT through the partitioned table would fail."),
+		ereport(WARNING,
+				(errmsg("INSERT ... ON CONFLICT through the partitioned table will fail for rows of partition \"%s\"",
+						RelationGetRelationName(heap)),
+				 errdetail("The server supports that for unique btree indexes only. Naming the partition in the command works."),
 				 errhint("Use a btree index for uniqueness.")));
 
 	if (info->ii_Unique && !kyro_preloaded())

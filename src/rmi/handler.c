@@ -92,7 +92,7 @@ rmi_handler_init(void)
 	rmi_relopt_kind = add_reloption_kind();
 	add_int_reloption(rmi_relopt_kind, "fillfactor",
 					  "How full leaf pages are packed by a build, in percent",
-					  RMI_DEFAULT_FILLFACTOR, RMI_MIN_FILLFACTOR, 100,
+					  RMI_DEFAULT_FILLFACTOR, RMI_ALLOWED_FILLFACTOR, 100,
 					  ShareUpdateExclusiveLock);
 }
 
@@ -103,8 +103,14 @@ rmi_options(Datum reloptions, bool validate)
 		{"fillfactor", RELOPT_TYPE_INT, offsetof(RmiOptions, fillfactor)},
 	};
 
-	return (bytea *) build_reloptions(reloptions, validate, rmi_relopt_kind,
-									  sizeof(RmiOptions), tab, lengthof(tab));
+	RmiOptions *options = build_reloptions(reloptions, validate, rmi_relopt_kind,
+										   sizeof(RmiOptions), tab, lengthof(tab));
+
+	if (validate && options != NULL && options->fillfactor < RMI_MIN_FILLFACTOR)
+		ereport(NOTICE,
+				(errmsg("fillfactor %d is taken as %d by access method \"kyro_rmi\"",
+						options->fillfactor, RMI_MIN_FILLFACTOR)));
+	return (bytea *) options;
 }
 
 /*

@@ -32,7 +32,9 @@
 #define RMI_NPROCS			1
 #define RMI_NSTRATEGIES		5
 
+/* Less is accepted, for the sake of DDL written for btrees, and taken as the first of these. */
 #define RMI_MIN_FILLFACTOR		50
+#define RMI_ALLOWED_FILLFACTOR	10
 #define RMI_DEFAULT_FILLFACTOR	90
 
 typedef struct RmiOptions
@@ -42,7 +44,7 @@ typedef struct RmiOptions
 } RmiOptions;
 
 #define RmiGetFillFactor(rel) \
-	((rel)->rd_options ? ((RmiOptions *) (rel)->rd_options)->fillfactor : \
+	((rel)->rd_options ? Max(((RmiOptions *) (rel)->rd_options)->fillfactor, RMI_MIN_FILLFACTOR) : \
 	 RMI_DEFAULT_FILLFACTOR)
 
 /* The server's heap address as the model's 48-bit tid, and back. */
