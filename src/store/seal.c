@@ -223,6 +223,23 @@ stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
 	t->t_ctid = *to;
 }
 
+/*
+ * What runs while we seal, say in an expression of an index, runs in our
+ * transaction: the table's lock does not keep it from changing rows.
+ */
+static void
+check_unchanged(Relation rel, HeapTupleHeader t, ItemPointer tid)
+{
+	if (!(t->t_infomask & HEAP_XMAX_INVALID) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(t)))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("row (%u,%u) of \"%s\" was changed while it was sealed",
+						ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
+						RelationGetRelationName(rel)),
+				 errhint("Expressions and predicates of indexes must not change the table.")));
+}
+
 /* Stamp all log tuples that were sealed, one record for each page. */
 static void
 stamp(Relation rel, Moves *moves, TransactionId xid, CommandId cid)
@@ -257,6 +274,7 @@ stamp(Relation rel, Moves *moves, TransactionId xid, CommandId cid)
 			if (!ItemIdIsNormal(item))
 				elog(ERROR, "sealed row (%u,%u) of \"%s\" left the log", block,
 					 ItemPointerGetOffsetNumber(&from), RelationGetRelationName(rel));
+			check_unchanged(rel, (HeapTupleHeader) PageGetItem(page, item), &from);
 			stamp_tuple((HeapTupleHeader) PageGetItem(page, item), xid, cid, &to);
 			more = moves_next(moves, &from, &to);
 		} while (more && ItemPointerGetBlockNumber(&from) == block);
@@ -510,6 +528,31 @@ open_own_table(Oid relid, LOCKMODE lockmode, const char *what)
 }
 
 /*
+ * Nothing was found to seal.  Say so if an earlier call in the same command has
+ * sealed what its snapshot still sees in the log.
+ */
+static void
+note_earlier_call(Relation rel)
+{
+	StoreTable *table = store_open(rel);
+
+	for (int i = 0; i < table->nruns; i++)
+	{
+		StoreRun   *run = &table->runs[i];
+
+		if (run->fxid != 0 && TransactionIdIsCurrentTransactionId((TransactionId) run->fxid) &&
+			run->cmin >= GetActiveSnapshot()->curcid)
+		{
+			ereport(NOTICE,
+					(errmsg("\"%s\" was sealed by an earlier call in this command",
+							RelationGetRelationName(rel)),
+					 errhint("(kyro.snapshot(...)).* is a call for each column; write kyro.snapshot(...) in FROM.")));
+			return;
+		}
+	}
+}
+
+/*
  * kyro.snapshot(tbl regclass, max_rows bigint)
  */
 Datum
@@ -545,14 +588,15 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 				 errdetail("Rows committed since the snapshot would be lost from view."),
 				 errhint("Use isolation level READ COMMITTED.")));
 
-	rel = open_own_table(PG_GETARG_OID(0), ExclusiveLock, "kyro.snapshot()");
+	rel = open_own_table(PG_GETARG_OID(0), ExclusiveLock, "seal");
 
 	any = seal_as_owner(rel, max_rows, &run);
-
 	if (any)
 	{
 		Interval   *duration = palloc0(sizeof(Interval));
 
+		/* what this command calls next must see it, above all another seal */
+		CommandCounterIncrement();
 		duration->time = run.duration;
 		values[0] = Int64GetDatum(run.first);
 		values[1] = Int64GetDatum(run.rows);
@@ -562,6 +606,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 	}
 	else
 	{
+		note_earlier_call(rel);
 		nulls[0] = nulls[4] = true;
 		values[1] = values[2] = values[3] = Int64GetDatum(0);
 	}
