@@ -19,6 +19,8 @@
 
 int			kyro_directory_cache = 64 * 1024;
 
+int			kyro_table_cache = 64 * 1024;
+
 bool		kyro_mmap = true;
 
 bool		kyro_resource_manager = true;
@@ -37,6 +39,13 @@ kyro_guc_init(void)
 							"Sets the memory a session may use for copies of learned index directories.",
 							"An index whose directory is larger is read through its shared pages.",
 							&kyro_directory_cache,
+							64 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.table_cache",
+							"Sets the memory a session may keep for what it knows of kyro tables.",
+							"Lists of runs, maps of files and pages found sound. Tables that the current transaction uses are kept in any case.",
+							&kyro_table_cache,
 							64 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);

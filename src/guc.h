@@ -14,6 +14,9 @@
 /* kyro.directory_cache: most a backend keeps of learned directories, in kB. */
 extern int	kyro_directory_cache;
 
+/* kyro.table_cache: most a backend keeps of kyro tables between transactions, in kB. */
+extern int	kyro_table_cache;
+
 /* kyro.mmap: read sealed pages through memory maps. */
 extern bool kyro_mmap;
 

@@ -16,8 +16,8 @@
  * because the relation cache may drop what hangs on it at any invalidation.
  * Their total is bounded by kyro.directory_cache; the least recently used
  * ones go first, and an index whose directory alone is above the bound is
- * always read through the shared pages.  The number of entries is bounded
- * too: nothing tells us that an index was dropped.
+ * always read through the shared pages.  What is kept of an index without a
+ * copy counts as well: nothing tells us that an index was dropped.
  *
  * IDENTIFICATION
  *	  src/rmi/dircache.c
@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "lib/ilist.h"
 #include "storage/bufmgr.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -45,8 +46,11 @@
 #define RMI_OVERLAY_MIN		32
 #define RMI_OVERLAY_MAX		1024
 
-/* Indexes a backend keeps something about. */
-#define RMI_DIRS_MAX		1024
+/* What an index costs without a copy: its entry and an empty context. */
+#define RMI_ENTRY_BYTES		(sizeof(RmiDir) + ALLOCSET_SMALL_INITSIZE)
+
+/* So much may be kept whatever the setting, or each lookup would read a meta page. */
+#define RMI_ENTRIES_MIN		((Size) 1024 * 1024)
 
 typedef struct RmiDirEntry
 {
@@ -70,8 +74,8 @@ struct RmiDir
 	RmiMetaData meta;			/* as last read */
 	BlockNumber nblocks;		/* the file has at least so many */
 	LeafShape	shape;			/* of the leaf last found */
-	uint64		used;			/* for LRU */
-	Size		bytes;
+	dlist_node	by_use;
+	Size		bytes;			/* of copy and overlay */
 
 	uint32		probes;			/* lookups without a copy */
 	bool		loaded;
@@ -93,8 +97,9 @@ struct RmiDir
 
 static HTAB *rmi_dirs = NULL;
 static MemoryContext rmi_dirs_cxt = NULL;
+static dlist_head rmi_dirs_by_use = DLIST_STATIC_INIT(rmi_dirs_by_use); /* the one used last comes first */
+static Size rmi_dirs_bytes = 0; /* of all entries and copies */
 static RmiDir *rmi_dir_last = NULL; /* the one used last */
-static uint64 rmi_dir_clock = 0;
 
 static inline bool
 rmi_same_locator(KyroLocator a, KyroLocator b)
@@ -114,6 +119,8 @@ rmi_dir_drop(RmiDir *dir)
 {
 	if (rmi_dir_last == dir)
 		rmi_dir_last = NULL;
+	rmi_dirs_bytes -= RMI_ENTRY_BYTES + dir->bytes;
+	dlist_delete(&dir->by_use);
 	MemoryContextDelete(dir->cxt);
 	(void) hash_search(rmi_dirs, &dir->locator, HASH_REMOVE, NULL);
 }
@@ -130,7 +137,34 @@ rmi_dir_forget(Relation index)
 		rmi_dir_drop(dir);
 }
 
-/* Make room for another copy of so many bytes; false if it can never fit. */
+static void
+rmi_dir_set_bytes(RmiDir *dir, Size bytes)
+{
+	rmi_dirs_bytes += bytes;
+	rmi_dirs_bytes -= dir->bytes;
+	dir->bytes = bytes;
+}
+
+/*
+ * Drop what was not used for longest until there is room for so many bytes, or
+ * nothing is left that may be dropped.  `keep`, which may be NULL, stays.
+ */
+static void
+rmi_dir_drop_oldest(const RmiDir *keep, Size bytes, Size limit)
+{
+	dlist_node *node = dlist_is_empty(&rmi_dirs_by_use) ? NULL : dlist_tail_node(&rmi_dirs_by_use);
+
+	while (node != NULL && rmi_dirs_bytes + bytes > limit)
+	{
+		RmiDir	   *dir = dlist_container(RmiDir, by_use, node);
+
+		node = dlist_has_prev(&rmi_dirs_by_use, node) ? dlist_prev_node(&rmi_dirs_by_use, node) : NULL;
+		if (dir != keep && !dir->loading)
+			rmi_dir_drop(dir);
+	}
+}
+
+/* Make room for a copy of so many bytes in all; false if it can never fit. */
 static bool
 rmi_dir_make_room(RmiDir *keep, Size bytes)
 {
@@ -138,46 +172,9 @@ rmi_dir_make_room(RmiDir *keep, Size bytes)
 
 	if (bytes > limit)
 		return false;
-	for (;;)
-	{
-		HASH_SEQ_STATUS seq;
-		RmiDir	   *dir,
-				   *oldest = NULL;
-		Size		total = bytes;
-
-		hash_seq_init(&seq, rmi_dirs);
-		while ((dir = hash_seq_search(&seq)) != NULL)
-		{
-			if (dir == keep)
-				continue;
-			total += dir->bytes;
-			if (dir->bytes > 0 && (oldest == NULL || dir->used < oldest->used))
-				oldest = dir;
-		}
-		if (total <= limit || oldest == NULL)
-			return true;
-		rmi_dir_drop(oldest);
-	}
-}
-
-/* Make room for another entry. */
-static void
-rmi_dir_drop_oldest(void)
-{
-	HASH_SEQ_STATUS seq;
-	RmiDir	   *dir,
-			   *oldest = NULL;
-
-	if (hash_get_num_entries(rmi_dirs) < RMI_DIRS_MAX)
-		return;
-	hash_seq_init(&seq, rmi_dirs);
-	while ((dir = hash_seq_search(&seq)) != NULL)
-	{
-		if (!dir->loading && (oldest == NULL || dir->used < oldest->used))
-			oldest = dir;
-	}
-	if (oldest != NULL)
-		rmi_dir_drop(oldest);
+	if (bytes > keep->bytes)
+		rmi_dir_drop_oldest(keep, bytes - keep->bytes, limit);
+	return true;
 }
 
 RmiDir *
@@ -216,15 +213,17 @@ rmi_dir(Relation index)
 
 		/* what may fail comes first, so that no half-made entry stays */
 		rmi_read_meta(index, &meta);
-		rmi_dir_drop_oldest();
+		rmi_dir_drop_oldest(NULL, RMI_ENTRY_BYTES, Max((Size) kyro_directory_cache * 1024, RMI_ENTRIES_MIN));
 		cxt = AllocSetContextCreate(rmi_dirs_cxt, "kyrodb directory", ALLOCSET_SMALL_SIZES);
 		dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_ENTER, &found);
 		memset((char *) dir + sizeof(dir->locator), 0, sizeof(*dir) - sizeof(dir->locator));
 		dir->cxt = cxt;
 		dir->relid = RelationGetRelid(index);
 		dir->meta = meta;
+		dlist_push_head(&rmi_dirs_by_use, &dir->by_use);
+		rmi_dirs_bytes += RMI_ENTRY_BYTES;
 	}
-	dir->used = ++rmi_dir_clock;
+	dlist_move_head(&rmi_dirs_by_use, &dir->by_use);
 	rmi_dir_last = dir;
 	return dir;
 }
@@ -266,7 +265,7 @@ static void
 rmi_dir_reset(RmiDir *dir)
 {
 	MemoryContextReset(dir->cxt);
-	dir->bytes = 0;
+	rmi_dir_set_bytes(dir, 0);
 	dir->probes = 0;
 	dir->loaded = false;
 	dir->too_big = false;
@@ -287,6 +286,7 @@ rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
 	MemoryContext old = MemoryContextSwitchTo(dir->cxt);
 	bool		need_tids = false;
 	Size		model_bytes;
+	Size		bytes;
 
 	dir->n = list->n;
 	dir->nkeys = list->n;
@@ -303,28 +303,29 @@ rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
 		if (it->tid & ~RMI_ITEM_NULL)
 			need_tids = true;
 	}
-	dir->bytes = (Size) list->n * sizeof(RmiDirEntry);
+	bytes = (Size) list->n * sizeof(RmiDirEntry);
 	if (need_tids)
 	{
 		dir->tids = palloc_extended((Size) list->n * sizeof(uint64), MCXT_ALLOC_HUGE);
 		for (uint32 i = 0; i < list->n; i++)
 			dir->tids[i] = list->items[i].tid & ~RMI_ITEM_NULL;
-		dir->bytes += (Size) list->n * sizeof(uint64);
+		bytes += (Size) list->n * sizeof(uint64);
 	}
 
 	if (model != NULL && model->nentries == dir->nkeys)
 	{
 		dir->model = palloc_extended(model->bytes, MCXT_ALLOC_HUGE);
 		memcpy(dir->model, model, model->bytes);
-		dir->bytes += model->bytes;
+		bytes += model->bytes;
 	}
 	else if (model == NULL && dir->nkeys > 0)
 	{
 		model_bytes = rmi_model_bytes(dir->nkeys);
 		dir->model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
 		rmi_train_leaves(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
-		dir->bytes += model_bytes;
+		bytes += model_bytes;
 	}
+	rmi_dir_set_bytes(dir, bytes);
 	MemoryContextSwitchTo(old);
 	dir->loaded = true;
 }
@@ -364,7 +365,7 @@ rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 		(void) rmi_dir_make_room(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
 		dir->over = dir->over == NULL ? MemoryContextAlloc(dir->cxt, bytes) : repalloc(dir->over, bytes);
 		dir->over_size += more;
-		dir->bytes += more * sizeof(RmiOverlayEntry);
+		rmi_dir_set_bytes(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
 	}
 	memmove(&dir->over[lo + 1], &dir->over[lo], (dir->nover - lo) * sizeof(RmiOverlayEntry));
 	dir->over[lo] = (RmiOverlayEntry) {low, block, InvalidBuffer};

@@ -173,8 +173,8 @@ store_handler_init(void)
 	routine.relation_copy_data = heap->relation_copy_data;
 	routine.relation_needs_toast_table = heap->relation_needs_toast_table;
 	routine.relation_fetch_toast_slice = heap->relation_fetch_toast_slice;
-	store_table_init();
 	store_stats_init();
+	store_table_init();
 }
 
 Datum

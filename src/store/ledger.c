@@ -38,7 +38,7 @@
  * What a backend knows of link pages: where they are, which never changes, and
  * with which LSN their checksums were seen to match.  (Pages of tables that are
  * not logged have no LSNs, and are looked at each time.)  Kept for each group
- * page that was needed, 32 kB for 2.7 million rows.
+ * page that was needed, 16 bytes for each group on it.
  */
 typedef struct LinkPage
 {
@@ -49,7 +49,7 @@ typedef struct LinkPage
 typedef struct LinkPages
 {
 	BlockNumber group_page;		/* hash key */
-	LinkPage   *links;			/* STORE_GROUPS_PER_PAGE of them */
+	LinkPage   *links;			/* one for each group on the page */
 } LinkPages;
 
 /*
@@ -75,20 +75,22 @@ group_page_of(const StorePage *p, int *place)
 }
 
 static LinkPage *
-link_page(const StorePage *p)
+link_page(Relation rel, const StorePage *p)
 {
 	StoreTable *table = p->table;
 	int			place;
 	BlockNumber group_page = group_page_of(p, &place);
+	uint32		group = store_page_rows(p)->group;
 	LinkPages  *pages;
 	bool		found;
 
+	if (group >= p->run->groups)
+		store_corrupt(rel, p->block, "group out of range");
 	if (table->links == NULL)
 	{
 		HASHCTL		ctl;
 
-		table->links_cxt = AllocSetContextCreate(GetMemoryChunkContext(table->runs), "kyrodb link pages",
-												 ALLOCSET_SMALL_SIZES);
+		table->links_cxt = AllocSetContextCreate(table->cxt, "kyrodb link pages", ALLOCSET_SMALL_SIZES);
 		ctl.keysize = sizeof(BlockNumber);
 		ctl.entrysize = sizeof(LinkPages);
 		ctl.hcxt = table->links_cxt;
@@ -97,7 +99,8 @@ link_page(const StorePage *p)
 	pages = hash_search(table->links, &group_page, HASH_FIND, NULL);
 	if (pages == NULL)
 	{
-		LinkPage   *links = MemoryContextAllocZero(table->links_cxt, STORE_GROUPS_PER_PAGE * sizeof(LinkPage));
+		uint32		n = Min(STORE_GROUPS_PER_PAGE, p->run->groups - (group - place));
+		LinkPage   *links = MemoryContextAllocZero(table->links_cxt, n * sizeof(LinkPage));
 
 		pages = hash_search(table->links, &group_page, HASH_ENTER, &found);
 		pages->links = links;
@@ -170,7 +173,7 @@ lock_link_page(Relation rel, const StorePage *p, Buffer buffer, int lockmode, Li
 static Buffer
 read_link_page(Relation rel, const StorePage *p, int lockmode)
 {
-	LinkPage   *known = link_page(p);
+	LinkPage   *known = link_page(rel, p);
 	BlockNumber block = known->block;
 	Buffer		buffer;
 
@@ -377,7 +380,7 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 		return;
 
 	tuple = form_ledger(rel, p, row);
-	known = link_page(p);
+	known = link_page(rel, p);
 	link_block = known->block != 0 ? known->block : make_link_page(rel, p);
 	DEBUG_POINT("touch-link-page-made");
 	link_buffer = ReadBuffer(rel, link_block);

@@ -159,37 +159,73 @@ store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
  * that no scan of ours can have held through; other runs will be where it was.
  */
 static bool
-run_is_gone(const StoreTable *table, const StoreRun *runs, int n)
+run_is_gone(const StoreTable *table, StoreRun *const *order, int n)
 {
 	int			at = 0;
 
 	for (int i = 0; i < table->nruns; i++)
 	{
-		while (at < n && runs[at].first < table->runs[i].first)
+		while (at < n && order[at]->first < table->runs[i].first)
 			at++;
-		if (at == n || runs[at].id != table->runs[i].id)
+		if (at == n || order[at]->id != table->runs[i].id)
 			return true;
 	}
 	return false;
 }
 
+/* Does a list begin with the runs of the backend's copy? */
+static bool
+continues_copy(const StoreTable *table, StoreRun *const *order, int n)
+{
+	if (n < table->nruns || n > table->max_runs)
+		return false;
+	for (int i = 0; i < table->nruns; i++)
+	{
+		if (order[i]->id != table->runs[i].id || order[i]->first != table->runs[i].first)
+			return false;
+	}
+	return true;
+}
+
+/* Make room for a new copy of the list; scans of ours may still point to the old one. */
+static void
+replace_copy(StoreTable *table, int n)
+{
+	int			max = n + n / 2 + 2;
+	StoreRun   *runs = MemoryContextAlloc(table->cxt, max * (sizeof(StoreRun) + sizeof(BlockNumber)));
+
+	if (table->runs)
+	{
+		MemoryContext old = MemoryContextSwitchTo(table->cxt);
+
+		table->retired = lappend(table->retired, table->runs);
+		MemoryContextSwitchTo(old);
+	}
+	table->runs = runs;
+	table->list_block = (BlockNumber *) (runs + max);
+	table->max_runs = max;
+	table->nruns = 0;
+}
+
 /*
- * Read the list into a backend's copy, sorted by first block.
+ * Read the list into a backend's copy, sorted by first block.  A list that only
+ * grew is continued where it is, so that a transaction with many seals does not
+ * keep as many copies.
  */
 void
-store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
+store_list_load(Relation rel, StoreTable *table)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	BlockNumber block = 0;
 	BlockNumber hops = 0;
+	BlockNumber room = InvalidBlockNumber;
+	BlockNumber seal_from = 0;
 	uint64		generation = 0;
 	int			n = 0,
 				size = 16;
 	StoreRun   *runs = palloc(size * sizeof(StoreRun));
 	BlockNumber *blocks = palloc(size * sizeof(BlockNumber));
 	StoreRun  **order;
-	StoreRun   *sorted;
-	BlockNumber *sorted_blocks;
 
 	DEBUG_POINT("list-load");
 	while (block != InvalidBlockNumber)
@@ -202,7 +238,10 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 		buffer = list_read(rel, block, BUFFER_LOCK_SHARE);
 		list = StorePageGetList(BufferGetPage(buffer));
 		if (block == 0)
+		{
 			generation = list->generation;
+			seal_from = list->seal_from;
+		}
 		for (int i = 0; i < list->h.count; i++)
 		{
 			if (n == size)
@@ -214,12 +253,14 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 			blocks[n] = block;
 			runs[n++] = list->runs[i];
 		}
+		if (room == InvalidBlockNumber && (list->h.count < STORE_RUNS_PER_PAGE || list->next == InvalidBlockNumber))
+			room = block;
 		block = list->next;
 		UnlockReleaseBuffer(buffer);
 	}
 
-	/* what may fail comes first, and leaves nothing in cxt */
-	order = palloc(n * sizeof(StoreRun *));
+	/* what may fail comes first, and leaves the copy as it is */
+	order = palloc(Max(n, 1) * sizeof(StoreRun *));
 	for (int i = 0; i < n; i++)
 		order[i] = &runs[i];
 	qsort(order, n, sizeof(StoreRun *), run_compare);
@@ -230,59 +271,57 @@ store_list_load(Relation rel, StoreTable *table, MemoryContext cxt)
 		if (!store_has_blocks(rel, STORE_RUN_END(order[i]), &nblocks))
 			store_corrupt(rel, blocks[order[i] - runs], "run beyond the end of the table");
 	}
-	sorted = MemoryContextAlloc(cxt, Max(n, 1) * (sizeof(StoreRun) + sizeof(BlockNumber)));
-	sorted_blocks = (BlockNumber *) (sorted + Max(n, 1));
-	for (int i = 0; i < n; i++)
+	if (table->runs == NULL || !continues_copy(table, order, n))
 	{
-		sorted[i] = *order[i];
-		sorted_blocks[i] = blocks[order[i] - runs];
-	}
-	pfree(order);
-	pfree(runs);
-	pfree(blocks);
-	if (table->runs)
-	{
-		/* scans of ours may still point there */
-		MemoryContext old = MemoryContextSwitchTo(cxt);
+		bool		gone = table->runs != NULL && run_is_gone(table, order, n);
 
-		if (run_is_gone(table, sorted, n))
+		replace_copy(table, n);
+		if (gone)
 		{
 			store_map_drop(table);
 			store_links_forget(table);
 		}
-		table->retired = lappend(table->retired, table->runs);
-		MemoryContextSwitchTo(old);
 	}
-	table->runs = sorted;
-	table->list_block = sorted_blocks;
+	for (int i = 0; i < n; i++)
+	{
+		table->runs[i] = *order[i];
+		table->list_block[i] = blocks[order[i] - runs];
+	}
+	pfree(order);
+	pfree(runs);
+	pfree(blocks);
 	table->nruns = n;
 	table->last = 0;
+	table->list_room = room;
+	table->seal_from = seal_from;
 	table->generation = generation;
 }
 
-/* Tell readers that the list is a new one. */
+/* Tell readers that the list is a new one, and the next seal where to begin. */
 static void
-list_bump(Relation rel)
+list_bump(Relation rel, const BlockNumber *seal_from)
 {
 	Buffer		buffer = list_read(rel, 0, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *state = GenericXLogStart(rel);
 	Page		page = GenericXLogRegisterBuffer(state, buffer, 0);
 
 	StorePageGetList(page)->generation++;
+	if (seal_from != NULL)
+		StorePageGetList(page)->seal_from = *seal_from;
 	StorePageGetHeader(page)->hash = store_page_hash(page, 0);
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
 
 /*
- * Add a run to the list.  The caller holds a lock on the table that excludes
- * other changes of the list.
+ * Add a run to the list, and note where the next seal is to begin reading.  The
+ * caller holds a lock on the table that excludes other changes of the list.
  */
 void
-store_list_add(Relation rel, const StoreRun *run)
+store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-	BlockNumber block = 0;
+	BlockNumber block = store_open(rel)->list_room;
 	BlockNumber hops = 0;
 	Buffer		buffer,
 				more = InvalidBuffer;
@@ -333,7 +372,7 @@ store_list_add(Relation rel, const StoreRun *run)
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(more))
 		UnlockReleaseBuffer(more);
-	list_bump(rel);
+	list_bump(rel, &seal_from);
 }
 
 typedef enum ListChange
@@ -396,7 +435,7 @@ list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void 
 		UnlockReleaseBuffer(buffer);
 	}
 	if (changed)
-		list_bump(rel);
+		list_bump(rel, NULL);
 }
 
 static ListChange

@@ -18,7 +18,8 @@
  * a flag, and returns; whoever read calls store_map_failed() afterwards and
  * raises an error instead of using the zeros.
  *
- * Mappings are kept until the table is truncated or its entry is forgotten.
+ * Mappings are kept until the table is truncated or its entry is forgotten, which
+ * is what table.c does with those that were not used for long, within kyro.table_cache.
  * A file that is gone meanwhile is no harm: who reads has the table locked,
  * and has compared its incarnation.
  *
@@ -43,7 +44,7 @@
 #include "store/store.h"
 
 #define MAP_SEGMENT_SIZE ((Size) RELSEG_SIZE * BLCKSZ)
-#define MAP_WORDS (RELSEG_SIZE / 64)
+#define MAP_WORDS_MIN 8
 #define MAP_READ_AHEAD 128		/* pages */
 #define MAP_STREAK 16			/* pages */
 
@@ -55,22 +56,29 @@ typedef struct StoreSegment
 	BlockNumber next;			/* one past the page that was read last */
 	int			streak;			/* so many pages before it came in a row */
 	BlockNumber asked;			/* the kernel was asked for pages below this */
-	uint64	   *verified;		/* MAP_WORDS words; NULL: none verified */
+	int			slot;			/* in maps[] */
+	uint32		nwords;			/* of verified */
+	uint64	   *verified;		/* one bit for each page; grows with those seen */
 } StoreSegment;
 
 struct StoreMap
 {
+	int			nmapped;
 	int			nsegments;
 	StoreSegment *segments;
 };
 
-/* What the signal handler needs: where our maps are. */
-#define MAP_MAX 4096
+/*
+ * What the signal handler needs: where our maps are.  Linux allows a process
+ * 65530 maps, if it was not told otherwise.
+ */
+#define MAP_MAX 32768
 static struct
 {
 	char	   *volatile base;
 }			maps[MAP_MAX];
 static volatile int nmaps = 0;
+static int	first_free = 0;		/* no slot before this one is free */
 static volatile sig_atomic_t map_failed = 0;
 static struct sigaction old_action;
 static bool handler_installed = false;
@@ -119,17 +127,13 @@ install_handler(void)
 static int
 maps_add(char *base)
 {
-	for (int i = 0; i < MAP_MAX; i++)
-	{
-		if (maps[i].base == NULL)
-		{
-			maps[i].base = base;
-			if (i >= nmaps)
-				nmaps = i + 1;
-			return i;
-		}
-	}
-	return -1;
+	while (first_free < MAP_MAX && maps[first_free].base != NULL)
+		first_free++;
+	if (first_free == MAP_MAX)
+		return -1;
+	maps[first_free].base = base;
+	nmaps = Max(nmaps, first_free + 1);
+	return first_free;
 }
 
 static void
@@ -137,11 +141,8 @@ unmap(StoreSegment *s)
 {
 	if (s->base == NULL)
 		return;
-	for (int i = 0; i < nmaps; i++)
-	{
-		if (maps[i].base == s->base)
-			maps[i].base = NULL;
-	}
+	maps[s->slot].base = NULL;
+	first_free = Min(first_free, s->slot);
 	munmap(s->base, MAP_SEGMENT_SIZE);
 	s->base = NULL;
 }
@@ -168,6 +169,21 @@ store_map_drop(StoreTable *table)
 	table->map = NULL;
 }
 
+/*
+ * How many segments of a table are mapped?
+ */
+int
+store_map_segments(const StoreTable *table)
+{
+	return table->map == NULL ? 0 : table->map->nmapped;
+}
+
+static inline bool
+is_verified(const StoreSegment *s, BlockNumber b)
+{
+	return b / 64 < s->nwords && (s->verified[b / 64] >> b % 64 & 1);
+}
+
 static StoreSegment *
 get_segment(StoreTable *table, BlockNumber block)
 {
@@ -175,13 +191,13 @@ get_segment(StoreTable *table, BlockNumber block)
 	StoreMap   *map = table->map;
 
 	if (map == NULL)
-		map = table->map = MemoryContextAllocZero(GetMemoryChunkContext(table->runs), sizeof(StoreMap));
+		map = table->map = MemoryContextAllocZero(table->cxt, sizeof(StoreMap));
 	if (n >= map->nsegments)
 	{
 		int			want = n + 4;
 
 		if (map->segments == NULL)
-			map->segments = MemoryContextAlloc(GetMemoryChunkContext(map), want * sizeof(StoreSegment));
+			map->segments = MemoryContextAlloc(table->cxt, want * sizeof(StoreSegment));
 		else
 			map->segments = repalloc(map->segments, want * sizeof(StoreSegment));
 		memset(map->segments + map->nsegments, 0, (want - map->nsegments) * sizeof(StoreSegment));
@@ -190,9 +206,32 @@ get_segment(StoreTable *table, BlockNumber block)
 	return &map->segments[n];
 }
 
+/* Map a file; what was not used for long makes room.  NULL if it cannot be. */
+static char *
+map_file(int fd, int *slot)
+{
+	char	   *base;
+
+	for (;;)
+	{
+		base = mmap(NULL, MAP_SEGMENT_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+		if (base != MAP_FAILED)
+		{
+			*slot = maps_add(base);
+			if (*slot >= 0)
+				return base;
+			munmap(base, MAP_SEGMENT_SIZE);
+		}
+		else if (errno != ENOMEM)
+			return NULL;
+		if (!store_forget_coldest())
+			return NULL;
+	}
+}
+
 /* Map a segment, or ask again for its size. */
 static void
-map_segment(Relation rel, StoreSegment *s, int n)
+map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 {
 	char	   *path = relpathbackend(kyro_locator(rel), KYRO_NO_BACKEND, MAIN_FORKNUM);
 	char		name[MAXPGPATH];
@@ -215,20 +254,14 @@ map_segment(Relation rel, StoreSegment *s, int n)
 	}
 	if (s->base == NULL)
 	{
-		char	   *base = mmap(NULL, MAP_SEGMENT_SIZE, PROT_READ, MAP_SHARED, fd, 0);
-
-		if (base == MAP_FAILED)
+		s->base = map_file(fd, &s->slot);
+		if (s->base == NULL)
 			s->failed = true;
-		else if (maps_add(base) < 0)
-		{
-			munmap(base, MAP_SEGMENT_SIZE);
-			s->failed = true;
-		}
 		else
 		{
-			s->base = base;
+			table->map->nmapped++;
 			/* else a fault reads all around the page, megabytes on some devices */
-			madvise(base, MAP_SEGMENT_SIZE, MADV_RANDOM);
+			madvise(s->base, MAP_SEGMENT_SIZE, MADV_RANDOM);
 		}
 	}
 	if (s->base != NULL && fstat(fd, &st) == 0)
@@ -283,14 +316,14 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 	{
 		if (s->failed || !kyro_mmap || RelationUsesLocalBuffers(rel))
 			return NULL;
-		map_segment(rel, s, block / RELSEG_SIZE);
+		map_segment(rel, table, s, block / RELSEG_SIZE);
 		if (s->base == NULL || b >= s->nblocks)
 			return NULL;
 	}
 	if (!kyro_mmap)
 		return NULL;
 	page = s->base + (Size) b * BLCKSZ;
-	verified = s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1);
+	verified = is_verified(s, b);
 	read_ahead(s, b, !verified);
 	if (likely(verified))
 		return page;
@@ -348,7 +381,7 @@ store_page_verified(StoreTable *table, BlockNumber block)
 	StoreSegment *s = get_segment(table, block);
 	BlockNumber b = block % RELSEG_SIZE;
 
-	return s->verified != NULL && (s->verified[b / 64] >> b % 64 & 1);
+	return is_verified(s, b);
 }
 
 void
@@ -357,8 +390,17 @@ store_page_set_verified(StoreTable *table, BlockNumber block)
 	StoreSegment *s = get_segment(table, block);
 	BlockNumber b = block % RELSEG_SIZE;
 
-	if (s->verified == NULL)
-		s->verified = MemoryContextAllocZero(GetMemoryChunkContext(table->map), MAP_WORDS * sizeof(uint64));
+	if (b / 64 >= s->nwords)
+	{
+		uint32		want = Min(Max(Max(s->nwords * 2, MAP_WORDS_MIN), b / 64 + 1), RELSEG_SIZE / 64);
+
+		if (s->verified == NULL)
+			s->verified = MemoryContextAlloc(table->cxt, want * sizeof(uint64));
+		else
+			s->verified = repalloc(s->verified, want * sizeof(uint64));
+		memset(s->verified + s->nwords, 0, (want - s->nwords) * sizeof(uint64));
+		s->nwords = want;
+	}
 	s->verified[b / 64] |= (uint64) 1 << b % 64;
 }
 
@@ -383,7 +425,7 @@ store_map_distrust(StoreTable *table, BlockNumber block)
 	StoreSegment *s = get_segment(table, block);
 
 	map_failed = 0;
-	if (s->verified != NULL)
+	if (is_verified(s, block % RELSEG_SIZE))
 		s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
 }
 

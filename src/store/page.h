@@ -153,7 +153,8 @@ typedef struct StoreList
 	StoreHeader h;
 	uint64		generation;		/* grows with each change; on block 0 */
 	BlockNumber next;			/* continuation, InvalidBlockNumber: none */
-	uint32		pad;
+	BlockNumber seal_from;		/* on block 0: where the next seal begins to read,
+								 * a hint; 0: from the beginning */
 	StoreRun	runs[FLEXIBLE_ARRAY_MEMBER];
 } StoreList;
 

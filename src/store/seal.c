@@ -91,23 +91,41 @@ refuse_locked(Relation rel, HeapTuple tuple)
 				 errhint("Commit first.")));
 }
 
-/* Collect up to max_rows rows of the log. */
-static void
+/*
+ * Collect up to max_rows rows of the log.  The log is read from where the last
+ * seal stopped, and at its end from the beginning, so that a series of seals
+ * reads it once, and each finds whatever there is.  Returns where the next one
+ * is to begin, 0 if this one has read all.
+ */
+static BlockNumber
 collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, StoreWriter *w)
 {
 	HeapScanDesc heap = (HeapScanDesc) heap_beginscan(rel, snapshot, 0, NULL, NULL,
 													  SO_TYPE_SEQSCAN | SO_ALLOW_STRAT | SO_ALLOW_PAGEMODE);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb seal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	int			next_run = 0;
+	BlockNumber start = table->seal_from < heap->rs_nblocks ? table->seal_from : 0;
+	BlockNumber block = start;
+	BlockNumber next = 0;
+	int			next_run = store_first_run_ending_after(table, start);
+	bool		wrapped = false;
 
-	for (BlockNumber block = 1; block < heap->rs_nblocks && store_writer_rows(w) < max_rows; block++)
+	while (!wrapped || block < start)
 	{
 		Page		page;
 
+		if (block >= heap->rs_nblocks)
+		{
+			if (start == 0)
+				break;
+			wrapped = true;
+			block = 0;
+			next_run = 0;
+			continue;
+		}
 		if (next_run < table->nruns && block >= table->runs[next_run].first)
 		{
-			block = STORE_RUN_END(&table->runs[next_run]) - 1;
+			block = STORE_RUN_END(&table->runs[next_run]);
 			next_run++;
 			continue;
 		}
@@ -129,10 +147,17 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, Sto
 				store_writer_put(w, &tuple);
 		}
 		MemoryContextReset(cxt);
+		if (store_writer_rows(w) >= max_rows)
+		{
+			next = block;		/* there may be more on this page */
+			break;
+		}
+		block++;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 	heap_endscan((TableScanDesc) heap);
+	return next;
 }
 
 /* ---- stamping ---- */
@@ -406,6 +431,7 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 	Relation	index = OidIsValid(order) ? index_open(order, AccessShareLock) : NULL;
 	TimestampTz start = GetCurrentTimestamp();
 	Moves		moves;
+	BlockNumber next;			/* where the next seal begins */
 	bool		any;
 
 	store_trim(rel);
@@ -414,7 +440,7 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 	table = store_open(rel);
 	TransferPredicateLocksToHeapRelation(rel);
 	w = store_writer_begin(rel, rel, index);
-	collect(rel, table, snapshot, max_rows, w);
+	next = collect(rel, table, snapshot, max_rows, w);
 	any = store_writer_rows(w) > 0;
 	DEBUG_POINT("seal-collected");
 	if (any)
@@ -428,7 +454,7 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 		run->cmin = cid;
 		run->duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("seal-written");
-		store_list_add(rel, run);
+		store_list_add(rel, run, next);
 		DEBUG_POINT("seal-listed");
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");

@@ -5,8 +5,10 @@
  *
  * They exist only if the library is in shared_preload_libraries, because only
  * then can it have shared memory; they begin anew when the server starts.
- * There is room for STATS_TABLES tables; later ones are not counted.  A
- * backend adds what it has counted at the end of each transaction.
+ * There is room for STATS_TABLES tables.  Dropped tables leave; if that is not
+ * enough, the one that was not counted for longest makes room for another, and
+ * begins anew when it is used again.  A backend adds what it has counted at
+ * the end of each transaction.
  *
  * IDENTIFICATION
  *	  src/store/stats.c
@@ -15,20 +17,31 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/ilist.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "store/stats.h"
 #include "store/store.h"
 
-#define STATS_TABLES 1024
+#ifdef KYRO_DEBUG_POINTS
+#define STATS_TABLES 256		/* that tests can fill */
+#else
+#define STATS_TABLES 8192
+#endif
 #define STATS_MESSAGE 160
 
 typedef struct StatsKey
@@ -40,6 +53,7 @@ typedef struct StatsKey
 typedef struct StatsEntry
 {
 	StatsKey	key;
+	dlist_node	by_use;
 	uint64		map_reads;
 	uint64		buffer_reads;
 	uint64		seals;
@@ -51,7 +65,14 @@ typedef struct StatsEntry
 } StatsEntry;
 
 static HTAB *stats;				/* NULL: not preloaded */
-static LWLock *stats_lock;
+static dlist_head *stats_by_use;	/* in shared memory; the one counted last comes first */
+static LWLock *stats_lock;			/* for all of it */
+
+/* Tables, and databases with all of theirs, that this transaction drops. */
+static StatsKey *dropped;
+static int	ndropped,
+			max_dropped;
+static object_access_hook_type previous_access;
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
 
@@ -62,7 +83,7 @@ request(void)
 {
 	if (previous_request)
 		previous_request();
-	RequestAddinShmemSpace(hash_estimate_size(STATS_TABLES, sizeof(StatsEntry)));
+	RequestAddinShmemSpace(add_size(hash_estimate_size(STATS_TABLES, sizeof(StatsEntry)), sizeof(dlist_head)));
 	RequestNamedLWLockTranche("kyrodb:store", 1);
 }
 
@@ -70,6 +91,7 @@ static void
 startup(void)
 {
 	HASHCTL		ctl;
+	bool		found;
 
 	if (previous_startup)
 		previous_startup();
@@ -77,10 +99,121 @@ startup(void)
 	ctl.entrysize = sizeof(StatsEntry);
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	stats = ShmemInitHash("kyrodb table counters", STATS_TABLES, STATS_TABLES, &ctl, HASH_ELEM | HASH_BLOBS);
+	stats_by_use = ShmemInitStruct("kyrodb table counters by use", sizeof(dlist_head), &found);
+	if (!found)
+		dlist_init(stats_by_use);
 	stats_lock = &(GetNamedLWLockTranche("kyrodb:store"))->lock;
 	LWLockRelease(AddinShmemInitLock);
 }
 
+/* ---- tables that are dropped ---- */
+
+static void
+note_drop(Oid database, Oid table)
+{
+	if (ndropped == max_dropped)
+	{
+		int			want = Max(max_dropped * 2, 16);
+
+		if (dropped == NULL)
+			dropped = MemoryContextAlloc(TopMemoryContext, want * sizeof(StatsKey));
+		else
+			dropped = repalloc_huge(dropped, want * sizeof(StatsKey));
+		max_dropped = want;
+	}
+	dropped[ndropped++] = (StatsKey) {database, table};
+}
+
+static void
+on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (previous_access)
+		previous_access(access, class, object, sub, arg);
+	if (access != OAT_DROP || sub != 0 || stats == NULL)
+		return;
+	if (class == RelationRelationId)
+		note_drop(MyDatabaseId, object);
+	else if (class == DatabaseRelationId)
+		note_drop(object, InvalidOid);
+}
+
+static void
+remove_entry(StatsEntry *entry)
+{
+	dlist_delete(&entry->by_use);
+	hash_search(stats, &entry->key, HASH_REMOVE, NULL);
+}
+
+static void
+remove_dropped(void)
+{
+	LWLockAcquire(stats_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ndropped; i++)
+	{
+		if (OidIsValid(dropped[i].table))
+		{
+			StatsEntry *entry = hash_search(stats, &dropped[i], HASH_FIND, NULL);
+
+			if (entry != NULL)
+				remove_entry(entry);
+		}
+		else
+		{
+			dlist_mutable_iter iter;
+
+			dlist_foreach_modify(iter, stats_by_use)
+			{
+				StatsEntry *entry = dlist_container(StatsEntry, by_use, iter.cur);
+
+				if (entry->key.database == dropped[i].database)
+					remove_entry(entry);
+			}
+		}
+	}
+	LWLockRelease(stats_lock);
+}
+
+/*
+ * Registered before that of table.c, and so called after it has reported.
+ */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	if (ndropped == 0)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			{
+				int			n = 0;
+
+				/* not those whose drop was rolled back to a savepoint */
+				for (int i = 0; i < ndropped; i++)
+				{
+					if (!OidIsValid(dropped[i].table) ||
+						!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(dropped[i].table)))
+						dropped[n++] = dropped[i];
+				}
+				ndropped = n;
+			}
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			remove_dropped();
+			ndropped = 0;
+			break;
+		case XACT_EVENT_ABORT:
+			ndropped = 0;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * To be called before store_table_init().
+ */
 void
 store_stats_init(void)
 {
@@ -90,50 +223,56 @@ store_stats_init(void)
 	shmem_request_hook = request;
 	previous_startup = shmem_startup_hook;
 	shmem_startup_hook = startup;
+	previous_access = object_access_hook;
+	object_access_hook = on_access;
+	RegisterXactCallback(at_xact_end, NULL);
 }
 
-/* The entry of a table, made if there is room.  The lock is held exclusively. */
+/* ---- counting ---- */
+
+/* The entry of a table, made if there is none.  The lock is held exclusively. */
 static StatsEntry *
 get_entry(Oid relid)
 {
 	StatsKey	key = {MyDatabaseId, relid};
-	StatsEntry *entry;
-	bool		found;
+	StatsEntry *entry = hash_search(stats, &key, HASH_FIND, NULL);
 
-	entry = hash_search(stats, &key, hash_get_num_entries(stats) < STATS_TABLES ? HASH_ENTER_NULL : HASH_FIND, &found);
-	if (entry != NULL && !found)
+	if (entry != NULL)
+	{
+		dlist_move_head(stats_by_use, &entry->by_use);
+		return entry;
+	}
+	if (hash_get_num_entries(stats) >= STATS_TABLES)
+		remove_entry(dlist_tail_element(StatsEntry, by_use, stats_by_use));
+	entry = hash_search(stats, &key, HASH_ENTER_NULL, NULL);
+	if (entry != NULL)
+	{
 		memset((char *) entry + sizeof(StatsKey), 0, sizeof(StatsEntry) - sizeof(StatsKey));
+		dlist_push_head(stats_by_use, &entry->by_use);
+	}
 	return entry;
 }
 
 /*
- * Add what a backend has counted, for each of its tables.
+ * Add what a backend has counted for a table.  Raises no error: it is called
+ * when the transaction has committed.
  */
 void
-store_stats_flush(HTAB *tables)
+store_stats_flush(StoreTable *table)
 {
-	HASH_SEQ_STATUS seq;
-	StoreTable *table;
+	StatsEntry *entry;
 
-	if (stats == NULL)
+	if (stats == NULL || (table->map_reads == 0 && table->buffer_reads == 0))
 		return;
-	hash_seq_init(&seq, tables);
-	while ((table = hash_seq_search(&seq)) != NULL)
+	LWLockAcquire(stats_lock, LW_EXCLUSIVE);
+	entry = get_entry(table->relid);
+	if (entry != NULL)
 	{
-		StatsEntry *entry;
-
-		if (table->map_reads == 0 && table->buffer_reads == 0)
-			continue;
-		LWLockAcquire(stats_lock, LW_EXCLUSIVE);
-		entry = get_entry(table->relid);
-		if (entry != NULL)
-		{
-			entry->map_reads += table->map_reads;
-			entry->buffer_reads += table->buffer_reads;
-		}
-		LWLockRelease(stats_lock);
-		table->map_reads = table->buffer_reads = 0;
+		entry->map_reads += table->map_reads;
+		entry->buffer_reads += table->buffer_reads;
 	}
+	LWLockRelease(stats_lock);
+	table->map_reads = table->buffer_reads = 0;
 }
 
 /*

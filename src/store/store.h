@@ -15,6 +15,7 @@
 #include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "lib/ilist.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -33,18 +34,28 @@ typedef struct StoreTable
 {
 	KyroLocator locator;		/* hash key */
 	Oid			relid;
+	MemoryContext cxt;			/* of all that hangs on this */
 	uint64		incarnation;	/* random, of block 0 */
 	uint64		generation;		/* of the run list, as read */
 	int			nruns;
+	int			max_runs;		/* there is room for */
 	StoreRun   *runs;			/* by first block; one palloc'd array */
 	BlockNumber *list_block;	/* list page that holds each */
 	List	   *retired;		/* such arrays of before, for who still uses them */
 	int			last;			/* run found last */
+	BlockNumber list_room;		/* first page of the list with room, or the last */
+	BlockNumber seal_from;		/* see StoreList */
 	StoreMap   *map;
 	HTAB	   *links;			/* see ledger.c */
 	MemoryContext links_cxt;
-	uint64		used;			/* for eviction */
-	int			suspect;		/* see invalidate() in table.c */
+
+	/* see table.c */
+	uint64		used;			/* when it was opened last */
+	dlist_node	by_use;
+	dlist_node	of_relid;
+	dlist_node	suspect_node;
+	int			suspect;		/* transactions begun since an invalidation, 0: none came */
+	Size		bytes;
 
 	/* cumulative, of this backend, since last reported; see stats.c */
 	uint64		map_reads;
@@ -62,7 +73,9 @@ extern bool store_is_kyro(Relation rel);
 /* --- table.c: what a backend knows -------------------------------------- */
 
 extern StoreTable *store_open(Relation rel);
+extern bool store_forget_coldest(void);
 extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
+extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber block);
 extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
 extern bool store_run_aborted(StoreRun *run);
 extern bool store_run_committed(StoreRun *run);
@@ -76,8 +89,8 @@ extern void store_list_create(const KyroLocator *locator, KyroBackend backend, F
 extern void store_list_recreate(Relation rel);
 extern void store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation);
 extern bool store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks);
-extern void store_list_load(Relation rel, StoreTable *table, MemoryContext cxt);
-extern void store_list_add(Relation rel, const StoreRun *run);
+extern void store_list_load(Relation rel, StoreTable *table);
+extern void store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
 extern void store_list_cut(Relation rel, BlockNumber end);
@@ -90,6 +103,7 @@ extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
 extern void store_map_drop(StoreTable *table);
+extern int	store_map_segments(const StoreTable *table);
 extern bool store_page_verified(StoreTable *table, BlockNumber block);
 extern void store_page_set_verified(StoreTable *table, BlockNumber block);
 

@@ -9,6 +9,9 @@
  * messages would not do: a backend that already holds a lock on the table
  * does not read them.
  *
+ * Entries are kept from one transaction to the next as far as their memory is
+ * within kyro.table_cache; those that were not used for longest go first.
+ *
  * IDENTIFICATION
  *	  src/store/table.c
  *
@@ -25,15 +28,44 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "guc.h"
 #include "store/stats.h"
 #include "store/store.h"
 
-/* Entries kept from one transaction to the next. */
-#define STORE_TABLES_MAX 64
+/* The kernel's share of a mapped segment: a page table and its directory. */
+#define MAPPED_BYTES 8192
+
+/* Tables by the OID they were last opened with, for invalidations. */
+typedef struct RelidEntry
+{
+	Oid			relid;			/* hash key */
+	dlist_head	tables;			/* by of_relid; never empty */
+} RelidEntry;
 
 static HTAB *tables;
+static HTAB *relids;
 static MemoryContext tables_cxt;
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last comes first */
+static dlist_head suspects = DLIST_STATIC_INIT(suspects);
+static Size total_bytes;		/* of all entries, as of the end of a transaction */
 static uint64 clock_hand;
+static uint64 xact_began;		/* clock_hand at the end of the last transaction */
+
+static inline bool
+used_now(const StoreTable *table)
+{
+	return table->used > xact_began;
+}
+
+static void
+set_suspect(StoreTable *table)
+{
+	if (table->suspect == 0)
+	{
+		dlist_push_tail(&suspects, &table->suspect_node);
+		table->suspect = 1;
+	}
+}
 
 /*
  * An invalidation of the table's relation cache entry: it may have been dropped
@@ -43,54 +75,118 @@ static uint64 clock_hand;
 static void
 invalidate(Datum arg, Oid relid)
 {
-	HASH_SEQ_STATUS seq;
-	StoreTable *table;
+	dlist_iter	iter;
 
 	if (tables == NULL)
 		return;
-	hash_seq_init(&seq, tables);
-	while ((table = hash_seq_search(&seq)) != NULL)
+	if (relid == InvalidOid)
 	{
-		if (relid == InvalidOid || table->relid == relid)
-			table->suspect = Max(table->suspect, 1);
+		dlist_foreach(iter, &by_use)
+			set_suspect(dlist_container(StoreTable, by_use, iter.cur));
 	}
+	else
+	{
+		RelidEntry *entry = hash_search(relids, &relid, HASH_FIND, NULL);
+
+		if (entry == NULL)
+			return;
+		dlist_foreach(iter, &entry->tables)
+			set_suspect(dlist_container(StoreTable, of_relid, iter.cur));
+	}
+}
+
+static void
+leave_relid(StoreTable *table)
+{
+	RelidEntry *entry = hash_search(relids, &table->relid, HASH_FIND, NULL);
+
+	dlist_delete(&table->of_relid);
+	if (dlist_is_empty(&entry->tables))
+		hash_search(relids, &table->relid, HASH_REMOVE, NULL);
+	table->relid = InvalidOid;
+}
+
+static void
+join_relid(StoreTable *table, Oid relid)
+{
+	bool		found;
+	RelidEntry *entry = hash_search(relids, &relid, HASH_ENTER, &found);
+
+	if (!found)
+		dlist_init(&entry->tables);
+	dlist_push_head(&entry->tables, &table->of_relid);
+	table->relid = relid;
 }
 
 static void
 forget(StoreTable *table)
 {
 	store_map_drop(table);
-	store_links_forget(table);
-	if (table->runs)
-		pfree(table->runs);
+	if (OidIsValid(table->relid))
+		leave_relid(table);
+	if (table->suspect > 0)
+		dlist_delete(&table->suspect_node);
+	dlist_delete(&table->by_use);
+	total_bytes -= table->bytes;
+	MemoryContextDelete(table->cxt);
 	hash_search(tables, &table->locator, HASH_REMOVE, NULL);
 }
 
 /*
- * Nobody holds an entry between transactions: the time to forget some.
+ * Forget the table that was not used for longest.  False if all that there are
+ * were used in this transaction.
+ */
+bool
+store_forget_coldest(void)
+{
+	StoreTable *table;
+
+	if (dlist_is_empty(&by_use))
+		return false;
+	table = dlist_tail_element(StoreTable, by_use, &by_use);
+	if (used_now(table))
+		return false;
+	forget(table);
+	return true;
+}
+
+/*
+ * Nobody holds an entry between transactions: the time to forget some.  Costs
+ * what the transaction used, however many entries there are.
  */
 static void
 at_xact_end(XactEvent event, void *arg)
 {
-	HASH_SEQ_STATUS seq;
-	StoreTable *table;
-	uint64		limit = 0;
+	dlist_iter	iter;
+	dlist_mutable_iter miter;
 
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+	if (tables == NULL || event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE)
 		return;
-	if (tables == NULL)
-		return;
-	store_stats_flush(tables);
-	if (hash_get_num_entries(tables) > STORE_TABLES_MAX)
-		limit = clock_hand - Min(clock_hand, STORE_TABLES_MAX / 2);
-	hash_seq_init(&seq, tables);
-	while ((table = hash_seq_search(&seq)) != NULL)
+	dlist_foreach(iter, &by_use)
 	{
+		StoreTable *table = dlist_container(StoreTable, by_use, iter.cur);
+
+		if (!used_now(table))
+			break;
+		store_stats_flush(table);
 		list_free_deep(table->retired);
 		table->retired = NIL;
-		if (table->used <= limit || (table->suspect > 0 && table->suspect++ > 1))
+		total_bytes -= table->bytes;
+		table->bytes = sizeof(StoreTable) + MemoryContextMemAllocated(table->cxt, true) +
+			store_map_segments(table) * MAPPED_BYTES;
+		total_bytes += table->bytes;
+	}
+	xact_began = clock_hand;
+	dlist_foreach_modify(miter, &suspects)
+	{
+		StoreTable *table = dlist_container(StoreTable, suspect_node, miter.cur);
+
+		if (table->suspect++ > 1)
 			forget(table);
 	}
+	while (total_bytes > (Size) kyro_table_cache * 1024 && store_forget_coldest())
+		;
 }
 
 void
@@ -105,11 +201,30 @@ create_tables(void)
 {
 	HASHCTL		ctl;
 
-	tables_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb tables", ALLOCSET_DEFAULT_SIZES);
+	if (tables_cxt == NULL)
+		tables_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb tables", ALLOCSET_DEFAULT_SIZES);
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(RelidEntry);
+	ctl.hcxt = tables_cxt;
+	if (relids == NULL)
+		relids = hash_create("kyrodb table OIDs", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.keysize = sizeof(KyroLocator);
 	ctl.entrysize = sizeof(StoreTable);
-	ctl.hcxt = tables_cxt;
 	tables = hash_create("kyrodb tables", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* A new entry for a file that the backend does not know. */
+static StoreTable *
+create_table(const KyroLocator *locator)
+{
+	/* what may fail comes first */
+	MemoryContext cxt = AllocSetContextCreate(tables_cxt, "kyrodb table", ALLOCSET_SMALL_SIZES);
+	StoreTable *table = hash_search(tables, locator, HASH_ENTER, NULL);
+
+	memset((char *) table + sizeof(KyroLocator), 0, sizeof(StoreTable) - sizeof(KyroLocator));
+	table->cxt = cxt;
+	dlist_push_head(&by_use, &table->by_use);
+	return table;
 }
 
 /*
@@ -122,21 +237,27 @@ store_open(Relation rel)
 {
 	StoreTable *table;
 	KyroLocator locator = kyro_locator(rel);
-	bool		found;
 	uint64		incarnation,
 				generation;
 
-	if (tables == NULL)
+	if (unlikely(tables == NULL))
 		create_tables();
-	table = hash_search(tables, &locator, HASH_ENTER, &found);
-	if (!found)
+	table = hash_search(tables, &locator, HASH_FIND, NULL);
+	if (table == NULL)
+		table = create_table(&locator);
+	if (unlikely(table->relid != RelationGetRelid(rel)))
 	{
-		memset((char *) table + sizeof(KyroLocator), 0, sizeof(StoreTable) - sizeof(KyroLocator));
-		table->locator = locator;
+		if (OidIsValid(table->relid))
+			leave_relid(table);
+		join_relid(table, RelationGetRelid(rel));
 	}
-	table->relid = RelationGetRelid(rel);
+	if (table->suspect > 0)
+	{
+		dlist_delete(&table->suspect_node);
+		table->suspect = 0;
+	}
 	table->used = ++clock_hand;
-	table->suspect = 0;
+	dlist_move_head(&by_use, &table->by_use);
 
 	store_list_stamp(rel, &incarnation, &generation);
 	if (table->incarnation != incarnation)
@@ -147,7 +268,7 @@ store_open(Relation rel)
 		table->generation = 0;
 	}
 	if (table->generation != generation)
-		store_list_load(rel, table, tables_cxt);
+		store_list_load(rel, table);
 	return table;
 }
 
@@ -183,6 +304,28 @@ store_find_run(StoreTable *table, BlockNumber block)
 		}
 	}
 	return NULL;
+}
+
+/*
+ * Number of the first run that ends behind a block, counting its pages of groups;
+ * nruns if there is none.
+ */
+int
+store_first_run_ending_after(const StoreTable *table, BlockNumber block)
+{
+	int			low = 0,
+				high = table->nruns;
+
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+
+		if (STORE_RUN_END(&table->runs[mid]) <= block)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
 }
 
 /*

@@ -203,6 +203,12 @@ store_map_drop(StoreTable *table)
 {
 }
 
+int
+store_map_segments(const StoreTable *table)
+{
+	return 0;
+}
+
 void
 store_map_raise(Relation rel, StoreTable *table, BlockNumber block)
 {
@@ -221,7 +227,7 @@ store_page_set_verified(StoreTable *table, BlockNumber block)
 }
 
 void
-store_stats_flush(HTAB *tables)
+store_stats_flush(StoreTable *table)
 {
 }
 
@@ -239,6 +245,14 @@ clear_slot(TupleTableSlot *slot)
 const TupleTableSlotOps TTSOpsBufferHeapTuple = {.base_slot_size = sizeof(BufferHeapTupleTableSlot),.clear = clear_slot};
 
 /* ---- reading ---- */
+
+int			kyro_table_cache = 1024;
+
+Size
+MemoryContextMemAllocated(MemoryContext context, bool recurse)
+{
+	return 0;
+}
 
 static uint64 rng;
 static SnapshotData mvcc = {.snapshot_type = SNAPSHOT_MVCC};
@@ -417,7 +431,7 @@ change_list(void *rel)
 	store_list_resolve(rel);
 	store_list_clean(rel);
 	if (fuzz_random(&rng) % 2)
-		store_list_add(rel, &run);
+		store_list_add(rel, &run, fuzz_random(&rng) % 20);
 }
 
 static bool
