@@ -452,6 +452,28 @@ CREATE EVENT TRIGGER kyro_drop_guard ON ddl_command_start
 	EXECUTE FUNCTION kyro.drop_guard();
 COMMENT ON EVENT TRIGGER kyro_drop_guard IS 'kyro tables do not go with the extension';
 
+-- Foreign keys beside unique kyro_rmi indexes, where the library was not loaded before.
+CREATE FUNCTION kyro.before_ddl() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'kyro_before_ddl' LANGUAGE C;
+COMMENT ON FUNCTION kyro.before_ddl() IS
+	'lets foreign keys find their btree beside a unique kyro_rmi index; for event trigger kyro_before_ddl';
+REVOKE ALL ON FUNCTION kyro.before_ddl() FROM PUBLIC;
+
+CREATE FUNCTION kyro.after_ddl() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'kyro_after_ddl' LANGUAGE C;
+COMMENT ON FUNCTION kyro.after_ddl() IS
+	'ends what kyro.before_ddl() began; for event trigger kyro_after_ddl';
+REVOKE ALL ON FUNCTION kyro.after_ddl() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kyro_before_ddl ON ddl_command_start
+	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+	EXECUTE FUNCTION kyro.before_ddl();
+COMMENT ON EVENT TRIGGER kyro_before_ddl IS 'foreign keys find their btree beside a unique kyro_rmi index';
+CREATE EVENT TRIGGER kyro_after_ddl ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE')
+	EXECUTE FUNCTION kyro.after_ddl();
+COMMENT ON EVENT TRIGGER kyro_after_ddl IS 'ends what kyro_before_ddl began';
+
 -- An index is put together from the catalogs and not by replacing words in
 -- pg_get_indexdef(), since a name may hold any words.
 CREATE FUNCTION kyro.leave_index(

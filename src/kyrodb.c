@@ -41,4 +41,6 @@ _PG_init(void)
 	kyro_onconflict_init();
 	kyro_shadow_init();
 	kyro_rowcompare_init();
+	kyro_foreign_key_init();
+	kyro_ddl_init();
 }

@@ -23,6 +23,21 @@ extern void kyro_shadow_init(void);
 /* rowcompare.c: index conditions from row comparisons, for pagination by key */
 extern void kyro_rowcompare_init(void);
 
+/* ddl.c: commands that define things, before and after */
+extern void kyro_ddl_init(void);
+
+/*
+ * foreign_key.c: let the foreign keys of an ALTER TABLE find their btrees.
+ * _begin locks what the command will lock, if there is anything to do, and
+ * returns what _end is to be called with when the command is done.  An error
+ * undoes it.  _explain is for error context callbacks.
+ */
+struct AlterTableStmt;
+extern int	kyro_foreign_key_begin(const struct AlterTableStmt *stmt);
+extern void kyro_foreign_key_end(int before);
+extern void kyro_foreign_key_explain(void);
+extern void kyro_foreign_key_init(void);
+
 /*
  * For error context callbacks: is the error at hand the one with this primary
  * message, untranslated and before its arguments are put in?  Needs memory, so

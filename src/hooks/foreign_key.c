@@ -1,0 +1,312 @@
+/*-------------------------------------------------------------------------
+ *
+ * foreign_key.c
+ *	  Foreign keys find the btree, whatever unique kyro_rmi index is beside it.
+ *
+ * The target of REFERENCES t(c) is the first valid unique index on c in the
+ * order of oids, and if that is no btree the command fails, even if the next
+ * one is the primary key.  A restore that makes indexes in parallel can bring
+ * that about, as can REINDEX CONCURRENTLY.
+ *
+ * What the server looks at are rows of pg_index alone, and it passes over
+ * indexes that are not valid.  So while a command adds foreign keys, or adds
+ * them again because a column's type changes, the unique kyro_rmi indexes on
+ * the columns they refer to are marked not valid, and afterwards valid again.
+ * Both marks are made by the transaction of the command: nobody else ever
+ * sees the first, and if the command fails it is gone with it.
+ * The table referred to is locked as the command itself will lock it, after
+ * the one that is altered, so no two commands meet at these rows.
+ *
+ * A foreign key without column names takes the primary key, and one with
+ * several columns cannot meet an index of ours.  If a table's own column that
+ * others refer to changes its type, the server makes constraints before other
+ * indexes and so finds them first.
+ *
+ * IDENTIFICATION
+ *	  src/hooks/foreign_key.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "hooks/hooks.h"
+
+/* A column that a foreign key refers to. */
+typedef struct Target
+{
+	Oid			table;
+	AttrNumber	column;
+} Target;
+
+/* Indexes marked not valid by this transaction. */
+static List *hidden = NIL;
+
+static List *
+add_target(List *targets, Oid table, AttrNumber column)
+{
+	Target	   *target = palloc(sizeof(Target));
+
+	target->table = table;
+	target->column = column;
+	return lappend(targets, target);
+}
+
+/* The target of a foreign key that is to be added, if it names one column. */
+static List *
+add_target_of(List *targets, const Constraint *constraint)
+{
+	Oid			table;
+	AttrNumber	column;
+
+	if (constraint->contype != CONSTR_FOREIGN || list_length(constraint->pk_attrs) != 1)
+		return targets;
+	table = RangeVarGetRelid(constraint->pktable, NoLock, true);
+	if (!OidIsValid(table))
+		return targets;
+	column = get_attnum(table, strVal(linitial(constraint->pk_attrs)));
+	return column > 0 ? add_target(targets, table, column) : targets;
+}
+
+/* The targets of foreign keys of a table that have the column on their side. */
+static List *
+add_targets_of_column(List *targets, Oid table, const char *name)
+{
+	AttrNumber	column = get_attnum(table, name);
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	if (column <= 0)
+		return targets;
+	rel = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(rel, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
+		AttrNumber	own[INDEX_MAX_KEYS],
+					other[INDEX_MAX_KEYS];
+		int			n;
+
+		if (form->contype != CONSTRAINT_FOREIGN)
+			continue;
+		DeconstructFkConstraintRow(tuple, &n, own, other, NULL, NULL, NULL, NULL, NULL);
+		if (n == 1 && own[0] == column)
+			targets = add_target(targets, form->confrelid, other[0]);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return targets;
+}
+
+static List *
+targets_of_command(const AlterTableStmt *stmt, Oid table)
+{
+	List	   *targets = NIL;
+	ListCell   *lc,
+			   *lc2;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		switch (cmd->subtype)
+		{
+			case AT_AddConstraint:
+				targets = add_target_of(targets, castNode(Constraint, cmd->def));
+				break;
+			case AT_AddColumn:
+				foreach(lc2, castNode(ColumnDef, cmd->def)->constraints)
+					targets = add_target_of(targets, lfirst_node(Constraint, lc2));
+				break;
+			case AT_AlterColumnType:
+				/* with the children, which have foreign keys of their own */
+				foreach(lc2, find_all_inheritors(table, NoLock, NULL))
+					targets = add_targets_of_column(targets, lfirst_oid(lc2), cmd->name);
+				break;
+			default:
+				break;
+		}
+	}
+	return targets;
+}
+
+static Oid
+relation_am(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			am = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		am = ((Form_pg_class) GETSTRUCT(tuple))->relam;
+		ReleaseSysCache(tuple);
+	}
+	return am;
+}
+
+/* Could the server take this index for the target, though it is one of ours? */
+static bool
+in_the_way(HeapTuple tuple, AttrNumber column, Oid am)
+{
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+	return form->indisunique && form->indisvalid && form->indimmediate &&
+		form->indnkeyatts == 1 && form->indkey.values[0] == column &&
+		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
+		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) &&
+		relation_am(form->indexrelid) == am;
+}
+
+static List *
+indexes_in_the_way(const Target *target)
+{
+	Oid			am = get_index_am_oid("kyro_rmi", true);
+	List	   *indexes = NIL;
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(am))
+		return NIL;
+	rel = table_open(IndexRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(target->table));
+	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (in_the_way(tuple, target->column, am))
+			indexes = lappend_oid(indexes, ((Form_pg_index) GETSTRUCT(tuple))->indexrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return indexes;
+}
+
+/* Mark an index, if it is there still and not yet marked so. */
+static void
+set_valid(Oid indexoid, bool valid)
+{
+	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(indexoid));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+		if (form->indisvalid != valid)
+		{
+			form->indisvalid = valid;
+			CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+			/* what is known of the table may be made of this, as its replica identity */
+			CacheInvalidateRelcacheByRelid(form->indrelid);
+			CommandCounterIncrement();
+		}
+		heap_freetuple(tuple);
+	}
+	table_close(rel, RowExclusiveLock);
+}
+
+static void
+hide(Oid indexoid)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+
+	hidden = lappend_oid(hidden, indexoid);
+	MemoryContextSwitchTo(oldcontext);
+	set_valid(indexoid, false);
+}
+
+int
+kyro_foreign_key_begin(const AlterTableStmt *stmt)
+{
+	int			before = list_length(hidden);
+	Oid			table;
+	List	   *targets;
+	bool		any = false;
+	ListCell   *lc,
+			   *lc2;
+
+	/* what the command may not do it will say itself */
+	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
+		return before;
+	table = RangeVarGetRelid(stmt->relation, NoLock, true);
+	if (!OidIsValid(table) || !kyro_owns_relation(table, GetUserId()))
+		return before;
+
+	targets = targets_of_command(stmt, table);
+	foreach(lc, targets)
+		any |= indexes_in_the_way(lfirst(lc)) != NIL;
+	if (!any)
+		return before;
+
+	LockRelationOid(table, AlterTableGetLockLevel(stmt->cmds));
+	foreach(lc, targets)
+	{
+		Target	   *target = lfirst(lc);
+
+		LockRelationOid(target->table, ShareRowExclusiveLock);
+		foreach(lc2, indexes_in_the_way(target))
+			hide(lfirst_oid(lc2));
+	}
+	return before;
+}
+
+void
+kyro_foreign_key_end(int before)
+{
+	while (list_length(hidden) > before)
+	{
+		set_valid(llast_oid(hidden), true);
+		hidden = list_delete_last(hidden);
+	}
+}
+
+/* An index must not stay hidden, though nobody has told us that the command is done. */
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		kyro_foreign_key_end(0);
+	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+		hidden = NIL;			/* the memory is the transaction's */
+}
+
+void
+kyro_foreign_key_explain(void)
+{
+	if (hidden != NIL && geterrcode() == ERRCODE_INVALID_FOREIGN_KEY &&
+		kyro_error_is("there is no unique constraint matching given keys for referenced table \"%s\""))
+		errhint("A unique kyro_rmi index cannot be the target of a foreign key. Add a primary key or a unique constraint.");
+}
+
+void
+kyro_foreign_key_init(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+}
