@@ -1,0 +1,358 @@
+
+=pod
+
+=head1 NAME
+
+SqlFuzz::Twins - two databases that are told the same
+
+=head1 DESCRIPTION
+
+In database C<fuzz_kyro> tables are kyro tables and indexes kyro_rmi indexes.  In C<fuzz_heap> the access method that is
+called kyro is the heap, and btree stands for kyro_rmi.  Each session has a connection to both, statements go to the first
+and then to the second, one at a time, and answers are compared: rows, counts, SQLSTATE.
+
+Where the answers of the two may differ is said here, in C<excused>, and nowhere else.  A transaction in which that
+happens is aborted on both sides.
+
+A statement is a hash
+
+  session     number
+  sql
+  kyro        runs there alone: what a heap does not have
+  sound       returns problems, so it must return nothing
+  ordered     the order of rows counts
+  many        may meet more than one row that is an error
+
+=cut
+
+package SqlFuzz::Twins;
+
+use strict;
+use warnings;
+use SqlFuzz::Psql;
+
+# One session waits for another in vain, so it does not wait for long.
+my $settings = join(' ', map { "SET $_;" } ("search_path = w, pg_temp", 'client_min_messages = error', "lock_timeout = '15ms'", "timezone = 'UTC'",
+	"deadlock_timeout = '10s'", "statement_timeout = '120s'", 'max_parallel_workers_per_gather = 0')) . " SET transaction_isolation = 'read committed'";
+
+# What a seal or another function of ours may refuse.
+my %refused = (
+	'25001' => 'a fixed snapshot',
+	'25006' => 'a read-only transaction',
+	'25P02' => 'the transaction is aborted already',
+	'42501' => 'not the owner',
+	'42809' => 'not a table of ours',
+	'42P01' => 'no such table, any more',
+	'42704' => 'no such index, any more',
+	'55000' => 'an index that is not valid',
+	'55006' => 'own row locks, cursors or trigger events',
+	'55P03' => 'somebody else writes',
+	'0A000' => 'a temporary table of another session');
+
+# Errors of rows: which is first depends on the order in which a statement meets them.
+my %of_row = map { $_ => 1 } qw(21000 22003 22008 23502 23503 23505 23514 42804);
+
+=item twins_prepare(node)
+
+The databases.
+
+=cut
+
+sub twins_prepare
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE fuzz_$_") foreach qw(kyro heap);
+	$node->safe_psql('fuzz_kyro', 'CREATE EXTENSION kyrodb');
+	$node->safe_psql('fuzz_heap', 'CREATE ACCESS METHOD kyro TYPE TABLE HANDLER heap_tableam_handler');
+}
+
+=item new(node, sessions)
+
+A new, empty schema w in both, and sessions.
+
+=cut
+
+sub new
+{
+	my ($class, $node, $n) = @_;
+	my $self = bless { node => $node, n => $n, sessions => [], seals => 0, prepared => {}, excuses => {}, statements => 0, rows => 0, errors => 0 }, $class;
+
+	foreach my $db (qw(fuzz_kyro fuzz_heap))
+	{
+		$node->safe_psql('postgres', $_) foreach map { "ROLLBACK PREPARED '$_'" } split /\n/, $node->safe_psql('postgres', "SELECT gid FROM pg_prepared_xacts WHERE database = '$db'") =~ s/'/''/gr;
+		$node->safe_psql($db, 'SET client_min_messages = error; DROP SCHEMA IF EXISTS w CASCADE; CREATE SCHEMA w');
+	}
+	$self->connect;
+	return $self;
+}
+
+sub connect
+{
+	my ($self) = @_;
+
+	$self->{sessions} = [ map { { kyro => SqlFuzz::Psql->new($self->{node}->connstr('fuzz_kyro'), $settings), heap => SqlFuzz::Psql->new($self->{node}->connstr('fuzz_heap'), $settings),
+		state => 'idle', fixed => 0, serializable => 0, seals => 0, sealed => 0 } } 1 .. $self->{n} ];
+}
+
+=item disconnect()
+
+=cut
+
+sub disconnect
+{
+	my ($self) = @_;
+
+	foreach my $s (@{ $self->{sessions} })
+	{
+		$_->close foreach grep { defined } $s->{kyro}, $s->{heap};
+	}
+	$self->{sessions} = [];
+}
+
+=item session(number)
+
+kyro, heap: its connections; state: idle, open, failed; fixed: its snapshot is.
+
+=cut
+
+sub session { return $_[0]{sessions}[ $_[1] ]; }
+
+# The transaction state after a statement that succeeded or failed on both sides.
+sub follow
+{
+	my ($self, $s, $sql, $failed) = @_;
+
+	if ($failed)
+	{
+		$s->{state} = 'failed' if $s->{state} eq 'open';
+		%$s = (%$s, state => 'idle', fixed => 0, serializable => 0, sealed => 0) if $sql =~ /^(COMMIT|PREPARE TRANSACTION)/;
+	}
+	elsif ($sql =~ /^BEGIN/)
+	{
+		%$s = (%$s, state => 'open', fixed => scalar($sql =~ /REPEATABLE|SERIALIZABLE/), serializable => scalar($sql =~ /SERIALIZABLE/), sealed => 0, seals => $self->{seals}) if $s->{state} eq 'idle';
+	}
+	elsif ($sql =~ /^(COMMIT|ROLLBACK) PREPARED '(.*)'/)
+	{
+		delete $self->{prepared}{$2};
+	}
+	elsif ($sql =~ /^(COMMIT|ROLLBACK|PREPARE TRANSACTION)(?! TO)/)
+	{
+		$self->{prepared}{$1} = { sealed => $s->{sealed} } if $sql =~ /^PREPARE TRANSACTION '(.*)'/ && $s->{state} eq 'open';
+		%$s = (%$s, state => 'idle', fixed => 0, serializable => 0, sealed => 0);
+	}
+	elsif ($sql =~ /^ROLLBACK TO/)
+	{
+		$s->{state} = 'open';
+	}
+}
+
+# Why kyro may give this error where the heap gives none; undef if it may not.
+sub excused
+{
+	my ($self, $s, $error, $sql) = @_;
+	my @others = ((grep { $_ != $s && $_->{state} ne 'idle' } @{ $self->{sessions} }), values %{ $self->{prepared} });
+
+	# README, Limitations
+	return 'unique index on a partition' if $error eq '0A000' && $sql =~ /UNIQUE.* kyro_rmi|ATTACH PARTITION/;
+	# a transaction with a fixed snapshot that changes or locks a row sealed since
+	return 'sealed since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} > $s->{seals};
+	# a seal keeps its lock till the end of its transaction
+	return 'behind a seal' if $error eq '55P03' && grep { $_->{sealed} } @others;
+	# the first UPDATE of a sealed row takes the lock that DELETE takes, foreign keys' share locks wait for it and it for them
+	return 'row lock of a sealed row' if $error eq '55P03' && @others && $self->{seals};
+	return;
+}
+
+=item run(statement)
+
+Returns what differs as text, undef if nothing.
+
+=cut
+
+sub run
+{
+	my ($self, $st) = @_;
+	my $s = $self->{sessions}[ $st->{session} ];
+	my $sql = $st->{sql};
+
+	$self->{statements}++;
+	my $k = $s->{kyro}->run($sql);
+	my ($word) = $st->{kyro} ? $sql =~ /(kyro\.\w+)/ : $sql =~ /^(\w+( INDEX| TABLE)?)/;
+	my $did = $self->{did}{ $word // 'other' } //= [ 0, 0, 0 ];
+	$did->[0]++;
+	$did->[ $k->{error} ? 2 : 1 ]++ if $k->{error} || (@{ $k->{lines} } && $k->{lines}[-1] !~ /^([A-Z]+ 0|0|INSERT 0 0|0\|.*)$/);
+	$self->{codes}{ $k->{error} }++ if $k->{error};
+	return "kyro: $k->{text}" if ($k->{error} // '') =~ /^(lost|XX|57014|53|58)/;
+	if ($st->{kyro})
+	{
+		if ($k->{error})
+		{
+			return "refused: $k->{text}" if !$refused{ $k->{error} } && !$self->excused($s, $k->{error}, $sql);
+			$s->{heap}->run('SELECT 1/0') if $s->{state} ne 'idle';
+			$self->follow($s, $sql, 1);
+		}
+		elsif ($st->{sound} && @{ $k->{lines} })
+		{
+			return "unsound: $k->{text}";
+		}
+		elsif ($sql =~ /kyro\.snapshot/)
+		{
+			$self->{seals}++;
+			$s->{sealed} = 1;
+		}
+		return;
+	}
+
+	my $h;
+	if ($k->{error} && (my $why = $self->excused($s, $k->{error}, $sql)))
+	{
+		# would a heap have said the same?  Without doing it.
+		my $ends = $sql =~ /^(COMMIT|PREPARE TRANSACTION)/;
+
+		if ($s->{state} eq 'open' && !$ends)
+		{
+			$s->{heap}->run('SAVEPOINT excused');
+			$h = $s->{heap}->run(heap_sql($sql));
+			$self->{excuses}{$why}++ if ($h->{error} // '') ne $k->{error};
+			# fails where the other did, outside of this savepoint, so that the same locks are kept
+			$s->{heap}->run($_) foreach 'ROLLBACK TO excused', 'RELEASE excused', 'SELECT 1/0';
+		}
+		else
+		{
+			$s->{heap}->run('ROLLBACK') if $s->{state} ne 'idle';
+			$self->{excuses}{"$why, not compared"}++;
+		}
+		$self->follow($s, $sql, 1);
+		return;
+	}
+	$h = $s->{heap}->run(heap_sql($sql));
+	return "heap: $h->{text}" if ($h->{error} // '') =~ /^(lost|XX|57014|53|58)/;
+	if ($k->{error} && $h->{error})
+	{
+		$self->{errors}++;
+		return "kyro: $k->{text}heap: $h->{text}" if $k->{error} ne $h->{error} && !($st->{many} && $of_row{ $k->{error} } && $of_row{ $h->{error} });
+	}
+	elsif ($k->{error} || $h->{error})
+	{
+		return "kyro: $k->{text}heap: $h->{text}";
+	}
+	else
+	{
+		my @k = $st->{ordered} ? @{ $k->{lines} } : sort @{ $k->{lines} };
+		my @h = $st->{ordered} ? @{ $h->{lines} } : sort @{ $h->{lines} };
+
+		$self->{rows} += @k;
+		return difference(\@k, \@h) if join("\n", @k) ne join("\n", @h);
+	}
+	$self->follow($s, $sql, $k->{error});
+	return;
+}
+
+sub heap_sql
+{
+	my ($sql) = @_;
+
+	# transactions prepared by the two are in one server
+	return $sql =~ s/\bkyro_rmi\b/btree/gr =~ s/(PREPARE TRANSACTION|PREPARED) '/$1 'heap /r;
+}
+
+# What one of two lists has and the other has not, and where their order parts.
+sub difference
+{
+	my ($k, $h) = @_;
+	my (%n, @only);
+
+	$n{$_}++ foreach @$h;
+	foreach (@$k) { $n{$_} ? $n{$_}-- : push @only, "only kyro: $_"; }
+	push @only, map { ("only heap: $_") x $n{$_} } grep { $n{$_} } sort keys %n;
+	if (!@only)
+	{
+		my ($i) = grep { $k->[$_] ne $h->[$_] } 0 .. $#$k;
+		@only = "row $i is out of order: kyro $k->[$i], heap $h->[$i]";
+	}
+	my $n = @only;
+	@only = @only[ 0 .. 9 ] if $n > 10;
+	return sprintf("%d rows of kyro, %d of heap, %d differ\n%s\n", scalar @$k, scalar @$h, $n, join("\n", map { substr($_, 0, 300) } @only));
+}
+
+=item compare()
+
+All tables, by sequential scans and through each kyro_rmi index, and kyro.verify(deep) of all.  Returns what differs
+as text, undef if nothing.  No transaction may be open.
+
+=cut
+
+sub compare
+{
+	my ($self) = @_;
+	my ($kyro, $heap) = map { $self->{sessions}[0]{$_} } qw(kyro heap);
+	my $list = q{SELECT c.oid::regclass FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'w'::regnamespace ORDER BY relname};
+	my $index = sub { return 'SET enable_seqscan = ' . ($_[0] ? 'off' : 'on') . '; SET enable_indexscan = ' . ($_[0] ? 'on' : 'off') . '; SET enable_bitmapscan = off; SET max_parallel_workers_per_gather = 0'; };
+	my $k = $kyro->run($list);
+	my $h = $heap->run($list);
+
+	return "tables: $k->{text}$h->{text}" if $k->{text} ne $h->{text};
+	my @tables = @{ $k->{lines} };
+	$_->run($index->(0)) foreach $kyro, $heap;
+	foreach my $t (@tables)
+	{
+		my $digest = "SELECT count(*), sum(hashtextextended(x::text, 0)) FROM ONLY $t x";
+		my ($dk, $dh) = map { $_->run($digest) } $kyro, $heap;
+
+		return "table $t: kyro: $dk->{text}heap: $dh->{text}" if $dk->{error} || $dh->{error};
+		next if $dk->{text} eq $dh->{text};
+		my @rows = map { [ sort @{ $_->run("SELECT * FROM ONLY $t")->{lines} } ] } $kyro, $heap;
+		return "table $t: kyro $dk->{text}heap $dh->{text}" . difference(@rows);
+	}
+
+	# the same through each index on a column
+	my $indexes = $kyro->run(q{SELECT i.indrelid::regclass, i.indexrelid::regclass, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'kyro_rmi'
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE c.relkind = 'i' AND i.indisvalid AND i.indpred IS NULL AND c.relnamespace = 'w'::regnamespace ORDER BY c.relname});
+	foreach my $line (@{ $indexes->{lines} })
+	{
+		my ($t, $name, $column) = split /\|/, $line;
+		my @answers;
+
+		foreach my $on (0, 1)
+		{
+			$kyro->run($index->($on));
+			my $r = $kyro->run("SELECT count(*), sum(digest), count(*) FILTER (WHERE k < before) FROM
+				(SELECT hashtextextended(x::text, 0) AS digest, $column AS k, lag($column) OVER (ORDER BY $column) AS before FROM ONLY $t x WHERE $column IS NOT NULL) y");
+			return "index $name: $r->{text}" if $r->{error};
+			push @answers, $r->{text};
+		}
+		return "index $name: sequential scan $answers[0]index scan $answers[1]" if $answers[0] ne $answers[1];
+	}
+	$_->run('RESET ALL; ' . $settings) foreach $kyro, $heap;
+
+	my $v = $kyro->run(q{SELECT c.oid::regclass, v.block, v.problem FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname IN ('kyro', 'kyro_rmi') LEFT JOIN pg_index i ON i.indexrelid = c.oid,
+		LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('r', 'i', 'm') AND i.indisvalid IS NOT FALSE AND c.relnamespace = 'w'::regnamespace});
+	return "kyro.verify: $v->{text}" if $v->{error} || @{ $v->{lines} };
+	return;
+}
+
+=item restart()
+
+Kills the server, starts it again and the sessions anew.  Returns what the log says of replay, undef if nothing.
+
+=cut
+
+sub restart
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+	my $end = -s $node->logfile;
+
+	$node->stop('immediate');
+	$self->disconnect;
+	$node->start;
+	$self->connect;
+	$self->{seals}++;
+	open(my $fh, '<', $node->logfile) or die;
+	seek($fh, $end, 0);
+	my @bad = grep { /PANIC|inconsistent page|TRAP|invalid page|page verification failed/ } <$fh>;
+	return @bad ? join('', @bad) : undef;
+}
+
+1;
