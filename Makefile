@@ -14,6 +14,7 @@
 #   make crashloop    kill a loaded server 500 times (see tools/longrun.sh)
 #   make soak         100 million random row operations, compared with a btree (see tools/longrun.sh)
 #   make fuzz         run the fuzzers for a while (see tools/fuzz.sh)
+#   make fuzz-sql     random SQL, compared with heaps and btrees, until stopped (see tools/longrun.sh)
 #   make demo         install what is missing, build, show it on real data
 #   make demo-stop    stop and remove the cluster that `make demo` left
 #   make bench        measure a small subset of the benchmarks, in less than ten minutes
@@ -30,7 +31,7 @@
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
 .PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop \
-	fuzz soak static bench bench-plots demo demo-stop verify-version META.json
+	fuzz fuzz-sql soak static bench bench-plots demo demo-stop verify-version META.json
 
 all:
 
@@ -52,6 +53,9 @@ soak:
 
 fuzz:
 	@tools/fuzz.sh
+
+fuzz-sql:
+	@tools/longrun.sh statements
 
 static:
 	@tools/static.sh

@@ -1,22 +1,24 @@
 #!/bin/bash
 #
-# longrun.sh crashes|operations|tests
+# longrun.sh crashes|operations|statements|tests
 #   Run randomised TAP tests with one seed after the other, each on a cluster of
 #   its own, on a private copy of PostgreSQL, until enough was done: crashes of a loaded server
 #   (make crashloop: test/t/001_crash.pl and 011_store_crash.pl), or row operations compared
-#   with a btree (make soak: test/t/035_soak.pl); or the tests under load once, for longer than
+#   with a btree (make soak: test/t/035_soak.pl), or random SQL statements compared with a heap
+#   (make fuzz-sql: test/t/050_sql_fuzz.pl); or the tests under load once, for longer than
 #   make check runs them (make check-load: test/t/030_load.pl to 034_cancel.pl).  The last line
 #   is what was done; a failure ends it, keeps the cluster, and names the seed to try again with.
 #
 #   CRASHES=n      how many (default 500; 0: until stopped)
 #   OPERATIONS=n   how many (default 100000000; 0: until stopped)
+#   STATEMENTS=n   how many (default 0: until stopped)
 #   SEED=n         the first seed (default: of the day)
 #   LOAD_SECONDS=n of load in each of the tests under load (default 60)
 #   TESTS="..."    of these tests only some
 #   JOBS=n         seeds at once (default 1)
 #   RELEASE=1      build as make does, instead of with assertions
 #   ROUNDS=n, SECONDS_MAX=n   crashes of each seed, load before one at most (default 10 each)
-#   CHUNK=n        operations of each seed (default 2000000)
+#   CHUNK=n        operations (default 2000000) or statements (12000) of each seed
 
 set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -26,9 +28,10 @@ UNIT=${1:-}
 case $UNIT in
   crashes) TARGET=${CRASHES:-500} TESTS=${TESTS:-001_crash 011_store_crash} ;;
   operations) TARGET=${OPERATIONS:-100000000} TESTS=${TESTS:-035_soak} ;;
+  statements) TARGET=${STATEMENTS:-0} TESTS=${TESTS:-050_sql_fuzz} CHUNK=${CHUNK:-12000} ;;
   tests) TESTS=${TESTS:-030_load 031_growth 032_disk_full 033_memory 034_cancel}
          TARGET=$(wc -w <<<"$TESTS") ;;
-  *) die "crashes, operations or tests?" ;;
+  *) die "crashes, operations, statements or tests?" ;;
 esac
 SEED=${SEED:-$(date +%Y%m%d)}
 JOBS=${JOBS:-1}
@@ -71,7 +74,7 @@ start() {  # start TEST SEED
 
   set -m
   run_tap "$dir" "$SRC/test/t/$1.pl" env KYRO_SEED="$2" KYRO_ROUNDS="${ROUNDS:-10}" KYRO_SECONDS="${SECONDS_MAX:-10}" \
-    KYRO_OPERATIONS="${CHUNK:-2000000}" KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" >"$dir.log" 2>&1 &
+    KYRO_OPERATIONS="${CHUNK:-2000000}" KYRO_STATEMENTS="${CHUNK:-12000}" KYRO_LOAD_SECONDS="${LOAD_SECONDS:-60}" >"$dir.log" 2>&1 &
   set +m
   RUNNING[$!]="$1-$2"
 }
