@@ -135,6 +135,7 @@ sub fuzz_world
 		if (delete $crash{$n})
 		{
 			goto done if $do->({ crash => 1 }) || $settle->();
+			$flow->restarted;
 			$look->(0);
 		}
 		goto done if ($n + 1) % COMPARE_EVERY == 0 && $settle->();

@@ -88,7 +88,7 @@ sub fill
 {
 	my ($t) = @_;
 
-	return "INSERT INTO $t->{name} (" . join(', ', @{ $t->{names} }) . ') ' . many_rows($t, pick(30, 300, 1500), 0) . ' ON CONFLICT DO NOTHING';
+	return "INSERT INTO $t->{name} (" . join(', ', @{ $t->{names} }) . ') ' . many_rows($t, pick(30, 300, 1000), 0) . ' ON CONFLICT DO NOTHING';
 }
 
 sub returning
@@ -151,7 +151,7 @@ sub change
 	my @kinds = (
 		[ 6, sub { return ("$into VALUES " . join(', ', rows_of($t)) . returning($t)); } ],
 		[ 3, sub { return ("$into " . many_rows($t, 1 + below(60)) . returning($t)); } ],
-		[ 2, sub { return ("$into " . many_rows($t, pick(300, 1000, 2500)) . ' ON CONFLICT DO NOTHING'); } ],
+		[ 2, sub { return ("$into " . many_rows($t, pick(300, 300, 1000, 2500)) . ' ON CONFLICT DO NOTHING'); } ],
 		[ 1, sub { return ("INSERT INTO $name (id, n, v) SELECT DISTINCT ON (id) id, n, v FROM $u->{name} WHERE " . condition($u) . ' ORDER BY id, n, v' . pick('', ' ON CONFLICT DO NOTHING') . returning($t)); } ],
 		[ 4, sub { return ("$into VALUES " . join(', ', rows_of($t)) . conflict($t) . returning($t)); } ],
 		[ 2, sub { return ("$into " . many_rows($t, 1 + below(60)) . conflict($t) . returning($t)); } ],
@@ -166,8 +166,8 @@ sub change
 		[ 1, sub { return ("WITH new AS (UPDATE $name SET " . assignments($t) . " WHERE $where RETURNING *) SELECT count(*), sum(hashtextextended(new::text, 0)) FROM new"); } ],
 		[ 3, sub { return merge($t); } ],
 		[ 2, sub { return copy($t); } ],
-		[ 0.3, sub { return ("TRUNCATE $name" . pick('', '', ' CASCADE')); } ],
-		[ 0.5, sub { return ("DELETE FROM $name"); } ]);
+		[ 0.2, sub { return ("TRUNCATE $name" . pick('', '', ' CASCADE')); } ],
+		[ 0.2, sub { return ("DELETE FROM $name"); } ]);
 
 	return weighted(@kinds)->();
 }

@@ -50,6 +50,7 @@ sub new
 
 sub settings
 {
+	my ($memory) = @_;
 	my %set;
 
 	if (chance(0.5))
@@ -67,11 +68,11 @@ sub settings
 		$set{max_parallel_workers_per_gather} = $parallel ? 2 : 0;
 		$set{parallel_setup_cost} = $set{parallel_tuple_cost} = $set{min_parallel_table_scan_size} = $set{min_parallel_index_scan_size} = 0 if $parallel;
 	}
-	if (chance(0.1))
+	if (chance(0.04))
 	{
-		my $jit = chance(0.3);
-		$set{jit} = $jit ? 'on' : 'off';
-		$set{jit_above_cost} = $jit ? 0 : 100000;
+		# takes long, so that it is not on for long
+		$memory->{jit} = 1;
+		@set{qw(jit jit_above_cost)} = ('on', 0);
 	}
 	foreach my $o (grep { chance(0.1) } @others)
 	{
@@ -85,16 +86,17 @@ sub settings
 sub cursor
 {
 	my ($self, $s, $memory) = @_;
-	my $name = 'c' . (1 + below(2));
+	my $name = chance(0.9) ? pick(sort(keys %{ $memory->{cursors} }), !%{ $memory->{cursors} } ? 'c1' : ()) : 'c' . (1 + below(2));
 	my $t = $self->{world}->table;
 
-	if (!$memory->{cursors}{$name} || chance(0.1))
+	if (!$memory->{cursors}{$name} || chance(0.03))
 	{
 		my $for_update = chance(0.5);
 		my $where = condition($t, 'x.');
 		my ($k) = pick(SqlFuzz::World::keys_of($t), 'id');
 		my $scroll = $for_update ? '' : pick(' SCROLL', ' NO SCROLL');
 
+		$memory->{made} = [ cursors => $name ];
 		$memory->{cursors}{$name} = { table => $t->{name}, for_update => $for_update };
 		return { sql => "DECLARE $name$scroll CURSOR" . (!$for_update && chance(0.2) ? ' WITH HOLD' : '') . " FOR SELECT * FROM $t->{name} x WHERE $where ORDER BY x.$k" . pick('', ' DESC') . ', x::text' . ($for_update ? ' FOR UPDATE' : '') };
 	}
@@ -142,10 +144,24 @@ sub prepared
 			[ "INSERT INTO $of (id, k1) VALUES (\$1, NULL)", 0, 'bigint' ],
 			[ "SELECT * FROM $of x WHERE id = \$1 ORDER BY x::text FOR UPDATE", 1, 'bigint' ]) };
 
+		$memory->{made} = [ prepared => $name ];
 		$memory->{prepared}{$name} = { types => \@types, ordered => $ordered };
 		return { sql => "PREPARE $name (" . join(', ', @types) . ") AS $sql" };
 	}
 	return { sql => "EXECUTE $name (" . join(', ', map { literal($_, usual => chance(0.8)) } @{ $p->{types} }) . ')', ordered => $p->{ordered}, many => 1 };
+}
+
+=item restarted()
+
+All sessions are new.
+
+=cut
+
+sub restarted
+{
+	my ($self) = @_;
+
+	$_->{prepared} = {} foreach @{ $self->{memory} };
 }
 
 # How a transaction ends.
@@ -159,7 +175,7 @@ sub end
 		push @{ $self->{gids} }, $gid;
 		return "PREPARE TRANSACTION '$gid'";
 	}
-	return pick('COMMIT', 'COMMIT', 'COMMIT', 'ROLLBACK');
+	return pick(('COMMIT') x 5, 'ROLLBACK');
 }
 
 =item next()
@@ -185,6 +201,9 @@ sub of_session
 	my ($self, $s, $memory) = @_;
 	my $world = $self->{world};
 
+	# what was not made is not there
+	delete $memory->{ $memory->{made}[0] }{ $memory->{made}[1] } if $memory->{made} && $s->{error};
+	delete $memory->{made};
 	@{$memory}{qw(savepoints cursors)} = ([], {}) if $s->{state} eq 'idle';
 	if ($s->{state} eq 'failed' && chance(0.9))
 	{
@@ -194,7 +213,7 @@ sub of_session
 	if ($s->{state} eq 'open')
 	{
 		return { sql => $self->end } if chance(0.09);
-		if (chance(0.08))
+		if (chance(0.1))
 		{
 			if (@{ $memory->{savepoints} } && chance(0.6))
 			{
@@ -217,6 +236,11 @@ sub of_session
 		}
 	}
 
+	if ($memory->{jit} && chance(0.2))
+	{
+		$memory->{jit} = 0;
+		return { sql => 'SET jit = off' };
+	}
 	my $r = rand();
 	return cursor($self, $s, $memory) if $r < (%{ $memory->{cursors} } ? 0.3 : $s->{state} eq 'open' ? 0.05 : 0.005);
 	$r = rand();
@@ -229,10 +253,10 @@ sub of_session
 	{
 		return { sql => change($world), many => 1 };
 	}
-	return { sql => settings() } if $r < 0.81;
+	return { sql => settings($memory) } if $r < 0.81;
 	return prepared($self, $memory) if $r < 0.86;
-	return seal($world) if $r < 0.93 && (!$s->{fixed} || chance(0.1));
-	return { sql => upkeep($world) } if $r < 0.97 && ($s->{state} eq 'idle' || chance(0.1));
+	return seal($world) if $r < 0.93 && (!$s->{fixed} || chance(0.03));
+	return { sql => upkeep($world) } if $r < 0.97 && ($s->{state} eq 'idle' || chance(0.03));
 	return { sql => definition($world), definition => 1 };
 }
 

@@ -85,7 +85,11 @@ sub point
 {
 	my ($t) = @_;
 
-	return 'id = ' . literal($t->{columns}{id} // 'bigint', usual => 1) if chance(0.8);
+	my $r = rand();
+
+	return 'id = ' . below(pick(40, 300)) if $r < 0.5;
+	return 'id = ' . literal($t->{columns}{id} // 'bigint', usual => 1) if $r < 0.7;
+	return 'id IN (' . join(', ', map { below(200) } 1 .. 2 + below(5)) . ')' if $r < 0.85;
 	my $c = pick(SqlFuzz::World::keys_of($t), 'id');
 	return "$c = " . literal($t->{columns}{$c} // 'bigint');
 }

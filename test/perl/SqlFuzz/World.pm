@@ -206,7 +206,7 @@ sub trigger_on
 		"CREATE TRIGGER $fresh AFTER DELETE ON $name REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION note_rows()");
 }
 
-=item read_from(psql)
+=item read_from(client)
 
 What there is, according to the catalogs as this session sees them.
 
@@ -214,8 +214,8 @@ What there is, according to the catalogs as this session sees them.
 
 sub read_from
 {
-	my ($self, $psql) = @_;
-	my $r = $psql->run(q{
+	my ($self, $client) = @_;
+	my $r = $client->run(q{
 SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attname || ' ' || CASE WHEN a.attgenerated <> '' THEN 'generated' ELSE replace(replace(replace(
 		format_type(a.atttypid, NULL), ' with time zone', 'tz'), ' without time zone', ''), 'w.', '') END, ',' ORDER BY a.attnum)
 		FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
