@@ -362,6 +362,8 @@ sub restart
 	my $node = $self->{node};
 	my $end = -s $node->logfile;
 
+	# a crash may lose what was committed with synchronous_commit off
+	$node->safe_psql('postgres', q{SELECT pg_logical_emit_message(true, 'all', 'is written')});
 	$node->stop('immediate');
 	$self->disconnect;
 	$node->start;
