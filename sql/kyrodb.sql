@@ -474,6 +474,17 @@ CREATE EVENT TRIGGER kyro_after_ddl ON ddl_command_end
 	EXECUTE FUNCTION kyro.after_ddl();
 COMMENT ON EVENT TRIGGER kyro_after_ddl IS 'ends what kyro_before_ddl began';
 
+-- A rewrite unseals.
+CREATE FUNCTION kyro.on_rewrite() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'kyro_on_rewrite' LANGUAGE C;
+COMMENT ON FUNCTION kyro.on_rewrite() IS
+	'tells who rewrites a sealed table that its rows will not be sealed afterwards; for event trigger kyro_on_rewrite';
+REVOKE ALL ON FUNCTION kyro.on_rewrite() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kyro_on_rewrite ON table_rewrite
+	EXECUTE FUNCTION kyro.on_rewrite();
+COMMENT ON EVENT TRIGGER kyro_on_rewrite IS 'a NOTICE where a sealed table is rewritten';
+
 -- An index is put together from the catalogs and not by replacing words in
 -- pg_get_indexdef(), since a name may hold any words.
 CREATE FUNCTION kyro.leave_index(

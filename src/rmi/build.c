@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 
 #include "debug_point.h"
+#include "guc.h"
 #include "preload.h"
 #include "rmi/build.h"
 #include "rmi/kyro_rmi.h"
@@ -266,6 +267,22 @@ rmi_build_check(Relation heap, Relation index, IndexInfo *info)
 				 errhint("Add kyrodb to session_preload_libraries or shared_preload_libraries.")));
 }
 
+/* Once a session: what an index costs whose changes are logged page by page, if nobody has wished that. */
+static void
+rmi_tell_of_generic_wal(Relation index)
+{
+	static bool told = false;
+
+	if (told || index->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT || !kyro_resource_manager ||
+		rmi_carrier_works(RMI_CARRIER_OWN))
+		return;
+	told = true;
+	ereport(NOTICE,
+			(errmsg("inserts into kyro_rmi indexes cost several times as much as into a btree on this server"),
+			 errdetail("Their changes are logged by generic WAL, since the library \"kyrodb\" was not loaded when the server started."),
+			 errhint("Add kyrodb to shared_preload_libraries and restart the server, or set kyro.resource_manager to off if that is what you want.")));
+}
+
 /* Fill in a meta page. */
 static void
 rmi_meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
@@ -310,6 +327,7 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
 	rmi_build_check(heap, index, info);
+	rmi_tell_of_generic_wal(index);
 
 	/* a truncated table builds its index anew in the same file */
 	rmi_dir_forget(index);

@@ -145,7 +145,7 @@ DROP OWNED BY regress_kyro_reader;
 DROP ROLE regress_kyro_reader;
 
 -- progress of CREATE INDEX and the settings are there
-SELECT name, setting, unit, vartype, context FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%' ORDER BY name;
+SELECT name, boot_val, unit, vartype, context FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%' ORDER BY name;
 SET kyro.directory_cache = 0;
 SELECT count(*) FROM t WHERE k > 0 AND k < 1000000000000000;
 SELECT oracle_compare('t', oracle_conds('t'), 2, 0, 3);

@@ -20,12 +20,18 @@ my $nothing = 'INSERT INTO t VALUES (5) ON CONFLICT DO NOTHING';
 my $into = 'INSERT INTO t SELECT 5 ON CONFLICT DO NOTHING';
 my ($rc, $out, $err);
 
-# not loaded beforehand: CREATE UNIQUE INDEX warns, a plain one does not
+# not loaded beforehand: CREATE UNIQUE INDEX warns, a plain one does not; the first of a session tells what it costs
 ($rc, $out, $err) = $node->psql('postgres', $table);
 is($rc, 0, 'not preloaded: a unique index can be made');
 like($err, qr/WARNING:  the first INSERT \.\.\. ON CONFLICT of a session may fail.*HINT:.*session_preload_libraries/s, 'with a warning and a hint');
-($rc, $out, $err) = $node->psql('postgres', 'CREATE INDEX plain ON t USING kyro_rmi (k)');
-is($err, '', 'a plain index makes no fuss');
+($rc, $out, $err) = $node->psql('postgres', 'CREATE INDEX plain ON t USING kyro_rmi (k); CREATE INDEX again ON t USING kyro_rmi (k); DROP INDEX again');
+my $costs = qr/NOTICE:  inserts into kyro_rmi indexes cost several times as much.*\nDETAIL:  .*\nHINT:  Add kyrodb to shared_preload_libraries.*/;
+like($err, qr/^(psql:<stdin>:1: )?$costs$/, 'a plain index: what it costs, and once');
+foreach my $quiet ('SET kyro.resource_manager = off', 'SET client_min_messages = warning', "CREATE TEMP TABLE t (k bigint)", 'CREATE UNLOGGED TABLE u (k bigint); ALTER TABLE t RENAME TO v; ALTER TABLE u RENAME TO t')
+{
+	($rc, $out, $err) = $node->psql('postgres', "LOAD 'kyrodb'; BEGIN; $quiet; CREATE INDEX quiet ON t USING kyro_rmi (k); ROLLBACK");
+	is($err, '', "$quiet: nothing to be said");
+}
 $node->safe_psql('postgres', 'DROP INDEX plain');
 
 # with a target the planner opens the index, which loads the library in time
@@ -58,6 +64,7 @@ foreach my $setting ('session_preload_libraries', 'shared_preload_libraries', 'l
 	$node->restart;
 	($rc, $out, $err) = $node->psql('postgres', $table);
 	unlike($err, qr{WARNING|ERROR}, "$setting: no warning");
+	($setting eq 'shared_preload_libraries' ? \&unlike : \&like)->($err, $costs, "$setting: what it costs");
 	foreach my $q ($nothing, $into, $upsert, "WITH i AS ($nothing) SELECT 1",
 		"DO \$\$ BEGIN $nothing; END \$\$", "EXPLAIN ANALYZE $nothing", "PREPARE p AS $nothing; EXECUTE p; EXECUTE p", "BEGIN; $nothing; ROLLBACK")
 	{
