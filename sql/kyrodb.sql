@@ -185,6 +185,45 @@ ALTER OPERATOR FAMILY kyro.datetime_ops USING kyro_rmi ADD
 	OPERATOR 5 pg_catalog.> (pg_catalog.date, pg_catalog.timestamp),
 	FUNCTION 1 (pg_catalog.date, pg_catalog.timestamp) pg_catalog.date_cmp_timestamp(pg_catalog.date, pg_catalog.timestamp);
 
+-- Namesakes of method btree, in btree's own families and with nothing of their
+-- own: what indexes of constraints show to those who ask for a btree.  Not the
+-- default of anything; a btree made with one is a btree like others.
+
+CREATE OPERATOR CLASS kyro.int8_ops FOR TYPE pg_catalog.int8 USING btree FAMILY pg_catalog.integer_ops AS STORAGE pg_catalog.int8;
+COMMENT ON OPERATOR CLASS kyro.int8_ops USING btree IS 'shown by kyro_rmi indexes of constraints on bigint';
+CREATE OPERATOR CLASS kyro.int4_ops FOR TYPE pg_catalog.int4 USING btree FAMILY pg_catalog.integer_ops AS STORAGE pg_catalog.int4;
+COMMENT ON OPERATOR CLASS kyro.int4_ops USING btree IS 'shown by kyro_rmi indexes of constraints on integer';
+CREATE OPERATOR CLASS kyro.int2_ops FOR TYPE pg_catalog.int2 USING btree FAMILY pg_catalog.integer_ops AS STORAGE pg_catalog.int2;
+COMMENT ON OPERATOR CLASS kyro.int2_ops USING btree IS 'shown by kyro_rmi indexes of constraints on smallint';
+CREATE OPERATOR CLASS kyro.timestamptz_ops FOR TYPE pg_catalog.timestamptz USING btree FAMILY pg_catalog.datetime_ops AS STORAGE pg_catalog.timestamptz;
+COMMENT ON OPERATOR CLASS kyro.timestamptz_ops USING btree IS 'shown by kyro_rmi indexes of constraints on timestamptz';
+CREATE OPERATOR CLASS kyro.timestamp_ops FOR TYPE pg_catalog.timestamp USING btree FAMILY pg_catalog.datetime_ops AS STORAGE pg_catalog.timestamp;
+COMMENT ON OPERATOR CLASS kyro.timestamp_ops USING btree IS 'shown by kyro_rmi indexes of constraints on timestamp';
+CREATE OPERATOR CLASS kyro.date_ops FOR TYPE pg_catalog.date USING btree FAMILY pg_catalog.datetime_ops AS STORAGE pg_catalog.date;
+COMMENT ON OPERATOR CLASS kyro.date_ops USING btree IS 'shown by kyro_rmi indexes of constraints on date';
+
+-- indexes of constraints; the caller must own the table
+
+CREATE FUNCTION kyro.swap_index(old regclass, new regclass) RETURNS void
+	AS 'MODULE_PATHNAME', 'kyro_swap_index' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION kyro.swap_index(old regclass, new regclass) IS
+	'let index new take the name, the constraint and all roles of index old of the same table and column; old stays, under the name of new';
+
+CREATE FUNCTION kyro.adopt_index(index regclass, constraint_name name DEFAULT NULL, "primary" boolean DEFAULT false) RETURNS void
+	AS 'MODULE_PATHNAME', 'kyro_adopt_index' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION kyro.adopt_index(index regclass, constraint_name name, "primary" boolean) IS
+	'make a UNIQUE or PRIMARY KEY constraint of a unique kyro_rmi index';
+
+CREATE PROCEDURE kyro.replace_btree(relation regclass)
+	AS 'MODULE_PATHNAME', 'kyro_replace_btree' LANGUAGE C;
+COMMENT ON PROCEDURE kyro.replace_btree(relation regclass) IS
+	'exchange the btrees of a table that kyro_rmi can stand in for, or one index, while the table is used; can be stopped and called again';
+
+CREATE PROCEDURE kyro.restore_btree(relation regclass)
+	AS 'MODULE_PATHNAME', 'kyro_restore_btree' LANGUAGE C;
+COMMENT ON PROCEDURE kyro.restore_btree(relation regclass) IS
+	'exchange the kyro_rmi indexes of a table, or one index, for btrees, while the table is used; can be stopped and called again';
+
 -- maintenance; the caller must own the index or table
 
 CREATE FUNCTION kyro.rebuild(

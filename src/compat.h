@@ -73,6 +73,10 @@ typedef PGAlignedBlock KyroPage;
 /* On a standby, in replay: cancel the queries that may see what this transaction has removed. */
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, locator)
 
+/* Make an index as its statement says, without looking at privileges again. */
+#define kyro_define_index(relid, statement) \
+	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, false, false, false, false, true).objectId
+
 #elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 180000
 
 #include "storage/procnumber.h"
@@ -114,6 +118,9 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_is_catalog(rel)	RelationIsAccessibleInLogicalDecoding(rel)
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, catalog, locator)
 
+#define kyro_define_index(relid, statement) \
+	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, false, false, false, true).objectId
+
 /* ANALYZE hands out a stream of buffers, not block numbers. */
 #define KYRO_ANALYZE_STREAM 1
 
@@ -121,6 +128,12 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 /* 16 has most of what 17 has, but was never tried */
 #error "kyrodb supports PostgreSQL 15 and 17"
 #endif
+
+/*
+ * Who refers to the index of a constraint asks its operator class whether it is a
+ * btree (and not the access method for its strategies, as from 18 on).
+ */
+#define KYRO_KEYS_SHOW_BTREE	true
 
 struct IndexInfo;
 

@@ -25,6 +25,14 @@ bool		kyro_mmap = true;
 
 bool		kyro_resource_manager = true;
 
+int			kyro_constraint_index_method = KYRO_KEYS_BTREE;
+
+static const struct config_enum_entry key_methods[] = {
+	{"btree", KYRO_KEYS_BTREE, false},
+	{"kyro_rmi", KYRO_KEYS_KYRO_RMI, false},
+	{NULL, 0, false}
+};
+
 void
 kyro_guc_init(void)
 {
@@ -55,6 +63,13 @@ kyro_guc_init(void)
 							 &kyro_resource_manager,
 							 true,
 							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("kyro.constraint_index_method",
+							 "Sets the access method of the indexes of new PRIMARY KEY and UNIQUE constraints.",
+							 "With kyro_rmi, those on one column of a type that it supports get such an index.",
+							 &kyro_constraint_index_method,
+							 KYRO_KEYS_BTREE, key_methods,
+							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
 #ifdef KYRO_DEBUG_POINTS
 	kyro_debug_point_init();

@@ -23,6 +23,14 @@ extern bool kyro_mmap;
 /* kyro.resource_manager: give indexes the own carrier where that works. */
 extern bool kyro_resource_manager;
 
+/* kyro.constraint_index_method: the access method of indexes of new keys that do not ask for one. */
+typedef enum KyroKeyMethod
+{
+	KYRO_KEYS_BTREE,
+	KYRO_KEYS_KYRO_RMI
+} KyroKeyMethod;
+extern int	kyro_constraint_index_method;
+
 extern void kyro_guc_init(void);
 
 #endif							/* KYRO_GUC_H */

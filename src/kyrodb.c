@@ -14,6 +14,7 @@
 
 #include "guc.h"
 #include "hooks/hooks.h"
+#include "keys/keys.h"
 #include "rmi/handler.h"
 #include "rmi/kyro_rmi.h"
 #include "store/handler.h"
@@ -40,6 +41,8 @@ _PG_init(void)
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();
 	kyro_shadow_init();
+	kyro_keys_init();
+	rmi_set_after_build(keys_after_build);
 	kyro_rowcompare_init();
 	kyro_foreign_key_init();
 	kyro_ddl_init();

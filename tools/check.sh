@@ -421,8 +421,9 @@ guard_folders() {
         rmi)     allowed="rmi model" ;;
         store)   allowed="store model" ;;
         hooks)   allowed="hooks rmi model" ;;
+        keys)    allowed="keys" ;;
         inspect) allowed="inspect rmi store model" ;;
-        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks inspect" ;;
+        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect" ;;
         *)       allowed=""; say "$folder is not in src/README.md" ;;
       esac
       case " $allowed " in *" ${header%%/*} "*) ;; *) say "$file includes $header" ;; esac
@@ -608,7 +609,7 @@ done
 while [ ${#PART_OF[@]} -gt 0 ]; do
   wait_for_one
 done
-[ -z "$progress_pid" ] || kill -- "-$progress_pid" 2>/dev/null
+[ -z "$progress_pid" ] || { kill -- "-$progress_pid"; wait "$progress_pid"; } 2>/dev/null
 if [ -n "${REPORTS:-}" ]; then
   start_part memory
   wait_for_one

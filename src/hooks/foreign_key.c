@@ -40,6 +40,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_opclass.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
@@ -156,15 +157,18 @@ targets_of_command(const AlterTableStmt *stmt, Oid table)
 	return targets;
 }
 
+/* The access method of an index's operator class: btree for our indexes of constraints (src/keys), which can be targets. */
 static Oid
-relation_am(Oid relid)
+class_method(HeapTuple index_tuple)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		isnull;
+	Datum		classes = SysCacheGetAttr(INDEXRELID, index_tuple, Anum_pg_index_indclass, &isnull);
+	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(((oidvector *) DatumGetPointer(classes))->values[0]));
 	Oid			am = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		am = ((Form_pg_class) GETSTRUCT(tuple))->relam;
+		am = ((Form_pg_opclass) GETSTRUCT(tuple))->opcmethod;
 		ReleaseSysCache(tuple);
 	}
 	return am;
@@ -180,7 +184,7 @@ in_the_way(HeapTuple tuple, AttrNumber column, Oid am)
 		form->indnkeyatts == 1 && form->indkey.values[0] == column &&
 		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) &&
-		relation_am(form->indexrelid) == am;
+		class_method(tuple) == am;
 }
 
 static List *
@@ -302,7 +306,7 @@ kyro_foreign_key_explain(void)
 {
 	if (hidden != NIL && geterrcode() == ERRCODE_INVALID_FOREIGN_KEY &&
 		kyro_error_is("there is no unique constraint matching given keys for referenced table \"%s\""))
-		errhint("A unique kyro_rmi index cannot be the target of a foreign key. Add a primary key or a unique constraint.");
+		errhint("A plain unique kyro_rmi index cannot be the target of a foreign key. kyro.adopt_index() makes a constraint of it.");
 }
 
 void

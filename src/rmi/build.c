@@ -36,6 +36,14 @@
 #include "rmi/build.h"
 #include "rmi/kyro_rmi.h"
 
+static RmiAfterBuild after_build = NULL;
+
+void
+rmi_set_after_build(RmiAfterBuild function)
+{
+	after_build = function;
+}
+
 /* Entries given to leaf_build() at a time: a full page and the next one's start. */
 #define RMI_BUILD_AHEAD	(2 * KYRO_LEAF_CAP)
 
@@ -376,6 +384,8 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	rmi_directory_write(index, &b.leaves, &meta);
 	rmi_meta_set_tuples(index, entries);
 	rmi_dir_forget(index);
+	if (after_build != NULL)
+		after_build(heap, index, info);
 
 	result = palloc(sizeof(IndexBuildResult));
 	result->heap_tuples = heap_tuples;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/amapi.h"
+#include "access/nbtree.h"
 #include "access/relation.h"
 #include "access/reloptions.h"
 #include "access/table.h"
@@ -39,7 +40,7 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
 	am->amstrategies = RMI_NSTRATEGIES;
-	am->amsupport = RMI_NPROCS;
+	am->amsupport = BTNProcs;	/* an index may show an operator class of btree, see src/keys */
 	am->amoptsprocnum = 0;
 	am->amcanorder = true;
 	am->amcanorderbyop = false;
@@ -94,6 +95,9 @@ rmi_handler_init(void)
 					  "How full leaf pages are packed by a build, in percent",
 					  RMI_DEFAULT_FILLFACTOR, RMI_ALLOWED_FILLFACTOR, 100,
 					  ShareUpdateExclusiveLock);
+	add_bool_reloption(rmi_relopt_kind, "kyro_rmi",
+					   "Says of a constraint that its index is a kyro_rmi index",
+					   false, AccessExclusiveLock);
 }
 
 bytea *
@@ -101,6 +105,7 @@ rmi_options(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt tab[] = {
 		{"fillfactor", RELOPT_TYPE_INT, offsetof(RmiOptions, fillfactor)},
+		{"kyro_rmi", RELOPT_TYPE_BOOL, offsetof(RmiOptions, kyro_rmi)},
 	};
 
 	RmiOptions *options = build_reloptions(reloptions, validate, rmi_relopt_kind,

@@ -41,6 +41,7 @@ typedef struct RmiOptions
 {
 	int32		vl_len_;
 	int			fillfactor;
+	bool		kyro_rmi;		/* it is the index of a constraint: see src/keys */
 } RmiOptions;
 
 #define RmiGetFillFactor(rel) \
@@ -527,6 +528,14 @@ extern IndexBulkDeleteResult *rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDel
 extern IndexBulkDeleteResult *rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats);
 
 /* ---- build.c, sort.c ---- */
+
+/*
+ * Called when an index has been built, outside of parallel mode: registered at
+ * start by who keeps the catalog rows of constraints, a layer above.
+ */
+typedef void (*RmiAfterBuild) (Relation heap, Relation index, IndexInfo *info);
+extern void rmi_set_after_build(RmiAfterBuild function);
+
 extern IndexBuildResult *rmi_build(Relation heap, Relation index, IndexInfo *info);
 extern void rmi_buildempty(Relation index);
 extern char *rmi_buildphasename(int64 phase);

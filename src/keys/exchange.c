@@ -1,0 +1,476 @@
+/*-------------------------------------------------------------------------
+ *
+ * exchange.c
+ *	  CALL kyro.replace_btree and kyro.restore_btree: exchange the indexes of a
+ *	  table for others, while it is used.
+ *
+ * For each index: build another one concurrently, check it, swap them, drop the
+ * old one concurrently.  These are commands and transactions of their own, run
+ * by a procedure as the server runs those of a client.  Where it stops, by an
+ * error, a cancel or a crash, it goes on when it is called again: what has been
+ * done is seen from the catalogs, and from the name of the other index.
+ *
+ * IDENTIFICATION
+ *	  src/keys/exchange.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/index.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "commands/defrem.h"
+#include "commands/tablespace.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "debug_point.h"
+#include "keys/keys.h"
+
+/* ---- commands and transactions of our own ---- */
+
+/* A snapshot for what is done in this transaction until it ends. */
+static void
+begin_work(void)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_work(MemoryContext context)
+{
+	/* a command of several transactions has dropped it */
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* A command that cannot run inside a transaction block, as if a client had sent it. */
+static void
+run(MemoryContext context, const char *command)
+{
+	RawStmt    *raw = linitial_node(RawStmt, pg_parse_query(command));
+	PlannedStmt *statement = makeNode(PlannedStmt);
+
+	statement->commandType = CMD_UTILITY;
+	statement->utilityStmt = raw->stmt;
+	statement->stmt_location = raw->stmt_location;
+	statement->stmt_len = raw->stmt_len;
+
+	begin_work();
+	ProcessUtility(statement, command, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	end_work(context);
+}
+
+/* ---- what there is ---- */
+
+/* An index to be exchanged. */
+typedef struct Exchange
+{
+	Oid			heap;
+	Oid			index;			/* the one with the name that stays */
+	char	   *name;			/* qualified and quoted */
+	char	   *other;			/* name of the index that comes or goes, not qualified */
+	char	   *create;			/* how to make it */
+	Oid			method;			/* of the index that is wanted */
+	int64		bytes;			/* of the index as it was */
+} Exchange;
+
+static char *
+qualified(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+}
+
+/* CREATE INDEX CONCURRENTLY, for one that can take the place of this. */
+static char *
+creation(Relation index, const char *name, Oid method)
+{
+	Oid			heap = index->rd_index->indrelid;
+	List	   *predicate = RelationGetIndexPredicate(index);
+	char	   *key = pg_get_indexdef_columns(RelationGetRelid(index), false);
+	int			fillfactor = keys_fillfactor(RelationGetRelid(index));
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "CREATE %sINDEX CONCURRENTLY %s ON %s USING %s (%s)",
+					 index->rd_index->indisunique ? "UNIQUE " : "", quote_identifier(name), qualified(heap),
+					 method == BTREE_AM_OID ? "btree" : KEYS_AM_NAME, key);
+	if (index->rd_index->indnullsnotdistinct)
+		appendStringInfoString(&s, " NULLS NOT DISTINCT");
+	if (fillfactor > 0)
+		appendStringInfo(&s, " WITH (fillfactor = %d)", fillfactor);
+	if (OidIsValid(index->rd_rel->reltablespace))
+		appendStringInfo(&s, " TABLESPACE %s", quote_identifier(get_tablespace_name(index->rd_rel->reltablespace)));
+	if (predicate != NIL)
+		appendStringInfo(&s, " WHERE %s",
+						 deparse_expression((Node *) make_ands_explicit(predicate),
+											deparse_context_for(get_rel_name(heap), heap), false, false));
+	return s.data;
+}
+
+/*
+ * Why this index cannot be exchanged for one of the other method, or NULL.
+ */
+static const char *
+problem(Relation index)
+{
+	const char *why = keys_unfit(index);
+
+	if (why == NULL && index->rd_rel->relam != BTREE_AM_OID && index->rd_rel->relam != keys_am())
+		why = "It is neither a btree nor a kyro_rmi index.";
+	if (why == NULL && !index->rd_index->indimmediate)
+		why = "Its constraint is deferrable, and another unique index would check at once.";
+	if (why == NULL && index->rd_rel->relispartition)
+		why = "It is attached to a partitioned index: name that, or its table.";
+	if (why == NULL && index->rd_index->indnkeyatts != index->rd_index->indnatts)
+		why = "It has columns to INCLUDE.";
+	if (why == NULL)
+		why = keys_type_problem(TupleDescAttr(RelationGetDescr(index), 0)->atttypid);
+	if (why == NULL && index->rd_rel->relam == BTREE_AM_OID && index->rd_opfamily[0] != keys_btree_family(index->rd_opcintype[0]))
+		why = "It has an operator class of its own.";
+	if (why == NULL && index->rd_indoption[0] != 0)
+		why = "It is in descending order, or has NULLs first.";
+	return why;
+}
+
+/* The index as an Exchange, in the current context. */
+static Exchange *
+describe(Relation index, Oid method)
+{
+	Exchange   *e = palloc(sizeof(Exchange));
+
+	e->heap = index->rd_index->indrelid;
+	e->index = RelationGetRelid(index);
+	e->name = qualified(e->index);
+	e->other = makeObjectName(RelationGetRelationName(index), NULL, "exchange");
+	e->create = creation(index, e->other, method);
+	e->method = method;
+	e->bytes = (int64) RelationGetNumberOfBlocks(index) * BLCKSZ;
+	return e;
+}
+
+/* Is it one that an exchange of another index has made?  Then that other one is dealt with. */
+static bool
+is_other(Relation heap, Oid index)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(heap))
+	{
+		if (lfirst_oid(lc) != index &&
+			strcmp(makeObjectName(get_rel_name(lfirst_oid(lc)), NULL, "exchange"), get_rel_name(index)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The indexes that are to be exchanged, or have been and left something behind.
+ * Only one: raises 0A000 with the reason if it cannot be.
+ */
+static List *
+collect(Oid heapoid, Oid only, Oid method)
+{
+	Relation	heap = table_open(heapoid, AccessShareLock);
+	List	   *work = NIL;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(heap))
+	{
+		Relation	index;
+		const char *why;
+
+		if ((OidIsValid(only) && lfirst_oid(lc) != only) || (!OidIsValid(only) && is_other(heap, lfirst_oid(lc))))
+			continue;
+		index = index_open(lfirst_oid(lc), AccessShareLock);
+		why = problem(index);
+		if (why == NULL)
+			work = lappend(work, describe(index, method));
+		else if (OidIsValid(only))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("index \"%s\" cannot be exchanged", RelationGetRelationName(index)),
+					 errdetail_internal("%s", why)));
+		index_close(index, AccessShareLock);
+	}
+	table_close(heap, AccessShareLock);
+	return work;
+}
+
+/* ---- the steps ---- */
+
+typedef enum State
+{
+	TO_BUILD,					/* nothing is there yet */
+	TO_DISCARD,					/* a build was stopped: its index is invalid */
+	TO_SWAP,					/* the other index is there */
+	TO_DROP,					/* the other index is the old one */
+	DONE
+} State;
+
+/* How far it is, from the catalogs. */
+static State
+look(const Exchange *e)
+{
+	Relation	index = index_open(e->index, AccessShareLock);
+	bool		wanted = index->rd_rel->relam == e->method;
+	Oid			otheroid = get_relname_relid(e->other, RelationGetNamespace(index));
+	Relation	other = NULL;
+	State		state;
+
+	if (!OidIsValid(otheroid))
+		state = wanted ? DONE : TO_BUILD;
+	else
+	{
+		const char *why = "It is not an index of the same table.";
+
+		if (get_rel_relkind(otheroid) == RELKIND_INDEX && IndexGetRelation(otheroid, true) == e->heap)
+		{
+			other = index_open(otheroid, AccessShareLock);
+			why = keys_differs(index, other);
+			if (why == NULL && other->rd_rel->relam == index->rd_rel->relam)
+				why = "It is of the same access method.";
+		}
+		if (why != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" is in the way of an exchange of index %s", e->other, e->name),
+					 errdetail_internal("%s", why),
+					 errhint("Rename or drop it.")));
+		if (wanted)
+			state = TO_DROP;
+		else
+			state = other->rd_index->indisvalid ? TO_SWAP : TO_DISCARD;
+		index_close(other, AccessShareLock);
+	}
+	index_close(index, AccessShareLock);
+	return state;
+}
+
+static char *
+other_name(const Exchange *e)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(e->heap)), e->other);
+}
+
+/* Does the new index hold what the table does?  Ours can be asked. */
+static void
+check(const Exchange *e)
+{
+	char	   *query;
+
+	if (e->method == BTREE_AM_OID)
+		return;
+	query = psprintf("SELECT problem FROM kyro.verify(%s::pg_catalog.regclass, deep => true) LIMIT 1",
+					 quote_literal_cstr(other_name(e)));
+	SPI_connect();
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute failed: %s", query);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("the new index for %s is not sound", e->name),
+				 errdetail_internal("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+				 errhint("The old index stays in place. DROP INDEX %s, and look for what damaged it.", other_name(e))));
+	SPI_finish();
+}
+
+static void
+swap(Exchange *e)
+{
+	Oid			other = get_relname_relid(e->other, get_rel_namespace(e->heap));
+
+	if (!OidIsValid(other))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("index \"%s\" was dropped meanwhile", e->other)));
+	keys_swap(e->index, other, 0);
+	e->index = other;
+}
+
+static void
+tell(const Exchange *e)
+{
+	Relation	index = index_open(e->index, AccessShareLock);
+
+	ereport(NOTICE,
+			(errmsg("index %s is a %s index now, of %s instead of %s", e->name,
+					e->method == BTREE_AM_OID ? "btree" : KEYS_AM_NAME,
+					text_to_cstring(DatumGetTextP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum((int64) RelationGetNumberOfBlocks(index) * BLCKSZ)))),
+					text_to_cstring(DatumGetTextP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(e->bytes)))))));
+	index_close(index, AccessShareLock);
+}
+
+/* One index, from wherever it is to the end. */
+static void
+exchange(Exchange *e, MemoryContext context)
+{
+	bool		swapped = false;
+
+	for (;;)
+	{
+		State		state;
+
+		CHECK_FOR_INTERRUPTS();
+		begin_work();
+		state = look(e);
+		end_work(context);
+
+		switch (state)
+		{
+			case TO_DISCARD:
+				ereport(DEBUG1, (errmsg_internal("dropping unfinished index %s", other_name(e))));
+				run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
+				break;
+			case TO_BUILD:
+				ereport(NOTICE,
+						(errmsg("building index \"%s\" to take the place of %s", e->other, e->name)));
+				run(context, e->create);
+				DEBUG_POINT("keys-built");
+				break;
+			case TO_SWAP:
+				begin_work();
+				check(e);
+				end_work(context);
+				DEBUG_POINT("keys-checked");
+				begin_work();
+				swap(e);
+				end_work(context);
+				swapped = true;
+				DEBUG_POINT("keys-swapped");
+				break;
+			case TO_DROP:
+				run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
+				break;
+			case DONE:
+				if (swapped)
+				{
+					begin_work();
+					tell(e);
+					end_work(context);
+				}
+				return;
+		}
+	}
+}
+
+/* ---- SQL ---- */
+
+/* The table whose indexes are meant, and the index if it is only one; raises 42501 or 42809. */
+static void
+resolve(Oid relation, Oid *heap, Oid *only)
+{
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_MATVIEW:
+			*heap = relation;
+			*only = InvalidOid;
+			break;
+		case RELKIND_INDEX:
+			*heap = IndexGetRelation(relation, false);
+			*only = relation;
+			break;
+		case '\0':
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation with OID %u does not exist", relation)));
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is not a table, materialized view or index", get_rel_name(relation))));
+	}
+	if (!kyro_owns_relation(*heap, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(*heap));
+	if (IsCatalogRelationOid(*heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(*heap))));
+}
+
+static void
+exchange_all(FunctionCallInfo fcinfo, const char *command, Oid method)
+{
+	Oid			relation,
+				heap,
+				only;
+	MemoryContext context;
+	List	   *work;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation must not be null")));
+	relation = PG_GETARG_OID(0);
+	PreventInTransactionBlock(IsA(fcinfo->context, CallContext) &&
+							  !((CallContext *) fcinfo->context)->atomic &&
+							  !SPI_inside_nonatomic_context(), command);
+	resolve(relation, &heap, &only);
+
+	context = AllocSetContextCreate(PortalContext, "exchange of indexes", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	work = collect(heap, only, method);
+
+	/* the snapshot of the procedure's call would outlive its transaction */
+	ForgetPortalSnapshots();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	foreach(lc, work)
+		exchange(lfirst(lc), context);
+
+	MemoryContextSwitchTo(PortalContext);
+	MemoryContextDelete(context);
+}
+
+PG_FUNCTION_INFO_V1(kyro_replace_btree);
+
+/*
+ * kyro.replace_btree(relation regclass): exchange the btrees of a table that can
+ * be, or one index, for kyro_rmi indexes.  The owner's, not in a transaction
+ * block.
+ */
+Datum
+kyro_replace_btree(PG_FUNCTION_ARGS)
+{
+	exchange_all(fcinfo, "CALL kyro.replace_btree", keys_am());
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(kyro_restore_btree);
+
+/* kyro.restore_btree(relation regclass): the same the other way. */
+Datum
+kyro_restore_btree(PG_FUNCTION_ARGS)
+{
+	exchange_all(fcinfo, "CALL kyro.restore_btree", BTREE_AM_OID);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * keys.h
+ *	  kyro_rmi indexes as the indexes of PRIMARY KEY and UNIQUE constraints.
+ *	  README has the design.
+ *
+ * IDENTIFICATION
+ *	  src/keys/keys.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_KEYS_H
+#define KYRO_KEYS_H
+
+#include "nodes/parsenodes.h"
+#include "utils/relcache.h"
+
+struct IndexInfo;
+
+#define KEYS_AM_NAME	"kyro_rmi"
+/* The storage parameter that says of a constraint that its index is ours. */
+#define KEYS_OPTION		"kyro_rmi"
+
+/* From _PG_init(): hooks into utility commands. */
+extern void kyro_keys_init(void);
+
+/* --- mark.c: what tells the index of a constraint from other indexes ------- */
+
+/* The access method's oid; InvalidOid if the extension is not in this database. */
+extern Oid	keys_am(void);
+
+/* Is it an index, or a partitioned one, of our access method? */
+extern bool keys_is_ours(Oid index);
+
+/* Is it the index of a PRIMARY KEY or UNIQUE constraint? */
+extern bool keys_is_key(Oid index);
+
+/* Does this list of storage parameters (DefElem) hold ours, as true? */
+extern bool keys_wanted(List *options);
+
+/* The fillfactor that was asked for of an index; 0 if none was. */
+extern int	keys_fillfactor(Oid index);
+
+/* The same list without it, a copy. */
+extern List *keys_without_option(List *options);
+
+/*
+ * Give an index of ours all that the index of a constraint has: the storage
+ * parameter, and before PostgreSQL 18 a btree operator class to show, with the
+ * dependencies that come with it.  Idempotent.  The caller holds a lock on the
+ * index that excludes other changes of its catalog rows.  Ends with
+ * CommandCounterIncrement().
+ */
+extern void keys_mark(Oid index);
+
+/* Take it away again: a plain index with its own operator class. */
+extern void keys_unmark(Oid index);
+
+/* Let an index of another method depend on the operator class that pg_index names, and no other. */
+extern void keys_depend_on_shown(Oid index);
+
+/* At the end of a build, from the access method: mark it if it belongs to a constraint. */
+extern void keys_after_build(Relation heap, Relation index, struct IndexInfo *info);
+
+/* The btree operator family that orders a key type as we do; InvalidOid if it is not one of ours. */
+extern Oid	keys_btree_family(Oid type);
+
+/*
+ * What is wrong with the catalog rows of an index of ours, or NULL: option,
+ * class, dependencies.  palloc'd.
+ */
+extern char *keys_problem(Oid index);
+
+/* --- eligible.c: which constraints, and how one is turned to our method ------- */
+
+/* Why kyro_rmi has no keys of this type, or NULL.  Domains are their base type. */
+extern const char *keys_type_problem(Oid type);
+
+/*
+ * An index that CREATE TABLE makes for a PRIMARY KEY or UNIQUE constraint, the
+ * table being there: let it be ours if its storage parameters or the setting
+ * say so.  Raises 0A000 with the reason if that was asked for and cannot be.
+ */
+extern void keys_turn_index(IndexStmt *statement);
+
+/* The same of the constraints that ALTER TABLE adds to a table; commands of its own copy. */
+extern void keys_turn_constraints(Oid relid, AlterTableStmt *statement);
+
+/* --- retype.c: ALTER COLUMN TYPE ---------------------------------------------- */
+
+/*
+ * Core makes the indexes of constraints anew from their text, as btrees.  Before
+ * that: take our marks away from those on the columns whose type changes.
+ * Returns what keys_after_retype() is to do, in the same transaction.
+ * AccessExclusiveLock is taken on the tables, as by core.
+ */
+extern List *keys_before_retype(Oid relid, AlterTableStmt *statement);
+extern void keys_after_retype(List *keys);
+
+/* --- swap.c: one index in the place of another -------------------------------- */
+
+#define KEYS_SWAP_ATTACHED	1	/* old may be attached to a partitioned index, whose place new takes */
+#define KEYS_SWAP_DEFERRED	2	/* its constraint may be deferrable: nobody else writes, until old is dropped */
+
+/*
+ * Let index new take the name, the constraint and all other roles of index old
+ * of the same table, which stays, valid, under new's name.  Takes
+ * ShareUpdateExclusiveLock on the table and both, keeps it to the end of the
+ * transaction; the caller has looked at privileges.  Raises 55000 or 42809 if
+ * new is no substitute.
+ */
+extern void keys_swap(Oid old, Oid new, int flags);
+
+/*
+ * Why index new is no substitute for index old, both open, or NULL: order,
+ * column, predicate, uniqueness.  Validity and roles aside.
+ */
+extern const char *keys_differs(Relation old, Relation new);
+
+/* The same of one index, whatever other it is to be exchanged with. */
+extern const char *keys_unfit(Relation index);
+
+/*
+ * Make a constraint of a unique index of ours, with AccessExclusiveLock on the
+ * table.  name NULL: the index's.  Raises 42809 or 55000 if it cannot be one.
+ */
+extern void keys_adopt(Oid index, const char *name, bool primary, bool deferrable, bool initdeferred);
+
+#endif							/* KYRO_KEYS_H */

@@ -1,0 +1,342 @@
+/*-------------------------------------------------------------------------
+ *
+ * swap.c
+ *	  One index in the place of another; a constraint of an index.
+ *
+ * The exchange is that of REINDEX CONCURRENTLY, index_concurrently_swap(): name,
+ * constraint, foreign keys that refer to it, comment, statistics, CLUSTER ON and
+ * REPLICA IDENTITY go over to the new index in one transaction, under locks that
+ * hold up neither readers nor writers.  What differs is that both indexes are
+ * good before and after.  So the old one stays valid, and whoever still uses a
+ * plan with it finds it maintained and unique, until it is dropped.
+ *
+ * IDENTIFICATION
+ *	  src/keys/swap.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "keys/keys.h"
+
+/* ---- is it a substitute? ---- */
+
+/* Why this index can neither take part in an exchange nor become that of a constraint, or NULL. */
+const char *
+keys_unfit(Relation index)
+{
+	if (!index->rd_index->indisvalid || !index->rd_index->indisready || !index->rd_index->indislive)
+		return "It is not valid.";
+	if (index->rd_rel->relkind != RELKIND_INDEX)
+		return "It is partitioned: name the index of a partition, or use kyro.replace_btree.";
+	if (index->rd_index->indisexclusion)
+		return "It belongs to an exclusion constraint.";
+	if (index->rd_index->indnatts != 1)
+		return "It has more than one column.";
+	if (RELATION_IS_OTHER_TEMP(index))
+		return "It is temporary and belongs to another session.";
+	return NULL;
+}
+
+/* The btree operator family in whose order the keys of an index are; InvalidOid if not one that both methods know. */
+static Oid
+order_of(Relation index)
+{
+	if (index->rd_rel->relam == BTREE_AM_OID)
+		return index->rd_opfamily[0];
+	if (index->rd_rel->relam == keys_am())
+		return keys_btree_family(index->rd_opcintype[0]);
+	return InvalidOid;
+}
+
+/* Why new is no substitute for old, or NULL. */
+const char *
+keys_differs(Relation old, Relation new)
+{
+	if (!OidIsValid(order_of(new)) || order_of(new) != order_of(old))
+		return "They do not have the same order: both must be btree or kyro_rmi, with default operator classes.";
+	if (new->rd_index->indkey.values[0] != old->rd_index->indkey.values[0] ||
+		!equal(RelationGetIndexExpressions(new), RelationGetIndexExpressions(old)))
+		return "They are not on the same column.";
+	if (!equal(RelationGetIndexPredicate(new), RelationGetIndexPredicate(old)))
+		return "They do not have the same predicate.";
+	if (new->rd_index->indisunique != old->rd_index->indisunique ||
+		new->rd_index->indnullsnotdistinct != old->rd_index->indnullsnotdistinct)
+		return "One is unique and the other is not, or NULLs are distinct in one and not in the other.";
+	return NULL;
+}
+
+static void
+refuse(int code, Relation index, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("index \"%s\" cannot be exchanged", RelationGetRelationName(index)),
+			 errdetail_internal("%s", detail)));
+}
+
+static void
+check_exchange(Relation old, Relation new, int flags)
+{
+	const char *why;
+
+	if ((why = keys_unfit(old)) != NULL)
+		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, old, why);
+	if ((why = keys_unfit(new)) != NULL)
+		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, new, why);
+	if (!old->rd_index->indimmediate && !(flags & KEYS_SWAP_DEFERRED))
+		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, old,
+			   "Its constraint is deferrable, and another unique index would check at once.");
+	if (OidIsValid(get_index_constraint(RelationGetRelid(new))))
+		refuse(ERRCODE_WRONG_OBJECT_TYPE, new, "It belongs to a constraint already.");
+	if (new->rd_rel->relispartition)
+		refuse(ERRCODE_WRONG_OBJECT_TYPE, new, "It is attached to a partitioned index.");
+	if (old->rd_rel->relispartition && !(flags & KEYS_SWAP_ATTACHED) && old->rd_rel->relam != new->rd_rel->relam)
+		refuse(ERRCODE_WRONG_OBJECT_TYPE, old,
+			   "It is attached to a partitioned index, whose indexes are all of one access method: use kyro.replace_btree or kyro.restore_btree on that.");
+	if ((why = keys_differs(old, new)) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("index \"%s\" cannot take the place of index \"%s\"",
+						RelationGetRelationName(new), RelationGetRelationName(old)),
+				 errdetail_internal("%s", why)));
+}
+
+/* ---- the exchange ---- */
+
+/* index_concurrently_swap() leaves the old index invalid; ours is as complete as before. */
+static void
+set_valid(Oid index)
+{
+	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(index));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	((Form_pg_index) GETSTRUCT(tuple))->indisvalid = true;
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, RowExclusiveLock);
+}
+
+/* What an index must show and depend on, now that it has its new role. */
+static void
+settle(Oid index)
+{
+	if (!keys_is_ours(index))
+		keys_depend_on_shown(index);
+	else if (keys_is_key(index))
+		keys_mark(index);
+	else
+		keys_unmark(index);
+}
+
+void
+keys_swap(Oid oldoid, Oid newoid, int flags)
+{
+	Oid			heapoid = IndexGetRelation(oldoid, false);
+	Relation	heap = table_open(heapoid, ShareUpdateExclusiveLock);
+	Relation	old = index_open(oldoid, ShareUpdateExclusiveLock);
+	Relation	new = index_open(newoid, ShareUpdateExclusiveLock);
+	char	   *newname = pstrdup(RelationGetRelationName(new));
+	char	   *between;
+
+	if (oldoid == newoid || old->rd_index->indrelid != heapoid || new->rd_index->indrelid != heapoid)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" and \"%s\" are not two indexes of one table",
+						RelationGetRelationName(old), newname)));
+	check_exchange(old, new, flags);
+
+	/* it renames one after the other, so that one needs a third name for a moment */
+	between = ChooseRelationName(newname, NULL, "old", RelationGetNamespace(heap), false);
+	index_concurrently_swap(newoid, oldoid, between);
+	CommandCounterIncrement();
+	RenameRelationInternal(oldoid, newname, true, true);
+	set_valid(oldoid);
+	CommandCounterIncrement();
+
+	/* the dependencies on operator classes have been exchanged with the others */
+	settle(oldoid);
+	settle(newoid);
+
+	/* plans and lists of indexes are made anew */
+	CacheInvalidateRelcache(heap);
+	index_close(new, NoLock);
+	index_close(old, NoLock);
+	table_close(heap, NoLock);
+	CommandCounterIncrement();
+}
+
+/* ---- a constraint of an index ---- */
+
+/* By SQL, since what has to be done differs between versions, and event triggers must see it. */
+static void
+set_not_null(Oid heap, AttrNumber column)
+{
+	char	   *command = psprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL",
+								   quote_qualified_identifier(get_namespace_name(get_rel_namespace(heap)), get_rel_name(heap)),
+								   quote_identifier(get_attname(heap, column, false)));
+
+	SPI_connect();
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute failed: %s", command);
+	SPI_finish();
+}
+
+void
+keys_adopt(Oid indexoid, const char *name, bool primary, bool deferrable, bool initdeferred)
+{
+	Oid			heapoid = IndexGetRelation(indexoid, false);
+	Relation	heap = table_open(heapoid, AccessExclusiveLock);	/* as core does */
+	Relation	index = index_open(indexoid, AccessExclusiveLock);
+	const char *old = pstrdup(RelationGetRelationName(index));
+	AttrNumber	column = index->rd_index->indkey.values[0];
+	const char *why = keys_unfit(index);
+	IndexStmt  *statement = makeNode(IndexStmt);
+	IndexInfo  *info;
+	bits16		flags = INDEX_CONSTR_CREATE_UPDATE_INDEX | INDEX_CONSTR_CREATE_REMOVE_OLD_DEPS;
+
+	CheckTableNotInUse(heap, "ALTER TABLE");
+	if (why == NULL && !index->rd_index->indisunique)
+		why = "It is not unique.";
+	if (why == NULL && (column <= 0 || RelationGetIndexPredicate(index) != NIL))
+		why = "It is on an expression, or partial.";
+	if (why == NULL && OidIsValid(get_index_constraint(indexoid)))
+		why = "It belongs to a constraint already.";
+	if (why == NULL && index->rd_rel->relispartition)
+		why = "It is attached to a partitioned index.";
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("index \"%s\" cannot become the index of a constraint", old),
+				 errdetail_internal("%s", why)));
+
+	index_close(index, NoLock);
+	if (primary && !TupleDescAttr(RelationGetDescr(heap), column - 1)->attnotnull)
+	{
+		/* not while we have it open */
+		table_close(heap, NoLock);
+		set_not_null(heapoid, column);
+		heap = table_open(heapoid, NoLock);
+	}
+	if (name == NULL)
+		name = old;
+	else if (strcmp(name, old) != 0)
+	{
+		ereport(NOTICE,
+				(errmsg("index \"%s\" is renamed to \"%s\"", old, name)));
+		RenameRelationInternal(indexoid, name, false, true);
+		CommandCounterIncrement();
+	}
+	index = index_open(indexoid, NoLock);
+	info = BuildIndexInfo(index);
+	index_close(index, NoLock);
+	statement->primary = primary;
+	if (primary)
+	{
+		index_check_primary_key(heap, info, true, statement);
+		flags |= INDEX_CONSTR_CREATE_MARK_AS_PRIMARY;
+	}
+	if (deferrable)
+		flags |= INDEX_CONSTR_CREATE_DEFERRABLE;
+	if (initdeferred)
+		flags |= INDEX_CONSTR_CREATE_INIT_DEFERRED;
+	index_constraint_create(heap, indexoid, InvalidOid, info, name,
+							primary ? CONSTRAINT_PRIMARY : CONSTRAINT_UNIQUE, flags, false, false);
+	CommandCounterIncrement();
+	keys_mark(indexoid);
+	table_close(heap, NoLock);
+}
+
+/* ---- SQL ---- */
+
+/* A table's owner only; nobody gets a lock on what he may not touch. */
+static void
+check_owner(Oid index)
+{
+	char		relkind = get_rel_relkind(index);
+	Oid			heap;
+
+	if (relkind == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", index)));
+	if (relkind != RELKIND_INDEX && relkind != RELKIND_PARTITIONED_INDEX)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an index", get_rel_name(index))));
+	heap = IndexGetRelation(index, false);
+	if (!kyro_owns_relation(heap, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(heap));
+	if (IsCatalogRelationOid(heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(heap))));
+}
+
+PG_FUNCTION_INFO_V1(kyro_swap_index);
+
+/* kyro.swap_index(old regclass, new regclass): see keys_swap(). */
+Datum
+kyro_swap_index(PG_FUNCTION_ARGS)
+{
+	Oid			old = PG_GETARG_OID(0);
+	Oid			new = PG_GETARG_OID(1);
+
+	check_owner(old);
+	check_owner(new);
+	keys_swap(old, new, 0);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(kyro_adopt_index);
+
+/* kyro.adopt_index(index regclass, constraint_name name, "primary" boolean): see keys_adopt(). */
+Datum
+kyro_adopt_index(PG_FUNCTION_ARGS)
+{
+	Oid			index;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("index must not be null")));
+	index = PG_GETARG_OID(0);
+	check_owner(index);
+	if (!keys_is_ours(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a kyro_rmi index", get_rel_name(index)),
+				 errhint("For a btree use ALTER TABLE ... ADD CONSTRAINT ... USING INDEX.")));
+	keys_adopt(index, PG_ARGISNULL(1) ? NULL : NameStr(*PG_GETARG_NAME(1)),
+			   !PG_ARGISNULL(2) && PG_GETARG_BOOL(2), false, false);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * utility.c
+ *	  Commands that make, change or name the indexes of constraints.
+ *
+ * One hook, which looks at the statement, changes a copy of it or does
+ * something before and after, and passes it on.  What it does not know, it
+ * passes on as it is: then core makes a btree, or refuses storage parameter
+ * kyro_rmi.  README has a table of all commands.
+ *
+ * IDENTIFICATION
+ *	  src/keys/utility.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/tablecmds.h"
+#include "nodes/pg_list.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+
+#include "keys/keys.h"
+
+static ProcessUtility_hook_type prev_ProcessUtility = NULL;
+
+/* A command, to be passed on. */
+typedef struct Command
+{
+	PlannedStmt *statement;
+	const char *source;
+	bool		read_only;		/* the statement must not be changed */
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *environment;
+	DestReceiver *receiver;
+	QueryCompletion *completion;
+} Command;
+
+static void
+pass_on(const Command *c)
+{
+	ProcessUtility_hook_type next = prev_ProcessUtility ? prev_ProcessUtility : standard_ProcessUtility;
+
+	next(c->statement, c->source, c->read_only, c->context, c->params, c->environment, c->receiver, c->completion);
+}
+
+/* A statement of our own to change. */
+static void
+make_writable(Command *c)
+{
+	if (c->read_only)
+		c->statement = copyObject(c->statement);
+	c->read_only = false;
+}
+
+/* ---- ALTER TABLE ---- */
+
+static bool
+has_command(const AlterTableStmt *statement, AlterTableType type)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->cmds)
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype == type)
+			return true;
+	}
+	return false;
+}
+
+/* Does it set or reset our storage parameter? */
+static bool
+changes_option(const AlterTableStmt *statement)
+{
+	ListCell   *lc,
+			   *lc2;
+
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype != AT_SetRelOptions && cmd->subtype != AT_ResetRelOptions)
+			continue;
+		foreach(lc2, (List *) cmd->def)
+		{
+			if (strcmp(lfirst_node(DefElem, lc2)->defname, KEYS_OPTION) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The storage parameter says what an index is; it cannot be changed by saying so. */
+static void
+refuse_option(const AlterTableStmt *statement)
+{
+	Oid			relid = RangeVarGetRelid(statement->relation, NoLock, true);
+
+	if (OidIsValid(relid) && keys_is_ours(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("storage parameter \"%s\" of index \"%s\" cannot be changed",
+						KEYS_OPTION, get_rel_name(relid)),
+				 errhint("To have a btree index instead, use CALL kyro.restore_btree.")));
+}
+
+/*
+ * ADD CONSTRAINT ... USING INDEX with an index of ours, which core refuses: do
+ * it, if it is all that the command does.
+ */
+static bool
+adopt(Oid relid, AlterTableStmt *statement)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Constraint *k;
+		Oid			index;
+
+		if (cmd->subtype != AT_AddConstraint)
+			continue;
+		k = castNode(Constraint, cmd->def);
+		if ((k->contype != CONSTR_PRIMARY && k->contype != CONSTR_UNIQUE) || k->indexname == NULL)
+			continue;
+		index = get_relname_relid(k->indexname, get_rel_namespace(relid));
+		if (!OidIsValid(index) || !keys_is_ours(index) || IndexGetRelation(index, true) != relid)
+			continue;			/* core knows what to say */
+		if (list_length(statement->cmds) > 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a constraint with kyro_rmi index \"%s\" must be added by a command of its own", k->indexname)));
+		keys_adopt(index, k->conname, k->contype == CONSTR_PRIMARY, k->deferrable, k->initdeferred);
+		return true;
+	}
+	return false;
+}
+
+static void
+alter_table(Command *c)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) c->statement->utilityStmt;
+	bool		adds = has_command(statement, AT_AddConstraint) || has_command(statement, AT_AddColumn);
+	bool		retypes = has_command(statement, AT_AlterColumnType);
+	List	   *keys = NIL;
+	Oid			relid;
+
+	if (changes_option(statement))
+		refuse_option(statement);
+	if ((!adds && !retypes) || !OidIsValid(keys_am()))
+	{
+		/* the storage parameter is then core's to refuse */
+		pass_on(c);
+		return;
+	}
+
+	make_writable(c);
+	statement = (AlterTableStmt *) c->statement->utilityStmt;
+	/* core does the same with the same lock: looks for it, and at privileges */
+	relid = AlterTableLookupRelation(statement, AlterTableGetLockLevel(statement->cmds));
+	if (!OidIsValid(relid))
+	{
+		pass_on(c);				/* IF EXISTS */
+		return;
+	}
+	if (adds)
+	{
+		if (adopt(relid, statement))
+			return;
+		keys_turn_constraints(relid, statement);
+	}
+	if (retypes)
+		keys = keys_before_retype(relid, statement);
+	pass_on(c);
+	keys_after_retype(keys);
+}
+
+/* ---- the hook ---- */
+
+static void
+keys_ProcessUtility(PlannedStmt *statement, const char *source, bool read_only, ProcessUtilityContext context,
+					ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+					QueryCompletion *completion)
+{
+	Command		c = {statement, source, read_only, context, params, environment, receiver, completion};
+	Node	   *node = statement->utilityStmt;
+
+	if (IsA(node, IndexStmt) && ((IndexStmt *) node)->isconstraint)
+	{
+		make_writable(&c);
+		keys_turn_index((IndexStmt *) c.statement->utilityStmt);
+	}
+	else if (IsA(node, AlterTableStmt) &&
+			 (((AlterTableStmt *) node)->objtype == OBJECT_TABLE || ((AlterTableStmt *) node)->objtype == OBJECT_INDEX))
+	{
+		alter_table(&c);
+		return;
+	}
+	pass_on(&c);
+}
+
+void
+kyro_keys_init(void)
+{
+	prev_ProcessUtility = ProcessUtility_hook;
+	ProcessUtility_hook = keys_ProcessUtility;
+}
