@@ -20,6 +20,9 @@
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/pgstat_internal.h"
 #include "utils/rel.h"
 
@@ -56,6 +59,18 @@ kyro_build_workers(Relation heap, Relation index, const struct IndexInfo *info)
 		return 0;
 	return plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
 #endif
+}
+
+int
+kyro_vxid_pid(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC	   *proc = ProcNumberGetProc(vxid.procNumber);
+#else
+	PGPROC	   *proc = BackendIdGetProc(vxid.backendId);
+#endif
+
+	return proc != NULL ? proc->pid : 0;
 }
 
 /* Before it hands out a page again a btree writes such a record. */

@@ -16,6 +16,7 @@
 
 #include "access/xlogdefs.h"
 #include "storage/block.h"
+#include "storage/lock.h"
 #include "utils/relcache.h"
 
 #if PG_VERSION_NUM >= 150000 && PG_VERSION_NUM < 160000
@@ -142,6 +143,11 @@ struct IndexInfo;
  * told, before it plans them for btrees only.
  */
 extern int	kyro_build_workers(Relation heap, Relation index, const struct IndexInfo *info);
+
+/*
+ * The process of a transaction; 0 if it is prepared, or has ended.
+ */
+extern int	kyro_vxid_pid(VirtualTransactionId vxid);
 
 /*
  * Write a WAL record that does nothing but cancel queries on standbys with a

@@ -45,6 +45,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
 #include "utils/acl.h"
@@ -58,6 +59,7 @@
 #include "utils/tuplesort.h"
 
 #include "debug_point.h"
+#include "patience.h"
 #include "store/handler.h"
 #include "store/stats.h"
 #include "store/store.h"
@@ -511,11 +513,29 @@ seal_as_owner(Relation rel, uint64 max_rows, StoreRun *run)
 	return any;
 }
 
+/* Raise an error unless we may seal this table, and now. */
+static void
+check_table(Relation rel)
+{
+	if (!store_is_kyro(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table of access method kyro", RelationGetRelationName(rel)),
+				 errhint("ALTER TABLE ... SET ACCESS METHOD kyro makes it one.")));
+	if (!kyro_owns_relation(RelationGetRelid(rel), GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind), RelationGetRelationName(rel));
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary tables of other sessions")));
+	CheckTableNotInUse(rel, "seal");
+}
+
 /*
- * Open a kyro table for a function of its owner.
+ * Open a kyro table to seal it, and lock it.
  */
 static Relation
-open_own_table(Oid relid, LOCKMODE lockmode, const char *what)
+open_table(Oid relid)
 {
 	Relation	rel;
 	char		relkind = get_rel_relkind(relid);
@@ -533,23 +553,20 @@ open_own_table(Oid relid, LOCKMODE lockmode, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", get_rel_name(relid))));
-	/* before we wait for a lock that would block others */
+	/* before we wait for any lock */
 	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 
-	rel = table_open(relid, lockmode);
-	if (!store_is_kyro(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table of access method kyro", RelationGetRelationName(rel)),
-				 errhint("ALTER TABLE ... SET ACCESS METHOD kyro makes it one.")));
-	if (!kyro_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
-	if (RELATION_IS_OTHER_TEMP(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary tables of other sessions")));
-	CheckTableNotInUse(rel, what);
+	/* what is wrong already need not wait for others, nor may they wait for pins of ours */
+	if (ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		rel = table_open(relid, NoLock);
+		check_table(rel);
+		table_close(rel, AccessShareLock);
+	}
+	kyro_lock_patiently(relid, ExclusiveLock, "seal it");
+	rel = table_open(relid, NoLock);
+	check_table(rel);
 	return rel;
 }
 
@@ -614,7 +631,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 				 errdetail("Rows committed since the snapshot would be lost from view."),
 				 errhint("Use isolation level READ COMMITTED.")));
 
-	rel = open_own_table(PG_GETARG_OID(0), ExclusiveLock, "seal");
+	rel = open_table(PG_GETARG_OID(0));
 
 	any = seal_as_owner(rel, max_rows, &run);
 	if (any)

@@ -1,0 +1,244 @@
+/*-------------------------------------------------------------------------
+ *
+ * patience.c
+ *	  Lock a table that others are writing to without holding them up.
+ *
+ * Who queues for a strong lock stands before all who come later for a weaker
+ * one: one idle transaction that has written stops every writer.  So we wait
+ * outside of the queue, for the transactions that hold the table now to
+ * end.  When they have, we stand in the queue for a moment, in which writers
+ * that began meanwhile can end and none can begin; then we wait outside again.
+ * The moment grows, up to LONGEST.
+ *
+ * Each wait is shorter than deadlock_timeout.  So it never makes the server
+ * cancel an autovacuum that is in the way, and whoever waits for us in turn has
+ * not looked for a deadlock yet when we do: we look after each wait, and if
+ * there is one we give up.  CREATE INDEX CONCURRENTLY, which waits for the
+ * snapshot of our command while we wait for its lock, goes on then.
+ *
+ * IDENTIFICATION
+ *	  src/patience.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "patience.h"
+
+/* ms: the first time in the queue, and the longest wait of any kind */
+#define FIRST	10
+#define LONGEST 250
+
+typedef struct Patience
+{
+	Oid			relid;
+	LOCKMODE	mode;
+	const char *purpose;
+	const char *name;
+	TimestampTz deadline;		/* DT_NOEND: none */
+	TimestampTz looked;			/* for a deadlock, last */
+} Patience;
+
+/* The longest that we may wait at once, in ms. */
+static int
+longest_wait(void)
+{
+	return Max(Min(DeadlockTimeout / 4, LONGEST), 1);
+}
+
+/* The transactions that hold the table in a way that excludes ours. */
+static VirtualTransactionId *
+holders(Patience *w, int *n)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, w->relid);
+	return GetLockConflicts(&tag, w->mode, n);
+}
+
+/* The processes of some transactions, but of prepared ones. */
+static List *
+processes(const VirtualTransactionId *vxids, int n)
+{
+	List	   *pids = NIL;
+
+	for (int i = 0; i < n; i++)
+	{
+		int			pid = kyro_vxid_pid(vxids[i]);
+
+		if (pid != 0)
+			pids = list_append_unique_int(pids, pid);
+	}
+	return pids;
+}
+
+/* "1, 2, 3" */
+static const char *
+list_of(List *pids)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, pids)
+		appendStringInfo(&s, "%s%d", foreach_current_index(lc) > 0 ? ", " : "", lfirst_int(lc));
+	return s.data;
+}
+
+/*
+ * Give up if one of those that we wait for waits, maybe by way of others, for us.
+ */
+static void
+look_for_deadlock(Patience *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	VirtualTransactionId *vxids;
+	int			n;
+	List	   *pids;
+	ListCell   *lc;
+
+	if (!TimestampDifferenceExceeds(w->looked, now, longest_wait()))
+		return;
+	w->looked = now;
+	vxids = holders(w, &n);
+	pids = processes(vxids, n);
+	pfree(vxids);
+	/* grows while we go through it */
+	foreach(lc, pids)
+	{
+		Datum		array = DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(lfirst_int(lc)));
+		Datum	   *blockers;
+		int			nblockers;
+
+		deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true, TYPALIGN_INT, &blockers, NULL, &nblockers);
+		for (int i = 0; i < nblockers; i++)
+		{
+			int			pid = DatumGetInt32(blockers[i]);
+
+			if (pid == MyProcPid)
+				ereport(ERROR,
+						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						 errmsg("could not lock \"%s\" to %s: who uses it waits for this transaction", w->name, w->purpose),
+						 errdetail("Process %d waits for process %d.", lfirst_int(lc), MyProcPid),
+						 errhint("Try again when the other command is done.")));
+			if (pid != 0)
+				pids = list_append_unique_int(pids, pid);
+		}
+	}
+	list_free(pids);
+}
+
+/*
+ * Wait for the lock in the queue, or if there is a vxid for that to end, for some
+ * ms at most.  False if the time was up.
+ */
+static bool
+wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	const int	lock_timeout = LockTimeout;
+	const bool	statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
+	TimestampTz now = GetCurrentTimestamp();
+	volatile bool done = false;
+
+	CHECK_FOR_INTERRUPTS();
+	if (now >= w->deadline)
+	{
+		int			n;
+		VirtualTransactionId *vxids = holders(w, &n);
+		List	   *pids = processes(vxids, n);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock \"%s\" to %s within lock_timeout", w->name, w->purpose),
+				 pids == NIL ? 0 : errdetail("Processes that use it: %s.", list_of(pids))));
+	}
+	/* a wait ends by lock_timeout with an error, which takes a subtransaction to survive */
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		LockTimeout = w->deadline == DT_NOEND ? ms : Min(ms, TimestampDifferenceMilliseconds(now, w->deadline) + 1);
+		if (vxid != NULL)
+			(void) VirtualXactLock(*vxid, true);
+		else
+			LockRelationOid(w->relid, w->mode);
+		LockTimeout = lock_timeout;
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		LockTimeout = lock_timeout;
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+
+	/* of two timeouts that end at once the server reports one */
+	if (!done && statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to statement timeout")));
+	return done;
+}
+
+/*
+ * Lock a table until the end of the transaction, in a mode that excludes writers.
+ * Waits for those that hold it, up to lock_timeout all in all, but does not hold
+ * up who comes meanwhile for longer than LONGEST ms at a time.  Raises 55P03 if
+ * the time is up, or if one of them waits for us.  `purpose` is a verb for messages.
+ */
+void
+kyro_lock_patiently(Oid relid, LOCKMODE mode, const char *purpose)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Patience	w = {.relid = relid,.mode = mode,.purpose = purpose,.name = get_rel_name(relid)};
+	int			in_queue = FIRST;
+
+	if (w.name == NULL)
+		w.name = psprintf("%u", relid);
+	w.deadline = LockTimeout > 0 ? TimestampTzPlusMilliseconds(now, LockTimeout) : DT_NOEND;
+	w.looked = now;
+	while (!ConditionalLockRelationOid(relid, mode))
+	{
+		int			n;
+		VirtualTransactionId *vxids = holders(&w, &n);
+
+		for (int i = 0; i < n; i++)
+		{
+			while (!wait_some(&w, &vxids[i], longest_wait()))
+				look_for_deadlock(&w);
+		}
+		pfree(vxids);
+		look_for_deadlock(&w);
+		if (wait_some(&w, NULL, Min(in_queue, longest_wait())))
+			return;
+		look_for_deadlock(&w);
+		in_queue = Min(2 * in_queue, LONGEST);
+	}
+}
