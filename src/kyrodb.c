@@ -41,9 +41,10 @@ _PG_init(void)
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();
 	kyro_shadow_init();
-	kyro_keys_init();
-	rmi_set_after_build(keys_after_build);
 	kyro_rowcompare_init();
 	kyro_foreign_key_init();
 	kyro_ddl_init();
+	/* around ddl.c: exchanges indexes when foreign keys have found theirs */
+	kyro_keys_init();
+	rmi_set_after_build(keys_after_build);
 }

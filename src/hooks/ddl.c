@@ -95,10 +95,8 @@ explain_types(void)
 static void
 explain_error(void *arg)
 {
-	if (IsA((Node *) arg, IndexStmt))
-		explain_types();
-	else
-		kyro_foreign_key_explain();
+	explain_types();
+	kyro_foreign_key_explain();
 }
 
 static void
@@ -153,7 +151,7 @@ kyro_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 	}
 
 	callback.callback = explain_error;
-	callback.arg = command;
+	callback.arg = NULL;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	if (IsA(command, AlterTableStmt))

@@ -18,9 +18,9 @@
  * the one that is altered, so no two commands meet at these rows.
  *
  * A foreign key without column names takes the primary key, and one with
- * several columns cannot meet an index of ours.  If a table's own column that
- * others refer to changes its type, the server makes constraints before other
- * indexes and so finds them first.
+ * several columns cannot meet an index of ours.  If a column that others refer
+ * to changes its type, its indexes are made anew before the foreign keys are:
+ * those of ours are marked as soon as they are there.
  *
  * IDENTIFICATION
  *	  src/hooks/foreign_key.c
@@ -32,10 +32,12 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
@@ -51,10 +53,13 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "hooks/hooks.h"
+
+#define AM_NAME		"kyro_rmi"
 
 /* A column that a foreign key refers to. */
 typedef struct Target
@@ -65,6 +70,11 @@ typedef struct Target
 
 /* Indexes marked not valid by this transaction. */
 static List *hidden = NIL;
+
+/* Is a command at work that makes indexes anew and then foreign keys? */
+static bool hide_new = false;
+
+static object_access_hook_type prev_object_access = NULL;
 
 static List *
 add_target(List *targets, Oid table, AttrNumber column)
@@ -190,7 +200,7 @@ in_the_way(HeapTuple tuple, AttrNumber column, Oid am)
 static List *
 indexes_in_the_way(const Target *target)
 {
-	Oid			am = get_index_am_oid("kyro_rmi", true);
+	Oid			am = get_index_am_oid(AM_NAME, true);
 	List	   *indexes = NIL;
 	Relation	rel;
 	SysScanDesc scan;
@@ -246,6 +256,46 @@ hide(Oid indexoid)
 	set_valid(indexoid, false);
 }
 
+/* Is what this command has just made an index of ours? */
+static bool
+is_new_index(Oid relid)
+{
+	Oid			am = get_index_am_oid(AM_NAME, true);
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	rel = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		found = form->relkind == RELKIND_INDEX && form->relam == am;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+kyro_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, class, object, sub, arg);
+
+	if (hide_new && access == OAT_POST_CREATE && class == RelationRelationId && sub == 0 && is_new_index(object))
+	{
+		/* the server does that next, too */
+		CommandCounterIncrement();
+		hide(object);
+	}
+}
+
 int
 kyro_foreign_key_begin(const AlterTableStmt *stmt)
 {
@@ -262,6 +312,9 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 	table = RangeVarGetRelid(stmt->relation, NoLock, true);
 	if (!OidIsValid(table) || !kyro_owns_relation(table, GetUserId()))
 		return before;
+
+	foreach(lc, stmt->cmds)
+		hide_new |= lfirst_node(AlterTableCmd, lc)->subtype == AT_AlterColumnType;
 
 	targets = targets_of_command(stmt, table);
 	foreach(lc, targets)
@@ -284,11 +337,19 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 void
 kyro_foreign_key_end(int before)
 {
+	hide_new = false;
 	while (list_length(hidden) > before)
 	{
 		set_valid(llast_oid(hidden), true);
 		hidden = list_delete_last(hidden);
 	}
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		hide_new = false;		/* the command has failed */
 }
 
 /* An index must not stay hidden, though nobody has told us that the command is done. */
@@ -298,7 +359,10 @@ at_end_of_transaction(XactEvent event, void *arg)
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		kyro_foreign_key_end(0);
 	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+	{
 		hidden = NIL;			/* the memory is the transaction's */
+		hide_new = false;
+	}
 }
 
 void
@@ -313,4 +377,7 @@ void
 kyro_foreign_key_init(void)
 {
 	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	prev_object_access = object_access_hook;
+	object_access_hook = kyro_object_access;
 }

@@ -48,6 +48,21 @@ ALTER TABLE par ALTER COLUMN id TYPE int, ALTER COLUMN v TYPE bigint;
 REINDEX TABLE CONCURRENTLY par;
 ALTER TABLE c1 ADD FOREIGN KEY (a) REFERENCES par (id);
 SELECT * FROM keys();
+-- to a btree that is no constraint's
+CREATE TABLE bare (id int, v int);
+CREATE UNIQUE INDEX bare_kyro ON bare USING kyro_rmi (id);
+CREATE UNIQUE INDEX bare_btree ON bare (id);
+CREATE TABLE bare_child (a int REFERENCES bare (id));
+ALTER TABLE bare ALTER id TYPE bigint;
+BEGIN;
+SAVEPOINT s;
+ALTER TABLE bare ALTER id TYPE uuid USING NULL;
+ROLLBACK TO s;
+CREATE UNIQUE INDEX bare_v ON bare USING kyro_rmi (v);
+SELECT * FROM keys() WHERE target = 'invalid';
+COMMIT;
+ALTER TABLE bare ALTER id TYPE int, ALTER v TYPE bigint;
+SELECT * FROM keys() WHERE fk ~ 'bare';
 -- to the table itself, with the key made by the same command
 CREATE TABLE tree (id int, up int);
 CREATE UNIQUE INDEX tree_id ON tree USING kyro_rmi (id);

@@ -85,6 +85,18 @@ CREATE UNLOGGED TABLE hu AS SELECT i8 FROM h;
 CREATE INDEX hu_i8 ON hu USING kyro_rmi (i8);
 CREATE TABLE empty (k bigint);
 CREATE INDEX empty_k ON empty USING kyro_rmi (k);
+-- a partition with a unique index; a foreign key whose btree is younger than one
+CREATE TABLE hq (k bigint) PARTITION BY RANGE (k);
+CREATE TABLE hq1 (k bigint);
+CREATE UNIQUE INDEX hq1_k ON hq1 USING kyro_rmi (k);
+ALTER TABLE hq ATTACH PARTITION hq1 FOR VALUES FROM (0) TO (1000);
+INSERT INTO hq SELECT generate_series(0, 999);
+CREATE TABLE parent (id bigint);
+CREATE UNIQUE INDEX parent_k ON parent USING kyro_rmi (id);
+ALTER TABLE parent ADD PRIMARY KEY (id);
+INSERT INTO parent SELECT generate_series(1, 500);
+CREATE TABLE child (id bigint REFERENCES parent (id));
+INSERT INTO child SELECT generate_series(1, 500);
 });
 }
 
@@ -179,7 +191,7 @@ CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 my @kyro_indexes = map { [ $_, 'k', "${_}_k" ] } qw(s unl compacted never_sealed resolved);
 my @other = (['hp1', 'k', 'hp1_k_idx'], ['hp2', 'k', 'hp2_k_idx'], ['hm', 'i8', 'hm_i8'], ['hu', 'i8', 'hu_i8'], ['empty', 'k', 'empty_k'],
 	['p1', 'k', 'p1_k_idx'], ['p2', 'k', 'p2_k_idx']);
-my @sound = qw(h_unique h_one_null h_partial h_expression);
+my @sound = qw(h_unique h_one_null h_partial h_expression hq1_k parent_k);
 
 $old->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$tablespace'");
 $old->safe_psql('postgres', 'CREATE DATABASE one');
