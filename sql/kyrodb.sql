@@ -528,17 +528,18 @@ COMMENT ON EVENT TRIGGER kyro_on_rewrite IS 'a NOTICE where a sealed table is re
 -- pg_get_indexdef(), since a name may hold any words.
 CREATE FUNCTION kyro.leave_index(
 	index regclass,
+	as_name text DEFAULT NULL,
 	OUT name text,
 	OUT tbl text,
 	OUT make text,
 	OUT extras text)
 RETURNS record
-	LANGUAGE sql STABLE STRICT
+	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT n.name, n.tbl,
 		format('CREATE %sINDEX %I ON %s%s USING btree (%s)%s%s%s%s',
-			CASE WHEN x.indisunique THEN 'UNIQUE ' END, c.relname,
+			CASE WHEN x.indisunique THEN 'UNIQUE ' END, coalesce(as_name, c.relname),
 			CASE WHEN c.relkind = 'I' THEN 'ONLY ' END, n.tbl,
 			pg_get_indexdef(c.oid, 1, false),
 			CASE WHEN x.indnullsnotdistinct THEN ' NULLS NOT DISTINCT' END,
@@ -560,7 +561,7 @@ AS $$
 			format('%I.%I', s.nspname, t.relname) AS tbl) AS n
 	WHERE c.oid = index
 $$;
-COMMENT ON FUNCTION kyro.leave_index(index regclass) IS
+COMMENT ON FUNCTION kyro.leave_index(index regclass, as_name text) IS
 	'how to make a btree like this index, and what else to say of it then; helper of kyro.leave';
 
 CREATE FUNCTION kyro.leave(
@@ -607,6 +608,19 @@ BEGIN
 			JOIN pg_constraint k ON k.conindid = o.oid AND k.contype = 'x' AND k.conparentid = 0,
 			LATERAL kyro.leave_index(o.oid) AS i
 			UNION ALL
+			-- another index in the place of a key's: foreign keys and all else stay
+			SELECT 2, o.name, CASE k.contype WHEN 'p' THEN 'primary key' ELSE 'unique constraint' END, pg_relation_size(o.oid),
+				CASE WHEN NOT o.foreign_temp THEN
+					format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; %s; SELECT kyro.swap_index(%L, %L); DROP INDEX %4$s', i.tbl, i.make, o.name, i.other)
+				END
+			FROM ours o
+			JOIN pg_constraint k ON k.conindid = o.oid AND k.contype IN ('p', 'u'),
+			LATERAL (
+				SELECT l.tbl, l.make, format('%I.%I', n.nspname, left(o.relname, 50) || '_leave') AS other
+				FROM kyro.leave_index(o.oid, left(o.relname, 50) || '_leave') AS l, pg_namespace n
+				WHERE n.oid = o.relnamespace) AS i
+			WHERE o.relkind = 'i' AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
+			UNION ALL
 			-- a tree of partitioned indexes at once, with the names that its parts have
 			SELECT 3, o.name, 'partitioned index', t.bytes,
 				CASE WHEN NOT o.foreign_temp THEN format('DROP INDEX %s; %s%s%s', o.name, t.make, t.attach, t.extras) END
@@ -622,7 +636,7 @@ BEGIN
 				LEFT JOIN ours AS parent ON parent.oid = p.parentrelid AND p.level > 0) AS t
 			WHERE o.amname = 'kyro_rmi' AND o.relkind = 'I'
 				AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
-				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype = 'x')
+				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype IN ('x', 'p', 'u'))
 			UNION ALL
 			SELECT 4, o.name, CASE WHEN x.indisvalid THEN 'index' ELSE 'invalid index' END, pg_relation_size(o.oid),
 				CASE WHEN NOT o.foreign_temp THEN
@@ -633,7 +647,7 @@ BEGIN
 			LATERAL kyro.leave_index(o.oid) AS i
 			WHERE o.amname = 'kyro_rmi' AND o.relkind = 'i'
 				AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
-				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype = 'x')
+				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype IN ('x', 'p', 'u'))
 			UNION ALL
 			SELECT 5, concat_ws(' of ', 'default_table_access_method', coalesce(r.rolname, d.datname)), 'setting', NULL,
 				CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET default_table_access_method', d.datname)

@@ -113,7 +113,7 @@ check_exchange(Relation old, Relation new, int flags)
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, new, why);
 	if (!old->rd_index->indimmediate && !(flags & KEYS_SWAP_DEFERRED))
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, old,
-			   "Its constraint is deferrable, and another unique index would check at once.");
+			   "Its constraint is deferrable, and another unique index would check at once: lock the table in ACCESS EXCLUSIVE mode until one is dropped.");
 	if (OidIsValid(get_index_constraint(RelationGetRelid(new))))
 		refuse(ERRCODE_WRONG_OBJECT_TYPE, new, "It belongs to a constraint already.");
 	if (new->rd_rel->relispartition)
@@ -313,7 +313,9 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 
 	check_owner(old);
 	check_owner(new);
-	keys_swap(old, new, 0);
+	/* whoever has the table to himself need not care when another index checks */
+	keys_swap(old, new,
+			  CheckRelationOidLockedByMe(IndexGetRelation(old, false), AccessExclusiveLock, false) ? KEYS_SWAP_DEFERRED : 0);
 	PG_RETURN_VOID();
 }
 

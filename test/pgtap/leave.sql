@@ -26,17 +26,25 @@ CREATE INDEX pk ON p USING kyro_rmi (b);
 COMMENT ON INDEX p1_b_idx IS 'child';
 INSERT INTO p SELECT g % 20, g FROM generate_series(1, 199) g;
 CREATE MATERIALIZED VIEW m USING kyro AS SELECT count(*) AS n FROM p;
+CREATE TABLE keyed (id bigint PRIMARY KEY WITH (kyro_rmi, fillfactor = 60), o int CONSTRAINT o UNIQUE WITH (kyro_rmi) DEFERRABLE INITIALLY DEFERRED, up bigint REFERENCES keyed ON DELETE CASCADE);
+CREATE TABLE refers (k bigint REFERENCES keyed);
+INSERT INTO keyed SELECT g, g, nullif(g / 2, 0) FROM generate_series(1, 1000) g;
+INSERT INTO refers SELECT g FROM generate_series(1, 500) g;
+COMMENT ON INDEX keyed_pkey IS 'the key';
+COMMENT ON CONSTRAINT o ON keyed IS 'o';
+ALTER TABLE keyed CLUSTER ON keyed_pkey;
 CREATE TEMP TABLE mine (k date) USING kyro;
 CREATE INDEX ON mine USING kyro_rmi (k);
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_table_access_method = kyro', current_database()); END $$;
 
 -- what an index is, but for its method: names, columns, options, comments, places in trees
 CREATE TEMP VIEW shapes AS
-	SELECT c.relname, c.relkind, c.reloptions, x.indrelid::regclass::text AS tbl, x.indisunique, x.indnullsnotdistinct, x.indisclustered,
+	SELECT c.relname, c.relkind, nullif(array_remove(c.reloptions, 'kyro_rmi=true'), '{}') AS reloptions, x.indimmediate, x.indisprimary,
+			(SELECT array_agg(k.conname || ' ' || k.contype::text ORDER BY k.conname) FROM pg_constraint k WHERE k.conindid = c.oid) AS constraints, x.indrelid::regclass::text AS tbl, x.indisunique, x.indnullsnotdistinct, x.indisclustered,
 		   x.indisreplident, x.indisvalid, pg_get_indexdef(c.oid, 1, false) AS key, pg_get_expr(x.indpred, x.indrelid) AS predicate,
 		   (SELECT a.attstattarget FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1 AND a.attstattarget >= 0) AS target,
 		   obj_description(c.oid, 'pg_class') AS comment, (SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parent,
-		   (SELECT obj_description(k.oid, 'pg_constraint') FROM pg_constraint k WHERE k.conindid = c.oid) AS constraint_comment
+		   (SELECT obj_description(k.oid, 'pg_constraint') FROM pg_constraint k WHERE k.conindid = c.oid AND k.contype <> 'f') AS constraint_comment
 	FROM pg_class c JOIN pg_index x ON x.indexrelid = c.oid
 	WHERE c.relnamespace IN ('"Odd ""S"'::regnamespace, pg_my_temp_schema()) AND c.relkind IN ('i', 'I');
 CREATE TEMP TABLE shapes_before AS TABLE shapes;
@@ -54,7 +62,7 @@ SELECT throws_ok('SELECT kyro.drop_guard()', '39P03', NULL, 'the guard is called
 
 CREATE TEMP TABLE plan AS SELECT * FROM kyro.leave();
 SELECT set_eq('SELECT kind, count(*) FROM plan GROUP BY kind',
-	$$VALUES ('table', 4::bigint), ('materialized view', 1), ('exclusion constraint', 1), ('partitioned index', 1), ('index', 4), ('setting', 1)$$, 'a dry run lists everything');
+	$$VALUES ('table', 4::bigint), ('materialized view', 1), ('exclusion constraint', 1), ('primary key', 1), ('unique constraint', 1), ('partitioned index', 1), ('index', 4), ('setting', 1)$$, 'a dry run lists everything');
 SELECT is_empty('SELECT * FROM plan WHERE command IS NULL', 'and how it would be done');
 SELECT results_eq('TABLE plan', 'SELECT * FROM kyro.leave(dry_run => true)', 'and does nothing');
 
@@ -72,6 +80,9 @@ SELECT set_eq('TABLE shapes', 'TABLE shapes_before', 'the indexes are as they we
 SELECT results_eq('TABLE contents', 'TABLE contents_before', 'and so are the rows');
 SELECT is((SELECT count(*) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE c LIKE 'default_table_access_method%'), 0::bigint, 'new tables will be heaps');
 SELECT throws_ok('INSERT INTO h VALUES (1, 1), (1, 2)', '23P01', NULL, 'the exclusion constraint holds');
+SELECT throws_ok('INSERT INTO refers VALUES (-1)', '23503', NULL, 'foreign keys hold');
+SELECT lives_ok('UPDATE keyed SET o = o + 1', 'a deferred constraint waits');
+SELECT lives_ok('SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED', 'and is satisfied');
 SELECT throws_ok('INSERT INTO h VALUES (5, NULL), (6, NULL)', '23505', NULL, 'nulls are not distinct');
 SELECT lives_ok('DROP EXTENSION kyrodb', 'the extension can go');
 SELECT is((SELECT count(*) FROM "T USING kyro_rmi" WHERE ts >= '2024-01-01 00:00:01+00'), 5000::bigint, 'and the rows stay');

@@ -117,3 +117,14 @@ CALL kyro.replace_btree('"A ""strange"" name that is as long as a name of anythi
 SELECT method, roles FROM indexes('"A ""strange"" name that is as long as a name of anything may be at the most"');
 CALL kyro.restore_btree('"A ""strange"" name that is as long as a name of anything may be at the most"');
 SELECT method, roles FROM indexes('"A ""strange"" name that is as long as a name of anything may be at the most"');
+RESET client_min_messages;
+-- whoever has locked the table can exchange the index of a deferrable constraint
+BEGIN;
+LOCK TABLE t IN ACCESS EXCLUSIVE MODE;
+CREATE UNIQUE INDEX t_y ON t USING kyro_rmi (y);
+SELECT kyro.swap_index('t_y_key', 't_y');
+DROP INDEX t_y;
+COMMIT;
+UPDATE t SET y = y + 1;
+SELECT method, roles FROM indexes('t') WHERE index = 't_y_key';
+SELECT * FROM kyro.verify('t_y_key', deep => true);
