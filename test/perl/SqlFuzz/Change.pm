@@ -75,7 +75,7 @@ sub many_rows
 	$lo //= pick(0, 0, below(3000), below(20) * 100, 30000);
 	my $hi = $lo + $n - 1;
 
-	return 'SELECT ' . join(', ', map { expression_for($t, $_) =~ s/\$i/i/gr } @{ $t->{names} }) . " FROM generate_series($lo, $hi) i" . (chance(0.3) ? ' ORDER BY hashint4(i), i' : ' ORDER BY i');
+	return 'SELECT ' . join(', ', map { expression_for($t, $_) =~ s/\$i/i/gr } @{ $t->{names} }) . " FROM generate_series($lo, $hi) i" . (chance(0.3) ? ' ORDER BY hashint4(i), i + 0' : ' ORDER BY i + 0');
 }
 
 =item fill(table)
