@@ -100,7 +100,7 @@ sub fuzz_world
 		}
 		return $do->({ compare => 1 });
 	};
-	my $look = sub { $world->read_from($twins->session($_[0])->{heap}); };
+	my $look = sub { $world->read_from($twins->session($_[0])); };
 	my $temporary = sub {
 		foreach my $i (0 .. SESSIONS - 1)
 		{

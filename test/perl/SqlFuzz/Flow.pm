@@ -227,8 +227,7 @@ sub of_session
 	{
 		if (chance(0.2))
 		{
-			my $alone = !grep { $_->{serializable} } @{ $self->{twins}{sessions} };
-			return { sql => 'BEGIN ISOLATION LEVEL ' . pick('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'REPEATABLE READ', $alone ? 'SERIALIZABLE' : 'READ COMMITTED') . (chance(0.04) ? ' READ ONLY' : '') };
+			return { sql => 'BEGIN ISOLATION LEVEL ' . pick('READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'REPEATABLE READ', 'SERIALIZABLE') . (chance(0.04) ? ' READ ONLY' : '') };
 		}
 		if (@{ $self->{gids} } && chance(0.15))
 		{

@@ -167,6 +167,8 @@ sub excused
 	return 'type of a key' if $error =~ /^(42704|0A000)$/ && $sql =~ /^ALTER TABLE .* TYPE (numeric|text)/;
 	# a transaction with a fixed snapshot that changes or locks a row sealed since
 	return 'sealed since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} > $s->{seals};
+	# SERIALIZABLE locks all of a table or an index where others lock pages
+	return 'serialization' if $error eq '40001' && $s->{serializable};
 	# a seal keeps its lock till the end of its transaction
 	return 'behind a seal' if $error eq '55P03' && grep { $_->{sealed} } @others;
 	# the first UPDATE of a sealed row takes the lock that DELETE takes, foreign keys' share locks wait for it and it for them
@@ -187,6 +189,7 @@ sub run
 	my $sql = $st->{sql};
 
 	$self->{statements}++;
+	return $self->commit_serializable($s) if $s->{serializable} && $sql eq 'COMMIT' && $s->{state} eq 'open';
 	my $k = $s->{kyro}->run($sql);
 	my ($word) = $st->{kyro} ? $sql =~ /(kyro\.\w+)/ : $sql =~ /^(\w+( INDEX| TABLE)?)/;
 	my $did = $self->{did}{ $word // 'other' } //= [ 0, 0, 0 ];
@@ -261,12 +264,30 @@ sub run
 	return;
 }
 
+# COMMIT fails in both or in none.  What a heap notices kyro must notice too, not the reverse.
+sub commit_serializable
+{
+	my ($self, $s) = @_;
+	my %r = map { $_ => $s->{$_}->run("PREPARE TRANSACTION 'serializable $_'") } qw(kyro heap);
+	my ($k, $h) = map { $r{$_}{error} // 'committed' } qw(kyro heap);
+
+	foreach my $twin (grep { !$r{$_}{error} } keys %r)
+	{
+		my $end = $r{$twin}{tag} eq 'ROLLBACK' ? undef : $k eq $h ? 'COMMIT' : 'ROLLBACK';
+		$s->{$twin}->run("$end PREPARED 'serializable $twin'") if $end;
+	}
+	$self->follow($s, 'COMMIT', $k ne 'committed');
+	return "COMMIT: kyro $k, heap $h" if $k ne $h && $k ne '40001';
+	$self->{excuses}{serialization}++ if $k ne $h;
+	return;
+}
+
 sub heap_sql
 {
 	my ($sql) = @_;
 
 	# transactions prepared by the two are in one server
-	return $sql =~ s/\bkyro_rmi\b/btree/gr =~ s/(PREPARE TRANSACTION|PREPARED) '/$1 'heap /r;
+	return $sql =~ s/ WITH \(kyro_rmi\)//r =~ s/\bkyro_rmi\b/btree/gr =~ s/(PREPARE TRANSACTION|PREPARED) '/$1 'heap /r;
 }
 
 # What one of two lists has and the other has not, and where their order parts.

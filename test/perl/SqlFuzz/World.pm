@@ -87,7 +87,7 @@ sub creation
 	my $unique = sub {
 		my ($name) = @_;
 
-		push @sql, chance(0.6) ? "ALTER TABLE $name ADD PRIMARY KEY (id)" : chance(0.8) ? "CREATE UNIQUE INDEX ${name}_id ON $name USING kyro_rmi (id)" : "ALTER TABLE $name ADD UNIQUE (id) DEFERRABLE";
+		push @sql, chance(0.6) ? "ALTER TABLE $name ADD PRIMARY KEY (id)" . pick('', ' WITH (kyro_rmi)') : chance(0.8) ? "CREATE UNIQUE INDEX ${name}_id ON $name USING kyro_rmi (id)" : "ALTER TABLE $name ADD UNIQUE (id) DEFERRABLE";
 	};
 
 	$make->('a', 'plain', columns($id->()), '');
@@ -99,7 +99,7 @@ sub creation
 	if (chance(0.7))
 	{
 		$make->('b', 'parent', columns($parent_id), '');
-		push @sql, 'ALTER TABLE b ADD PRIMARY KEY (id)';
+		push @sql, 'ALTER TABLE b ADD PRIMARY KEY (id)' . pick('', ' WITH (kyro_rmi)');
 		push @sql, 'CREATE UNIQUE INDEX b_id ON b USING kyro_rmi (id)' if chance(0.2);
 		$make->('c', 'child', columns($id->(), references => "$parent_id REFERENCES b" . $actions->()), '');
 		$unique->('c');
@@ -206,16 +206,16 @@ sub trigger_on
 		"CREATE TRIGGER $fresh AFTER DELETE ON $name REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION note_rows()");
 }
 
-=item read_from(client)
+=item read_from(session)
 
-What there is, according to the catalogs as this session sees them.
+What there is, according to the catalogs as this session sees them: what both twins have.
 
 =cut
 
 sub read_from
 {
-	my ($self, $client) = @_;
-	my $r = $client->run(q{
+	my ($self, $s) = @_;
+	my $r = $s->{kyro}->run(q{
 SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attname || ' ' || CASE WHEN a.attgenerated <> '' THEN 'generated' ELSE replace(replace(replace(
 		format_type(a.atttypid, NULL), ' with time zone', 'tz'), ' without time zone', ''), 'w.', '') END, ',' ORDER BY a.attnum)
 		FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
@@ -223,8 +223,10 @@ SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attnam
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am am ON am.oid = i.relam WHERE x.indrelid = c.oid),
 	(SELECT string_agg(t.tgname, ',' ORDER BY t.tgname) FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
 	FROM pg_class c LEFT JOIN pg_am m ON m.oid = c.relam WHERE c.relnamespace IN ('w'::regnamespace, pg_my_temp_schema()) AND c.relkind IN ('r', 'p') AND c.relname <> 'audit' ORDER BY 1});
-
 	return if $r->{error};
+	# an exchange of indexes that was stopped leaves one that the other has not
+	my %both = map { $_ => 1 } @{ $s->{heap}->run(q{SELECT relname FROM pg_class WHERE relkind IN ('i', 'I') AND relnamespace IN ('w'::regnamespace, pg_my_temp_schema())})->{lines} };
+
 	$self->{tables} = [];
 	foreach my $line (@{ $r->{lines} })
 	{
@@ -249,6 +251,7 @@ SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attnam
 		{
 			my ($index, $method, $unique) = split / /, $i;
 
+			next if !$both{$index};
 			push @{ $t{indexes} }, { name => $index, method => $method, unique => $unique };
 		}
 		push @{ $self->{tables} }, \%t;
