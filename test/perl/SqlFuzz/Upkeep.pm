@@ -51,7 +51,7 @@ sub seal
 	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t', " . pick(1, 5, 50, 500) . ')' } if $r < 0.65;
 	return { kyro => 1, sql => "SELECT (kyro.snapshot('$t')).*" } if $r < 0.68;
 	return { kyro => 1, sql => "SELECT relname, s.rows FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname = 'kyro', kyro.snapshot(c.oid) s WHERE c.relname IN ('p0', 'p1', 'p2', '$t') AND c.relkind = 'r' AND c.relnamespace = 'w'::regnamespace" } if $r < 0.70;
-	return { kyro => 1, sql => 'CALL kyro.' . pick('replace_btree', 'replace_btree', 'restore_btree') . "('$t')" } if $r < 0.72;
+	return { kyro => 1, sql => 'CALL kyro.' . pick('replace_btree', 'replace_btree', 'restore_btree') . "('$t')" } if $r < 0.73;
 	return { kyro => 1, sql => "SELECT leaves FROM kyro.rebuild('" . pick(@learned) . "')" } if $r < 0.80 && @learned;
 	return { kyro => 1, sql => "SELECT kyro.warmup('" . pick($t, @learned) . "')" } if $r < 0.85;
 	return { kyro => 1, sound => 1, sql => "SELECT * FROM kyro.verify('" . pick($t, $t, @learned) . "', deep => " . pick('true', 'false') . ')' } if $r < 0.95;
