@@ -164,12 +164,37 @@ sub change
 			return ("DELETE FROM ONLY $name WHERE ctid = ANY (ARRAY($first))"); } ],
 		[ 1, sub { return ("WITH gone AS (DELETE FROM $name WHERE $where RETURNING id) SELECT count(*), sum(id) FROM gone"); } ],
 		[ 1, sub { return ("WITH new AS (UPDATE $name SET " . assignments($t) . " WHERE $where RETURNING *) SELECT count(*), sum(hashtextextended(new::text, 0)) FROM new"); } ],
+		[ 1, sub { my $off = 3000 + below(20000); return "INSERT INTO $name (id, k1, n, v) SELECT DISTINCT ON (id) id + $off, k1, n, v FROM $name x WHERE $where ORDER BY id, x::text"; } ],
+		[ 2, sub { return block($world, $t); } ],
 		[ 3, sub { return merge($t); } ],
 		[ 2, sub { return copy($t); } ],
 		[ 0.2, sub { return ("TRUNCATE $name" . pick('', '', ' CASCADE')); } ],
 		[ 0.2, sub { return ("DELETE FROM $name"); } ]);
 
 	return weighted(@kinds)->();
+}
+
+# Statements of one command, some of which may fail, and seals between them.
+sub block
+{
+	my ($world, $t) = @_;
+	my $body = '';
+
+	foreach (1 .. 2 + below(3))
+	{
+		my $one = pick(
+			"UPDATE $t->{name} SET " . assignments($t) . ' WHERE ' . point($t),
+			"DELETE FROM $t->{name} WHERE " . point($t),
+			"INSERT INTO $t->{name} (" . join(', ', @{ $t->{names} }) . ') VALUES ' . join(', ', rows_of($t)),
+			"PERFORM kyro.snapshot('$t->{name}')", "PERFORM kyro.snapshot('$t->{name}', 5)",
+			"PERFORM * FROM $t->{name} WHERE " . point($t) . ' FOR UPDATE',
+			"IF (SELECT count(*) FROM $t->{name} WHERE " . condition($t) . ') > 3 THEN UPDATE ' . "$t->{name} SET n = 1 WHERE " . point($t) . '; END IF');
+
+		# (not those of locks: they need not be the same)
+		my $failure = $one =~ /kyro/ ? 'OTHERS' : 'integrity_constraint_violation OR data_exception OR program_limit_exceeded';
+		$body .= chance(0.6) ? "BEGIN $one; EXCEPTION WHEN $failure THEN NULL; END; " : "$one; ";
+	}
+	return "DO \$do\$ BEGIN $body END \$do\$";
 }
 
 sub merge

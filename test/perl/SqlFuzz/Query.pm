@@ -159,6 +159,10 @@ sub query
 		[ 1, sub { return "SELECT $digest 0 FROM $name x TABLESAMPLE " . pick('SYSTEM', 'BERNOULLI') . ' (100)'; } ],
 		[ 2, sub { my $lock = pick('UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE');
 			return ("SELECT * FROM $name x WHERE $where ORDER BY x::text$limit FOR $lock" . ($lock eq 'KEY SHARE' ? pick('', ' NOWAIT') : pick('', '', ' NOWAIT', ' SKIP LOCKED')), 1); } ],
+		[ 1, sub { return "SELECT x.*, y.n FROM $name x JOIN $u->{name} y ON x.$on = y.$j WHERE $where FOR " . pick('UPDATE', 'SHARE') . ' OF x'; } ],
+		# what a function of ours moves is there, once, for what is left of its statement
+		[ 0.5, sub { return "SELECT $digest count(s) FROM $name x, kyro.snapshot('$name') s"; } ],
+		[ 0.5, sub { return "SELECT $digest 0 FROM $name x WHERE $where AND (SELECT count(*) FROM kyro.snapshot('$name', " . pick(1, 20, 'NULL') . ')) = 1'; } ],
 		[ 1, sub { return ("SELECT * FROM $name WHERE $k > " . literal($type) . " ORDER BY $k, id, $name\::text LIMIT 3 FOR UPDATE SKIP LOCKED", 1); } ],
 		[ 1, sub { return "COPY (SELECT * FROM $name x WHERE $where) TO STDOUT"; } ],
 		[ 1, sub { return 'SELECT tbl, what, count(*), sum(id), sum(n) FROM audit GROUP BY 1, 2'; } ],

@@ -163,7 +163,7 @@ sub excused
 	my ($self, $s, $error, $sql) = @_;
 	my @others = ((grep { $_ != $s && $_->{state} ne 'idle' } @{ $self->{sessions} }), values %{ $self->{prepared} });
 	# what may take a foreign key's lock, which an UPDATE of a sealed row conflicts with
-	my $locks = $sql =~ /^(INSERT|COPY|UPDATE|MERGE|DELETE|WITH|EXECUTE|COMMIT|PREPARE TRANSACTION|SELECT .* FOR KEY SHARE)/;
+	my $locks = $sql =~ /^(INSERT|COPY|UPDATE|MERGE|DELETE|WITH|DO|EXECUTE|COMMIT|PREPARE TRANSACTION|SELECT .* FOR KEY SHARE)/;
 
 	return 'type of a key' if $error =~ /^(42704|0A000)$/ && $sql =~ /^ALTER TABLE .* TYPE (numeric|text)/;
 	# a transaction with a fixed snapshot changes or locks a row sealed since
@@ -200,7 +200,14 @@ sub run
 	$did->[ $k->{error} ? 2 : 1 ]++ if $k->{error} || $k->{tag} !~ /^[A-Z]+( 0)+$/;
 	$self->{codes}{ $k->{error} }++ if $k->{error};
 	return "kyro: $k->{text}" if ($k->{error} // '') =~ /^(lost|XX|57014|53|58)/;
-	if ($st->{kyro})
+	# a seal that is refused
+	my $alone = $st->{kyro} || ($sql =~ /kyro\.snapshot/ && $k->{error} && $refused{ $k->{error} });
+	if ($sql =~ /kyro\.snapshot/ && !$k->{error})
+	{
+		$self->{seals}++;
+		$s->{sealed} = 1;
+	}
+	if ($alone)
 	{
 		if ($k->{error})
 		{
@@ -212,11 +219,6 @@ sub run
 		{
 			return "unsound: $k->{text}";
 		}
-		elsif ($sql =~ /kyro\.snapshot/)
-		{
-			$self->{seals}++;
-			$s->{sealed} = 1;
-		}
 		return;
 	}
 
@@ -226,7 +228,7 @@ sub run
 		# would a heap have said the same?  Without doing it.
 		my ($before, @after) = $s->{state} eq 'open' ? ('SAVEPOINT excused', 'ROLLBACK TO excused', 'RELEASE excused', 'SELECT 1/0') : ('BEGIN', 'ROLLBACK');
 
-		if ($sql =~ /^(SELECT|INSERT|COPY|UPDATE|MERGE|DELETE|WITH|EXECUTE|FETCH|MOVE|DECLARE)/ && $s->{state} ne 'failed')
+		if ($sql =~ /^(SELECT|INSERT|COPY|UPDATE|MERGE|DELETE|WITH|DO|EXECUTE|FETCH|MOVE|DECLARE)/ && $s->{state} ne 'failed')
 		{
 			$s->{heap}->run($before);
 			$h = $s->{heap}->run(heap_sql($sql));
@@ -289,7 +291,7 @@ sub heap_sql
 	my ($sql) = @_;
 
 	# transactions prepared by the two are in one server
-	return $sql =~ s/ WITH \(kyro_rmi\)//r =~ s/\bkyro_rmi\b/btree/gr =~ s/(PREPARE TRANSACTION|PREPARED) '/$1 'heap /r;
+	return $sql =~ s/PERFORM kyro\.snapshot\([^)]*\)/PERFORM 1/gr =~ s/kyro\.snapshot\([^)]*\)/generate_series(1, 1)/gr =~ s/ WITH \(kyro_rmi\)//r =~ s/\bkyro_rmi\b/btree/gr =~ s/(PREPARE TRANSACTION|PREPARED) '/$1 'heap /r;
 }
 
 # What one of two lists has and the other has not, and where their order parts.

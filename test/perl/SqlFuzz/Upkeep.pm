@@ -129,6 +129,7 @@ sub definition
 		[ 1, sub { return @{ $t->{triggers} } ? "DROP TRIGGER " . pick(@{ $t->{triggers} }) . " ON $name" : $world->trigger_on($name); } ],
 		[ 0.5, sub { return "ALTER TABLE p DETACH PARTITION " . pick('p0', 'p1', 'pd'); } ],
 		[ 0.5, sub { return "ALTER TABLE p ATTACH PARTITION " . pick('p0 FOR VALUES FROM (MINVALUE) TO (200)', 'p1 FOR VALUES FROM (200) TO (1000)', 'pd DEFAULT'); } ],
+		[ 1, sub { return "LOCK TABLE $name IN " . pick('SHARE', 'SHARE ROW EXCLUSIVE', 'EXCLUSIVE', 'ACCESS EXCLUSIVE') . ' MODE'; } ],
 		[ 1, sub { return "CREATE TABLE made USING kyro AS " . select_from($t); } ],
 		[ 1, sub { return 'DROP TABLE made'; } ],
 		[ 1, sub { return "CREATE MATERIALIZED VIEW seen USING kyro AS " . select_from($t); } ],
