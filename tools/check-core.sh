@@ -5,7 +5,7 @@
 #   private clusters.  test/core/README.md says what the modes are and what passes.
 #   The last line is "N passed, N failed"; what differs is in build/check-core.
 #
-#   MODE=...    baseline, kyro, kyro-sealed, rmi: some of them (default: all)
+#   MODE=...    baseline, kyro, kyro-sealed, kyro-seals, rmi: some of them (default: all)
 #   SUITES=...  regress, isolation (default: both)
 #   PG_SRC=dir  unpacked source of PostgreSQL; otherwise that of the Debian package
 #               is downloaded, once, to ${XDG_CACHE_HOME:-~/.cache}/kyrodb
@@ -16,7 +16,7 @@ set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT" || exit 1
 
-ALL_MODES="baseline kyro kyro-sealed rmi"
+ALL_MODES="baseline kyro kyro-sealed kyro-seals rmi"
 MODES=${MODE:-${MODES:-$ALL_MODES}}
 SUITES=${SUITES:-regress isolation}
 PG_SRC=${PG_SRC:-}
@@ -120,6 +120,12 @@ perl test/core/compare.pl --shift "$W/core/isolation/specs/eval-plan-qual.spec" 
 sed -i -E 's/^(test:.*) cluster( .*)?$/\1\2\ntest: cluster/' "$W/core-kyro/regress/parallel_schedule" "$W/core-sealed/regress/parallel_schedule"
 perl test/core/seal.pl "$W/core/regress/sql" "$W/core-sealed/regress/sql" || die "seal.pl failed"
 perl test/core/seal.pl "$W/core/isolation/specs" "$W/core-sealed/isolation/specs" || die "seal.pl failed"
+# Those about SERIALIZABLE, with seals between the steps: no regression tests.
+mkdir -p "$W/core-seals/isolation/specs" "$W/core-seals/isolation/expected"
+perl test/core/serializable.pl specs "$W/core/isolation/specs" "$W/core-seals/isolation/specs" >"$W/core-seals/isolation/names" ||
+  die "serializable.pl failed"
+sed 's/^/test: /' "$W/core-seals/isolation/names" >"$W/core-seals/isolation/isolation_schedule"
+while read -r t; do : >"$W/core-seals/isolation/expected/$t.out"; done <"$W/core-seals/isolation/names"
 [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$W"
 
 # ---------------------------------------------------------------------------
@@ -151,7 +157,9 @@ create_database() {  # create_database NAME
   case $mode in
     kyro*) sql "$1" -c "ALTER DATABASE $1 SET default_table_access_method TO kyro" || return 1 ;;
   esac
-  [ "$mode" != kyro-sealed ] || sql "$1" -f "$SRC/test/core/setup.sql"
+  case $mode in
+    kyro-seal*) sql "$1" -f "$SRC/test/core/setup.sql" ;;
+  esac
 }
 
 # One suite in one mode, on a cluster of its own.
@@ -164,6 +172,7 @@ run_suite() {
   case $mode in
     kyro)        input=$W/core-kyro/$suite ;;
     kyro-sealed) input=$W/core-sealed/$suite ;;
+    kyro-seals)  input=$W/core-seals/$suite ;;
   esac
   [ "$suite" != isolation ] || db=isolation_regression
   [ "$mode" != rmi ] || preload="kyrodb, kyro_core_rmi_indexes"
@@ -188,9 +197,14 @@ run_suite() {
   rc=$?
   [ $rc -lt 2 ] || { tail -n 20 "$LOGS/$mode/$suite.log"; fail "$mode/$suite: exit status $rc"; }
 
-  perl "$SRC/test/core/compare.pl" "$mode" "$suite" "$W/core/$suite" "$S/out/results" \
-    "$SRC/test/core/known.txt" "$LOGS/$mode/$suite" "$LOGS/baseline/$suite/results" >"$S/compare" ||
-    fail "$mode/$suite: compare.pl failed"
+  if [ "$mode" = kyro-seals ]; then
+    perl "$SRC/test/core/serializable.pl" compare "$W/core/$suite/expected" "$S/out/results" \
+      "$W/core-seals/isolation/names" >"$S/compare" 2>&1 || fail "$mode/$suite: an anomaly has passed, or an answer is another"
+  else
+    perl "$SRC/test/core/compare.pl" "$mode" "$suite" "$W/core/$suite" "$S/out/results" \
+      "$SRC/test/core/known.txt" "$LOGS/$mode/$suite" "$LOGS/baseline/$suite/results" >"$S/compare" ||
+      fail "$mode/$suite: compare.pl failed"
+  fi
   while read -r line; do
     case $line in
       "ok "*)     pass "$mode/$suite/${line#ok }" ;;
@@ -250,6 +264,7 @@ passed=0 failed=0
 set -m                          # each run is a process group, see cleanup
 for mode in $MODES; do
   for suite in $SUITES; do
+    [ "$mode/$suite" != kyro-seals/regress ] || continue
     mkdir -p "$LOGS/$mode/$suite"
     started=$SECONDS
     RES=$W/res/$mode.$suite

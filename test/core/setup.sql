@@ -42,3 +42,21 @@ BEGIN
 		AND (c.relpersistence <> 't' OR c.relnamespace = pg_my_temp_schema());
 END
 $$;
+
+-- Each kyro table that nobody uses now; lock_timeout says how long to wait.
+CREATE PROCEDURE kyro_core.seal_now() LANGUAGE plpgsql AS $$
+DECLARE
+	rel oid;
+BEGIN
+	FOR rel IN
+		SELECT c.oid FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro'
+		 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY 1
+	LOOP
+		BEGIN
+			PERFORM kyro.snapshot(rel);
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
+	END LOOP;
+END
+$$;
