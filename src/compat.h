@@ -80,6 +80,7 @@ typedef PGAlignedBlock KyroPage;
 
 #elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 180000
 
+#include "access/tableam.h"
 #include "storage/procnumber.h"
 #include "storage/relfilelocator.h"
 
