@@ -254,7 +254,7 @@ COMMENT ON FUNCTION kyro.snapshot(tbl regclass, max_rows bigint) IS
 CREATE FUNCTION kyro.warmup(rel regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'kyro_warmup' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION kyro.warmup(rel regclass) IS
-	'read an index (model, directory, leaves) or a kyro table into memory; returns pages read';
+	'read a kyro_rmi index (model, directory, leaves) or a kyro table, or all partitions of one, into memory; returns pages read';
 
 CREATE FUNCTION kyro.verify(
 	rel regclass,
@@ -264,7 +264,21 @@ CREATE FUNCTION kyro.verify(
 RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'kyro_verify' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION kyro.verify(rel regclass, deep boolean) IS
-	'check an index or a kyro table; no row: it is sound. deep: compare indexes and table, both ways';
+	'check a kyro_rmi index or a kyro table, or all partitions of one; no row: it is sound. deep: compare indexes and table, both ways';
+
+CREATE FUNCTION kyro.verify_progress(
+	OUT pid int,
+	OUT datid oid,
+	OUT relid oid,
+	OUT indexrelid oid,
+	OUT phase text,
+	OUT unit text,
+	OUT total bigint,
+	OUT done bigint)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_verify_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.verify_progress() IS
+	'how far each running kyro.verify() has come; helper of view kyro.stat_progress_verify';
 
 -- inspection
 
@@ -332,8 +346,17 @@ REVOKE ALL ON FUNCTION kyro.trace(regclass, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kyro.model_leaves(regclass) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION kyro.trace(regclass, bigint) TO pg_monitor;
 
+-- The views show numbers about a table, its runs and its indexes to the same users,
+-- and so do their helpers.
+CREATE FUNCTION kyro.sees_table(tbl oid) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'kyro_sees_table_sql' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION kyro.sees_table(tbl oid) IS
+	'whether the current user is shown numbers about a table: may read or own it, or is in pg_read_all_stats, as members of pg_monitor are';
+
 CREATE FUNCTION kyro.index_shape(
 	index regclass,
+	OUT state text,
+	OUT size bigint,
 	OUT carrier text,
 	OUT leaves bigint,
 	OUT directory_pages bigint,
@@ -375,9 +398,25 @@ CREATE FUNCTION kyro.table_runs(
 	OUT sealed_at timestamptz,
 	OUT duration interval)
 RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'kyro_table_runs' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+	AS 'MODULE_PATHNAME', 'kyro_table_runs' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION kyro.table_runs(tbl regclass) IS
-	'the runs of a kyro table; looks at every touched row; helper of views kyro.stat_runs and kyro.stat_tables';
+	'the runs of a kyro table; looks at every touched row; helper of view kyro.stat_runs';
+
+CREATE FUNCTION kyro.table_shape(
+	tbl regclass,
+	OUT state text,
+	OUT size bigint,
+	OUT log_bytes bigint,
+	OUT runs bigint,
+	OUT sealed_bytes bigint,
+	OUT sealed_rows bigint,
+	OUT live_rows bigint,
+	OUT touched_rows bigint,
+	OUT last_seal timestamptz)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_table_shape' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION kyro.table_shape(tbl regclass) IS
+	'state and size of a kyro table, and the sums over its runs; looks at every touched row; helper of view kyro.stat_tables';
 
 CREATE FUNCTION kyro.table_counters(
 	tbl oid,
@@ -394,36 +433,29 @@ RETURNS record
 COMMENT ON FUNCTION kyro.table_counters(tbl oid) IS
 	'what was counted for a kyro table since the server started; helper of view kyro.stat_tables';
 
--- An error message may hold a key.
-REVOKE ALL ON FUNCTION kyro.table_counters(oid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kyro.table_counters(oid) TO pg_monitor;
-
 -- views
 
--- The shape is NULL where there is nothing to read: invalid indexes, other
--- sessions' temporary indexes, unlogged indexes on a standby.  (A strict
--- function of NULL is not called at all.)
+-- Views of relations wait for no lock and do not fail for one that is damaged, dropped
+-- or changed meanwhile: their column "state" says so, and what is not known is NULL.
+-- (A strict function of NULL is not called at all.)
 CREATE VIEW kyro.stat_indexes AS
 	SELECT s.schemaname, s.relname, s.indexrelname, s.relid, s.indexrelid,
 		   s.idx_scan, s.idx_tup_read, s.idx_tup_fetch,
 		   io.idx_blks_read, io.idx_blks_hit,
-		   pg_catalog.pg_relation_size(s.indexrelid) AS size,
+		   shape.state, shape.size,
 		   shape.carrier, shape.leaves, shape.directory_pages, shape.model_pages,
 		   shape.splits_since, shape.splits, shape.rebuilds, shape.tuples,
 		   shape.trained_at, shape.eps_max
 	FROM pg_catalog.pg_stat_all_indexes s
 	JOIN pg_catalog.pg_statio_all_indexes io ON io.indexrelid = s.indexrelid
-	JOIN pg_catalog.pg_index i ON i.indexrelid = s.indexrelid
 	JOIN pg_catalog.pg_class c ON c.oid = s.indexrelid
 	JOIN pg_catalog.pg_am am ON am.oid = c.relam
 	-- all conditions again: a join order must not show the function other rows
 	LEFT JOIN LATERAL kyro.index_shape(
-		CASE WHEN am.amname = 'kyro_rmi' AND c.relkind = 'i' AND i.indisvalid
-				AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace)
-				AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+		CASE WHEN am.amname = 'kyro_rmi' AND c.relkind = 'i' AND kyro.sees_table(s.relid)
 			THEN s.indexrelid::pg_catalog.regclass END) AS shape ON true
-	WHERE am.amname = 'kyro_rmi' AND c.relkind = 'i';
-COMMENT ON VIEW kyro.stat_indexes IS 'kyro_rmi indexes: usage (cumulative), size in bytes, and shape';
+	WHERE am.amname = 'kyro_rmi' AND c.relkind = 'i' AND kyro.sees_table(s.relid);
+COMMENT ON VIEW kyro.stat_indexes IS 'kyro_rmi indexes on tables that the user sees: usage (cumulative), state, size in bytes, and shape';
 GRANT SELECT ON kyro.stat_indexes TO PUBLIC;
 
 CREATE VIEW kyro.build_info AS
@@ -432,8 +464,13 @@ CREATE VIEW kyro.build_info AS
 COMMENT ON VIEW kyro.build_info IS 'how this copy of kyrodb was built and loaded';
 GRANT SELECT ON kyro.build_info TO PUBLIC;
 
--- Tables whose runs can be looked at: not other sessions' temporary ones, nor
--- unlogged ones on a standby.
+CREATE VIEW kyro.stat_progress_verify AS
+	SELECT p.pid, p.datid, d.datname, p.relid, p.indexrelid, p.phase, p.unit, p.total, p.done
+	FROM kyro.verify_progress() p
+	LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
+COMMENT ON VIEW kyro.stat_progress_verify IS 'how far each running kyro.verify() has come';
+GRANT SELECT ON kyro.stat_progress_verify TO PUBLIC;
+
 CREATE VIEW kyro.stat_runs AS
 	SELECT n.nspname AS schemaname, c.relname, c.oid AS relid,
 		   r.run, r.state, r.rows, r.live_rows, r.touched_rows,
@@ -442,41 +479,36 @@ CREATE VIEW kyro.stat_runs AS
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_catalog.pg_am am ON am.oid = c.relam
 	CROSS JOIN LATERAL kyro.table_runs(
-		CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm')
-				AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace)
-				AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
+		CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid)
 			THEN c.oid::pg_catalog.regclass END) AS r
-	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm');
-COMMENT ON VIEW kyro.stat_runs IS 'the runs of all kyro tables of this database';
+	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid);
+COMMENT ON VIEW kyro.stat_runs IS 'the runs of all kyro tables of this database that the user sees';
 GRANT SELECT ON kyro.stat_runs TO PUBLIC;
 
+-- Rows in the log are estimated: live rows, as statistics have them (on a standby
+-- what the last VACUUM or ANALYZE has found), less those in runs.
 CREATE VIEW kyro.stat_tables AS
 	SELECT n.nspname AS schemaname, c.relname, c.oid AS relid,
-		   pg_catalog.pg_relation_size(c.oid) AS size,
-		   r.runs, r.sealed_bytes, r.sealed_rows, r.live_rows, r.touched_rows, r.last_seal,
+		   shape.state, shape.size,
+		   CASE WHEN shape.live_rows IS NOT NULL
+				THEN greatest(CASE WHEN pg_catalog.pg_is_in_recovery() THEN c.reltuples::bigint
+								   ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END - shape.live_rows, 0)
+		   END AS log_rows,
+		   shape.log_bytes,
+		   shape.runs, shape.sealed_bytes, shape.sealed_rows, shape.live_rows, shape.touched_rows, shape.last_seal,
 		   counters.mmap_reads, counters.buffer_reads,
 		   counters.seals, counters.rows_sealed, counters.seal_seconds,
 		   counters.failed_seals, counters.last_error_at, counters.last_error
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_catalog.pg_am am ON am.oid = c.relam
-	LEFT JOIN LATERAL (
-		SELECT pg_catalog.count(*) AS runs,
-			   coalesce(pg_catalog.sum(t.bytes), 0)::bigint AS sealed_bytes,
-			   coalesce(pg_catalog.sum(t.rows) FILTER (WHERE t.state <> 'aborted'), 0)::bigint AS sealed_rows,
-			   coalesce(pg_catalog.sum(t.live_rows), 0)::bigint AS live_rows,
-			   coalesce(pg_catalog.sum(t.touched_rows), 0)::bigint AS touched_rows,
-			   pg_catalog.max(t.sealed_at) AS last_seal
-		FROM kyro.table_runs(
-			CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm')
-					AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace)
-					AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
-				THEN c.oid::pg_catalog.regclass END) AS t) AS r ON true
+	LEFT JOIN LATERAL kyro.table_shape(
+		CASE WHEN am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid)
+			THEN c.oid::pg_catalog.regclass END) AS shape ON true
 	LEFT JOIN LATERAL kyro.table_counters(c.oid) AS counters ON true
-	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm');
-COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database: sizes, sealed rows, reads and seals since the server started (NULL unless preloaded)';
-REVOKE ALL ON kyro.stat_tables FROM PUBLIC;
-GRANT SELECT ON kyro.stat_tables TO pg_monitor;
+	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid);
+COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database that the user sees: state, sizes, rows in the log and sealed, reads and seals since the server started (NULL unless preloaded)';
+GRANT SELECT ON kyro.stat_tables TO PUBLIC;
 
 -- leaving
 

@@ -13,8 +13,9 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -24,10 +25,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "inspect/monitor.h"
 #include "model/rmi.h"
 #include "rmi/kyro_rmi.h"
 
@@ -117,6 +118,7 @@ kyro_model(PG_FUNCTION_ARGS)
 	PGAlignedBlock copy;
 	uint32		step;
 
+	kyro_check_sees_table(IndexGetRelation(PG_GETARG_OID(0), true));
 	index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, false, &heap);
 	model_fences(index, &meta, &list);
 	model = rmi_model_read(index, &meta, true);
@@ -327,120 +329,113 @@ kyro_trace(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(kyro_index_shape);
 
-/*
- * Read the meta page and the model.  False, after a WARNING, if that fails for
- * damage or a file that cannot be read: a view of all indexes must not fail
- * for one of them.  A subtransaction, since pages are checked by the server
- * too, which only knows to raise.
- */
-static bool
-shape_read(Relation index, RmiMetaData *meta, RmiModel **model)
+typedef struct Shape
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
+	Relation	index;
+	bool		have_size;
+	int64		size;
+	RmiMetaData meta;
+	RmiModel   *model;
+} Shape;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		rmi_read_meta(index, meta);
-		*model = rmi_model_read(index, meta, false);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *e;
-		int			category;
+static void
+shape_read(void *arg)
+{
+	Shape	   *shape = (Shape *) arg;
 
-		MemoryContextSwitchTo(cxt);
-		e = CopyErrorData();
-		category = ERRCODE_TO_CATEGORY(e->sqlerrcode);
-		if (category != ERRCODE_TO_CATEGORY(ERRCODE_INDEX_CORRUPTED) &&
-			category != ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR) &&
-			e->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ereport(WARNING,
-				(errcode(e->sqlerrcode),
-				 errmsg_internal("%s", e->message),
-				 e->detail ? errdetail_internal("%s", e->detail) : 0,
-				 e->hint ? errhint("%s", e->hint) : 0));
-		FreeErrorData(e);
-		ok = false;
+	shape->size = (int64) RelationGetNumberOfBlocks(shape->index) * BLCKSZ;
+	shape->have_size = true;
+	rmi_read_meta(shape->index, &shape->meta);
+	shape->model = rmi_model_read(shape->index, &shape->meta, false);
+}
+
+/* Fill in what the meta page and the model say of an index that is locked by us. */
+static const char *
+shape_of(Oid oid, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
+	bool		valid;
+	Shape		shape = {0};
+	bool		ok;
+
+	/* the caller's snapshot may be older than a REINDEX CONCURRENTLY */
+	if (!HeapTupleIsValid(tuple))
+		return "dropped";
+	valid = ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
+	ReleaseSysCache(tuple);
+	shape.index = relation_open(oid, NoLock);
+	if (shape.index->rd_rel->relkind != RELKIND_INDEX || !rmi_is_index(shape.index))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a kyro_rmi index", RelationGetRelationName(shape.index))));
+	/* in another session's memory, or empty until the end of recovery */
+	if (RELATION_IS_OTHER_TEMP(shape.index) ||
+		(shape.index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && RecoveryInProgress()))
+	{
+		relation_close(shape.index, NoLock);
+		return "inaccessible";
 	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return ok;
+	if (!valid)
+	{
+		relation_close(shape.index, NoLock);
+		return "invalid";
+	}
+	ok = kyro_try_read(shape_read, &shape);
+	relation_close(shape.index, NoLock);
+	values[1] = Int64GetDatum(shape.size);
+	nulls[1] = !shape.have_size;
+	if (!ok)
+		return "damaged";
+	memset(nulls + 2, false, 10 * sizeof(bool));
+	values[2] = CStringGetTextDatum(shape.meta.carrier == RMI_CARRIER_GENERIC ? "generic" : "own");
+	values[3] = Int64GetDatum(shape.meta.dir_entries + shape.meta.log_entries);
+	values[4] = Int64GetDatum(shape.meta.dir_pages);
+	values[5] = Int64GetDatum(shape.meta.model_pages);
+	values[6] = Int64GetDatum(shape.meta.log_entries);
+	values[7] = Int64GetDatum(shape.meta.splits);
+	values[8] = Int64GetDatum(shape.meta.rebuilds);
+	values[9] = Int64GetDatum(shape.meta.tuples);
+	values[10] = TimestampTzGetDatum(shape.meta.trained_at);
+	nulls[10] = shape.meta.generation == 0;
+	values[11] = Int32GetDatum(shape.model ? shape.model->eps_max : 0);
+	nulls[11] = shape.model == NULL;
+	return "ok";
 }
 
 /*
- * From the meta page and the model alone.  NULL for an index that is gone, not
- * valid, damaged or locked exclusively: a monitoring query should not fail or wait
- * for one.
+ * kyro.index_shape(index): from the meta page and the model alone.  All but the
+ * state is NULL of an index that is gone, not valid, damaged or locked exclusively:
+ * a monitoring query should not fail or wait for one.
  */
 Datum
 kyro_index_shape(PG_FUNCTION_ARGS)
 {
 	Oid			oid = PG_GETARG_OID(0);
 	Oid			heapoid = IndexGetRelation(oid, true);
-	Relation	heap,
-				index;
-	RmiMetaData meta;
-	RmiModel   *model;
-	Datum		values[11];
-	bool		nulls[11] = {false};
+	Datum		values[12];
+	bool		nulls[12];
+	const char *state = "dropped";
 
+	memset(nulls, true, sizeof(nulls));
 	if (OidIsValid(heapoid))
 	{
-		HeapTuple	tuple;
-		bool		valid;
-
-		if (!ConditionalLockRelationOid(heapoid, AccessShareLock))
-			PG_RETURN_NULL();
-		if (!ConditionalLockRelationOid(oid, AccessShareLock))
+		kyro_check_sees_table(heapoid);
+		state = "locked";
+		if (ConditionalLockRelationOid(heapoid, AccessShareLock))
 		{
+			if (ConditionalLockRelationOid(oid, AccessShareLock))
+			{
+				state = shape_of(oid, values, nulls);
+				UnlockRelationOid(oid, AccessShareLock);
+			}
 			UnlockRelationOid(heapoid, AccessShareLock);
-			PG_RETURN_NULL();
-		}
-		/* the caller's snapshot may be older than a REINDEX CONCURRENTLY */
-		tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(oid));
-		valid = HeapTupleIsValid(tuple) && ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
-		if (HeapTupleIsValid(tuple))
-			ReleaseSysCache(tuple);
-		if (!valid)
-		{
-			UnlockRelationOid(oid, AccessShareLock);
-			UnlockRelationOid(heapoid, AccessShareLock);
-			PG_RETURN_NULL();
 		}
 	}
-	else if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(oid)))
-		PG_RETURN_NULL();
-	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
-	UnlockRelationOid(oid, AccessShareLock);
-	UnlockRelationOid(heapoid, AccessShareLock);
-	if (!shape_read(index, &meta, &model))
-	{
-		relation_close(index, AccessShareLock);
-		table_close(heap, AccessShareLock);
-		PG_RETURN_NULL();
-	}
-	values[0] = CStringGetTextDatum(meta.carrier == RMI_CARRIER_GENERIC ? "generic" : "own");
-	values[1] = Int64GetDatum(meta.dir_entries + meta.log_entries);
-	values[2] = Int64GetDatum(meta.dir_pages);
-	values[3] = Int64GetDatum(meta.model_pages);
-	values[4] = Int64GetDatum(meta.log_entries);
-	values[5] = Int64GetDatum(meta.splits);
-	values[6] = Int64GetDatum(meta.rebuilds);
-	values[7] = Int64GetDatum(meta.tuples);
-	values[8] = TimestampTzGetDatum(meta.trained_at);
-	nulls[8] = meta.generation == 0;
-	values[9] = Int32GetDatum(model ? model->eps_max : 0);
-	nulls[9] = model == NULL;
-	relation_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
+	else if (get_rel_name(oid) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a kyro_rmi index", get_rel_name(oid))));
+	values[0] = CStringGetTextDatum(state);
+	nulls[0] = false;
 	PG_RETURN_DATUM(model_row(fcinfo, values, nulls));
 }

@@ -28,6 +28,7 @@
 
 #include "model/rmi.h"
 #include "inspect/table.h"
+#include "inspect/target.h"
 #include "rmi/kyro_rmi.h"
 
 /*
@@ -142,25 +143,17 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-PG_FUNCTION_INFO_V1(kyro_warmup);
-
-/*
- * kyro.warmup(index): read every page into shared buffers, and the directory
- * into this session.  Needs SELECT on the table.
- */
-Datum
-kyro_warmup(PG_FUNCTION_ARGS)
+/* Read every page of an index into shared buffers, and the directory into this session. */
+static int64
+warmup_index(Oid relid, bool check)
 {
-	Oid			oid = PG_GETARG_OID(0);
 	Relation	heap,
 				index;
 	BlockNumber nblocks;
 	AclResult	acl;
 
-	if (kyro_oid_is_table(oid))
-		PG_RETURN_INT64(kyro_warmup_table(oid));
-	index = rmi_open_for_function(oid, AccessShareLock, false, &heap);
-	acl = pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT);
+	index = rmi_open_for_function(relid, AccessShareLock, false, &heap);
+	acl = check ? pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT) : ACLCHECK_OK;
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, get_relkind_objtype(heap->rd_rel->relkind), RelationGetRelationName(heap));
 
@@ -177,5 +170,29 @@ kyro_warmup(PG_FUNCTION_ARGS)
 	rmi_dir_refresh(index);
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
-	PG_RETURN_INT64(nblocks);
+	return nblocks;
+}
+
+/* Who may read a partitioned table may read its partitions. */
+static void
+warmup(Oid relid, const char *partition, void *pages)
+{
+	bool		check = partition == NULL;
+
+	*(int64 *) pages += kyro_oid_is_table(relid) ? kyro_warmup_table(relid, check) : warmup_index(relid, check);
+}
+
+PG_FUNCTION_INFO_V1(kyro_warmup);
+
+/*
+ * kyro.warmup(rel): read a kyro table or kyro_rmi index, or all partitions of one,
+ * into memory; returns how many pages.  Needs SELECT on the table.
+ */
+Datum
+kyro_warmup(PG_FUNCTION_ARGS)
+{
+	int64		pages = 0;
+
+	kyro_each_target(PG_GETARG_OID(0), false, warmup, &pages);
+	PG_RETURN_INT64(pages);
 }

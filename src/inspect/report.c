@@ -19,12 +19,14 @@
 void
 kyro_report(void *arg, BlockNumber block, const char *format,...)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) arg;
+	KyroReport *report = (KyroReport *) arg;
 	StringInfoData s;
 	Datum		values[2];
 	bool		nulls[2] = {false};
 
 	initStringInfo(&s);
+	if (report->partition != NULL)
+		appendStringInfo(&s, "partition \"%s\": ", report->partition);
 	for (;;)
 	{
 		va_list		args;
@@ -40,6 +42,6 @@ kyro_report(void *arg, BlockNumber block, const char *format,...)
 	values[0] = Int64GetDatum(block);
 	nulls[0] = block == InvalidBlockNumber;
 	values[1] = CStringGetTextDatum(s.data);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	tuplestore_putvalues(report->rsinfo->setResult, report->rsinfo->setDesc, values, nulls);
 	pfree(s.data);
 }

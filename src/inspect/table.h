@@ -12,10 +12,10 @@
 #ifndef KYRO_INSPECT_TABLE_H
 #define KYRO_INSPECT_TABLE_H
 
-#include "nodes/execnodes.h"
+#include "inspect/report.h"
 
 extern bool kyro_oid_is_table(Oid relid);
-extern int64 kyro_warmup_table(Oid relid);
-extern void kyro_verify_table(Oid relid, bool deep, ReturnSetInfo *rsinfo);
+extern int64 kyro_warmup_table(Oid relid, bool check);
+extern void kyro_verify_table(Oid relid, bool deep, KyroReport *report);
 
 #endif							/* KYRO_INSPECT_TABLE_H */

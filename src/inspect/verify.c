@@ -18,6 +18,9 @@
  * entry first; so an entry is reported only if it is still there after the
  * look at the table.
  *
+ * The key of a version is compared only if who inserted it has not aborted: it
+ * may have been made when the table had other columns.
+ *
  * All locks are the weakest ones, and it works on a standby.
  *
  * IDENTIFICATION
@@ -30,6 +33,7 @@
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -40,6 +44,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -48,14 +53,16 @@
 #include "debug_point.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
+#include "inspect/target.h"
 #include "inspect/verify.h"
+#include "progress.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
 #include "store/store.h"
 
 typedef struct Verify
 {
-	ReturnSetInfo *rsinfo;
+	KyroReport *report;
 	Relation	heap;
 	Relation	index;
 	RmiMetaData meta;
@@ -67,6 +74,7 @@ typedef struct Verify
 	RmiSort    *rows;			/* NULL: not deep */
 	RmiSortItem row;			/* the next row expected */
 	bool		have_row;
+	Snapshot	snapshot;
 	bool		unique;			/* no two rows may have the same key */
 	IndexInfo  *info;
 	EState	   *estate;
@@ -74,7 +82,7 @@ typedef struct Verify
 	KyroEntry  *entries;
 } Verify;
 
-#define verify_report(v, ...) kyro_report((v)->rsinfo, __VA_ARGS__)
+#define verify_report(v, ...) kyro_report((v)->report, __VA_ARGS__)
 
 /* ---- index against table ---- */
 
@@ -84,14 +92,55 @@ verify_row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull
 {
 	Verify	   *v = (Verify *) state;
 
+	DEBUG_POINT("verify-row");
+	kyro_progress_done(ItemPointerGetBlockNumber(tid));
 	rmi_sort_put(v->rows, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(v->type, values[0]),
 				 kyro_tid_from_pointer(tid), alive);
 }
 
 /*
+ * Is it an exclusion constraint of equality?  Then it says the same as a unique
+ * index.
+ */
+static bool
+verify_excludes_equal(Relation index)
+{
+	Oid		   *operators,
+			   *functions;
+	uint16	   *strategies;
+
+	if (!index->rd_index->indisexclusion)
+		return false;
+	RelationGetExclusionInfo(index, &operators, &functions, &strategies);
+	return strategies[0] == BTEqualStrategyNumber;
+}
+
+/* Was the row that an index entry leads to inserted by the transaction that we are in? */
+static bool
+verify_row_is_own(Verify *v, uint64 tid)
+{
+	IndexFetchTableData *fetch = table_index_fetch_begin(v->heap);
+	ItemPointerData pointer;
+	bool		again = false;
+	bool		own = false;
+
+	kyro_tid_to_pointer(tid, &pointer);
+	if (table_index_fetch_tuple(fetch, &pointer, v->snapshot, v->slot, &again, NULL))
+	{
+		bool		isnull;
+
+		own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(slot_getsysattr(v->slot, MinTransactionIdAttributeNumber, &isnull)));
+		ExecClearTuple(v->slot);
+	}
+	table_index_fetch_end(fetch);
+	return own;
+}
+
+/*
  * Go on to the next row.  Two that one snapshot sees cannot have the same key
  * in a unique index: who inserted the second has seen the end of whoever
- * deleted the first.
+ * deleted the first.  Our own transaction can have made them, if the constraint is
+ * checked later.
  */
 static void
 verify_next_row(Verify *v)
@@ -102,7 +151,9 @@ verify_next_row(Verify *v)
 	v->have_row = rmi_sort_next(v->rows, &v->row);
 	if (v->unique && had_row && v->have_row &&
 		last.isnull == v->row.isnull && last.key == v->row.key &&
-		(!last.isnull || v->info->ii_NullsNotDistinct))
+		(!last.isnull || v->info->ii_NullsNotDistinct) &&
+		(v->index->rd_index->indimmediate ||
+		 !(verify_row_is_own(v, last.tid) || verify_row_is_own(v, v->row.tid))))
 		verify_report(v, InvalidBlockNumber, "rows (%u,%u) and (%u,%u) of the table have the same key, in a unique index",
 					  (BlockNumber) (last.tid >> 16), (unsigned) (last.tid & 0xFFFF),
 					  (BlockNumber) (v->row.tid >> 16), (unsigned) (v->row.tid & 0xFFFF));
@@ -112,33 +163,32 @@ verify_next_row(Verify *v)
 static void
 verify_collect_rows(Verify *v)
 {
-	Snapshot	snapshot;
 	TableScanDesc scan;
 
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	v->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	if (IsolationUsesXactSnapshot() && v->index->rd_index->indcheckxmin &&
-		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(v->index->rd_indextuple->t_data), snapshot->xmin))
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(v->index->rd_indextuple->t_data), v->snapshot->xmin))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("index \"%s\" cannot be verified using transaction snapshot",
 						RelationGetRelationName(v->index))));
 
+	kyro_progress_phase(KYRO_PHASE_ROWS, RelationGetRelid(v->index), RelationGetNumberOfBlocks(v->heap));
 	v->rows = rmi_sort_begin(maintenance_work_mem);
 	v->info = BuildIndexInfo(v->index);
 	v->info->ii_Unique = false;
 	v->info->ii_ExclusionOps = NULL;
 	v->info->ii_Concurrent = true;	/* an MVCC scan */
-	scan = table_beginscan_strat(v->heap, snapshot, 0, NULL, true, true);
+	scan = table_beginscan_strat(v->heap, v->snapshot, 0, NULL, true, false);
 	(void) table_index_build_scan(v->heap, v->index, v->info, true, false,
 								  verify_row_callback, v, scan);
-	UnregisterSnapshot(snapshot);
 	rmi_sort_perform(v->rows);
-	v->unique = v->index->rd_index->indisunique;
-	verify_next_row(v);
 
 	v->estate = CreateExecutorState();
 	v->slot = table_slot_create(v->heap, NULL);
 	GetPerTupleExprContext(v->estate)->ecxt_scantuple = v->slot;
+	v->unique = v->index->rd_index->indisunique || verify_excludes_equal(v->index);
+	verify_next_row(v);
 }
 
 /* Is the entry in the index now? */
@@ -171,10 +221,22 @@ verify_key_matches(Verify *v, KyroFence at)
 		(isnull || rmi_key_from_datum(v->type, value) == at.key);
 }
 
+/* Has who inserted a tuple not aborted? */
+static bool
+verify_inserted(HeapTupleHeader t)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(t);
+
+	if (HeapTupleHeaderXminCommitted(t))	/* or frozen */
+		return true;
+	return !HeapTupleHeaderXminInvalid(t) &&
+		(TransactionIdIsCurrentTransactionId(xmin) || TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin));
+}
+
 /*
  * Copies of the versions of a row that an entry leads to, on a locked page: the
- * tuple itself and what HOT updates made of it.  NULL: not all of them are
- * there.
+ * tuple itself and what HOT updates made of it, as far as they were inserted.
+ * NULL: not all of them are there, or there is none to compare with.
  */
 static List *
 verify_versions(Verify *v, Page page, BlockNumber block, OffsetNumber off)
@@ -200,7 +262,10 @@ verify_versions(Verify *v, Page page, BlockNumber block, OffsetNumber off)
 		ItemPointerSet(&tuple.t_self, block, off);
 		if (TransactionIdIsValid(xmax) && !TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), xmax))
 			return NIL;
-		versions = lappend(versions, heap_copytuple(&tuple));
+		if (verify_inserted(tuple.t_data))
+			versions = lappend(versions, heap_copytuple(&tuple));
+		else if (versions == NIL)
+			return NIL;			/* the entry is that of an aborted row */
 		if (!HeapTupleHeaderIsHotUpdated(tuple.t_data))
 			return versions;
 		if (ItemPointerGetBlockNumberNoCheck(&tuple.t_data->t_ctid) != block)
@@ -236,7 +301,12 @@ verify_entry_problem(Verify *v, KyroFence at)
 	page = BufferGetPage(buf);
 	if (store_is_kyro(v->heap) && store_page_kind(page) == STORE_ROWS)
 	{
+		StoreRun   *run;
+
 		UnlockReleaseBuffer(buf);
+		run = store_find_run(store_open(v->heap), block);
+		if (run == NULL || store_run_aborted(run))
+			compare = false;
 		kyro_tid_to_pointer(at.tid, &tid);
 		if (!table_tuple_fetch_row_version(v->heap, &tid, SnapshotAny, v->slot))
 			problem = "address has no row in the table";
@@ -397,8 +467,10 @@ verify_chain(Verify *v)
 {
 	BlockNumber block = RMI_FIRST_LEAF;
 	Buffer		buf = verify_open_leaf(v, block, RMI_META_BLOCK, NULL);
+	uint64		leaves = 0;
 	PGAlignedBlock copy;
 
+	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
 	if (!BufferIsValid(buf))
 		return false;
 	if (kyro_fence_cmp(leaf_low(BufferGetPage(buf)), KYRO_FENCE_MIN) != 0)
@@ -416,6 +488,7 @@ verify_chain(Verify *v)
 
 		if (block < v->nblocks)
 			v->seen[block / 8] |= 1 << (block % 8);
+		kyro_progress_done(++leaves);
 		if (more)
 		{
 			BlockNumber to = leaf_header(page)->right;
@@ -483,25 +556,16 @@ verify_chain(Verify *v)
 	}
 }
 
-PG_FUNCTION_INFO_V1(kyro_verify);
-
-Datum
-kyro_verify(PG_FUNCTION_ARGS)
+static void
+verify_index(Oid relid, bool deep, KyroReport *report)
 {
-	bool		deep = PG_GETARG_BOOL(1);
 	Verify	   *v = palloc0(sizeof(Verify));
 	Oid			save_userid;
 	int			save_sec_context;
 	int			save_nestlevel;
 
-	InitMaterializedSRF(fcinfo, 0);
-	v->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	if (kyro_oid_is_table(PG_GETARG_OID(0)))
-	{
-		kyro_verify_table(PG_GETARG_OID(0), deep, v->rsinfo);
-		return (Datum) 0;
-	}
-	v->index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, true, &v->heap);
+	v->report = report;
+	v->index = rmi_open_for_function(relid, AccessShareLock, true, &v->heap);
 	v->type = rmi_key_type(v->index);
 
 	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro(v->heap))
@@ -515,34 +579,75 @@ kyro_verify(PG_FUNCTION_ARGS)
 						   save_sec_context | SECURITY_RESTRICTED_OPERATION);
 	save_nestlevel = NewGUCNestLevel();
 
+	kyro_progress_phase(KYRO_PHASE_STRUCTURE, relid, 0);
 	rmi_read_meta(v->index, &v->meta);
 	if (v->meta.key_type != v->type)
 		verify_report(v, RMI_META_BLOCK, "index was built for another type");
-	kyro_verify_directory(v->index, v->rsinfo);
+	kyro_verify_directory(v->index, report);
 
-	v->nblocks = RelationGetNumberOfBlocks(v->index);
-	v->seen = palloc0(v->nblocks / 8 + 1);
 	if (deep)
 	{
 		v->entries = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(KyroEntry));
 		verify_collect_rows(v);
 	}
+	v->nblocks = RelationGetNumberOfBlocks(v->index);
+	v->seen = palloc0(v->nblocks / 8 + 1);
 	if (verify_chain(v))
 	{
 		while (deep && v->have_row)
+		{
+			CHECK_FOR_INTERRUPTS();
 			verify_missing_row(v, InvalidBlockNumber);
-		kyro_verify_unlinked(v->index, v->meta.index_id, v->seen, v->nblocks, v->rsinfo);
+		}
+		kyro_verify_unlinked(v->index, v->meta.index_id, v->seen, v->nblocks, report);
 	}
 	if (deep)
 	{
 		rmi_sort_end(v->rows);
 		ExecDropSingleTupleTableSlot(v->slot);
 		FreeExecutorState(v->estate);
+		UnregisterSnapshot(v->snapshot);
 	}
 
 	AtEOXact_GUC(false, save_nestlevel);
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	relation_close(v->index, AccessShareLock);
 	table_close(v->heap, AccessShareLock);
+}
+
+typedef struct VerifyCall
+{
+	bool		deep;
+	KyroReport	report;
+} VerifyCall;
+
+static void
+verify_target(Oid relid, const char *partition, void *arg)
+{
+	VerifyCall *call = (VerifyCall *) arg;
+
+	call->report.partition = partition;
+	if (kyro_oid_is_table(relid))
+		kyro_verify_table(relid, call->deep, &call->report);
+	else
+		verify_index(relid, call->deep, &call->report);
+}
+
+PG_FUNCTION_INFO_V1(kyro_verify);
+
+/*
+ * kyro.verify(rel, deep): one row for each problem of a kyro table or kyro_rmi
+ * index, or of all partitions of one.  Only the owner may.
+ */
+Datum
+kyro_verify(PG_FUNCTION_ARGS)
+{
+	VerifyCall	call = {.deep = PG_GETARG_BOOL(1)};
+
+	InitMaterializedSRF(fcinfo, 0);
+	call.report.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	kyro_progress_begin(PG_GETARG_OID(0));
+	kyro_each_target(PG_GETARG_OID(0), true, verify_target, &call);
+	kyro_progress_end();
 	return (Datum) 0;
 }

@@ -33,7 +33,7 @@
 typedef struct Verify
 {
 	Relation	index;
-	ReturnSetInfo *rsinfo;
+	KyroReport *report;
 	RmiMetaData meta;
 	RmiFenceList leaves;		/* what the directory lists */
 	uint32		pages;			/* of the directory */
@@ -41,7 +41,7 @@ typedef struct Verify
 } Verify;
 
 #define REPORT(v, block, ...) \
-	((v)->problems++, kyro_report((v)->rsinfo, (block), __VA_ARGS__))
+	((v)->problems++, kyro_report((v)->report, (block), __VA_ARGS__))
 
 static void
 copy_page(Relation index, BlockNumber block, char *to)
@@ -291,9 +291,9 @@ verify_log(Verify *v)
 }
 
 void
-kyro_verify_directory(Relation index, ReturnSetInfo *rsinfo)
+kyro_verify_directory(Relation index, KyroReport *report)
 {
-	Verify		v = {.index = index,.rsinfo = rsinfo};
+	Verify		v = {.index = index,.report = report};
 	bool		ok = false;
 
 	rmi_fences_init(&v.leaves);
@@ -378,7 +378,7 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 }
 
 void
-kyro_verify_unlinked(Relation index, uint32 index_id, const uint8 *seen, BlockNumber nblocks, ReturnSetInfo *rsinfo)
+kyro_verify_unlinked(Relation index, uint32 index_id, const uint8 *seen, BlockNumber nblocks, KyroReport *report)
 {
 	for (BlockNumber block = RMI_META_BLOCK + 1; block < nblocks; block++)
 	{
@@ -389,6 +389,6 @@ kyro_verify_unlinked(Relation index, uint32 index_id, const uint8 *seen, BlockNu
 			continue;
 		problem = unlinked_problem(index, index_id, block);
 		if (problem != NULL)
-			kyro_report(rsinfo, block, "%s", problem);
+			kyro_report(report, block, "%s", problem);
 	}
 }

@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "privilege.h"
 #include "store/stats.h"
 #include "store/store.h"
 
@@ -319,7 +320,8 @@ store_stats_seal_failed(Oid relid, const char *message)
 }
 
 /*
- * kyro.table_counters(tbl oid): one row, of NULLs if nothing can be counted.
+ * kyro.table_counters(tbl oid): one row, of NULLs if nothing can be counted or
+ * the user may not see it.
  */
 Datum
 kyro_table_counters(PG_FUNCTION_ARGS)
@@ -330,9 +332,8 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	memset(nulls, stats == NULL, sizeof(nulls));
-	nulls[6] = nulls[7] = true;
-	if (stats != NULL)
+	memset(nulls, true, sizeof(nulls));
+	if (stats != NULL && kyro_sees_table(GetUserId(), PG_GETARG_OID(0)))
 	{
 		StatsKey	key = {MyDatabaseId, PG_GETARG_OID(0)};
 		StatsEntry *found;
@@ -343,6 +344,7 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 		if (found != NULL)
 			entry = *found;
 		LWLockRelease(stats_lock);
+		memset(nulls, false, 6 * sizeof(bool));
 		values[0] = Int64GetDatum(entry.map_reads);
 		values[1] = Int64GetDatum(entry.buffer_reads);
 		values[2] = Int64GetDatum(entry.seals);
@@ -352,8 +354,12 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 		if (entry.last_error_at != 0)
 		{
 			values[6] = TimestampTzGetDatum(entry.last_error_at);
-			values[7] = CStringGetTextDatum(entry.last_error);
-			nulls[6] = nulls[7] = false;
+			nulls[6] = false;
+			if (kyro_sees_messages(GetUserId(), PG_GETARG_OID(0)))
+			{
+				values[7] = CStringGetTextDatum(entry.last_error);
+				nulls[7] = false;
+			}
 		}
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -1,13 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * verify.c
- *	  Is a kyro table sound, and do its indexes find its rows?
+ *	  Is a kyro table sound?  Its pages; verify_deep.c has the rest.
  *
  * Pages are copied under a share lock and looked at without.  The lock on the
- * table keeps seals and VACUUM away, so runs and sealed pages hold still;
- * rows may be touched meanwhile, and whatever that can explain is looked at
- * again before it is reported.  On a standby nothing is kept away, but there
- * changes come one record at a time as well.
+ * table keeps away only who would give it another file, cut its end off or
+ * change its columns; so runs that are there stay, and sealed pages hold still.
+ * Runs may be added, rows touched and log pages pruned meanwhile, and whatever that
+ * can explain is looked at again before it is reported.
+ *
+ * Columns of a tuple are looked at only if who inserted it has not aborted: it
+ * may have been made when the table had other columns, that are gone with the
+ * transaction.
  *
  * IDENTIFICATION
  *	  src/store/verify.c
@@ -16,43 +20,22 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
-#include "access/genam.h"
 #include "access/multixact.h"
-#include "access/nbtree.h"
-#include "access/table.h"
-#include "access/toast_internals.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
-#include "catalog/pg_am_d.h"
-#include "commands/defrem.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
+#include "storage/procarray.h"
 
-#include "store/store.h"
+#include "debug_point.h"
+#include "progress.h"
+#include "store/verify.h"
 
-typedef struct Verify
-{
-	Relation	rel;
-	StoreTable *table;
-	BlockNumber nblocks;
-	StoreReport report;
-	void	   *arg;
-	char	   *page;			/* a copy */
-	uint64		problems;
-} Verify;
-
-#define REPORT(v, block, ...) \
-	((v)->problems++, (v)->report((v)->arg, (block), __VA_ARGS__))
+/* How often something is looked at before it is a problem. */
+#define VERIFY_LOOKS 3
 
 /* Copy a page; its kind. */
 static StorePageKind
-copy_page(Verify *v, BlockNumber block, char *to)
+copy_page(StoreVerify *v, BlockNumber block, char *to)
 {
 	Buffer		buffer = ReadBuffer(v->rel, block);
 
@@ -69,7 +52,7 @@ copy_page(Verify *v, BlockNumber block, char *to)
  * looked at.
  */
 static bool
-verify_list(Verify *v)
+verify_list(StoreVerify *v)
 {
 	BlockNumber block = 0;
 	BlockNumber hops = 0;
@@ -85,29 +68,29 @@ verify_list(Verify *v)
 		CHECK_FOR_INTERRUPTS();
 		if (!store_has_blocks(v->rel, block + 1, &v->nblocks))
 		{
-			REPORT(v, block, "run list leads past the end of the table");
+			VERIFY_REPORT(v, block, "run list leads past the end of the table");
 			return false;
 		}
 		if (hops++ > v->nblocks)
 		{
-			REPORT(v, block, "run list does not end");
+			VERIFY_REPORT(v, block, "run list does not end");
 			return false;
 		}
 		(void) copy_page(v, block, v->page);
 		problem = store_list_problem(v->page, block);
 		if (problem != NULL)
 		{
-			REPORT(v, block, "run list: %s", problem);
+			VERIFY_REPORT(v, block, "run list: %s", problem);
 			return false;
 		}
 		if (block == 0)
 			incarnation = list->h.run;
 		else if (list->h.run != incarnation)
-			REPORT(v, block, "page of the run list belongs to another table");
+			VERIFY_REPORT(v, block, "page of the run list belongs to another table");
 		for (int i = 0; i < list->h.count; i++)
 		{
 			if (!store_has_blocks(v->rel, STORE_RUN_END(&list->runs[i]), &v->nblocks))
-				REPORT(v, block, "run %u reaches past the end of the table", list->runs[i].first);
+				VERIFY_REPORT(v, block, "run %u reaches past the end of the table", list->runs[i].first);
 		}
 		block = list->next;
 	}
@@ -118,8 +101,10 @@ verify_list(Verify *v)
 	v->table = store_open(v->rel);
 	for (int i = 0; i < v->table->nruns; i++)
 	{
+		/* while clog still knows: VACUUM may come */
+		(void) store_run_aborted(&v->table->runs[i]);
 		if (v->table->runs[i].first < end)
-			REPORT(v, v->table->list_block[i], "run %u overlaps another", v->table->runs[i].first);
+			VERIFY_REPORT(v, v->table->list_block[i], "run %u overlaps another", v->table->runs[i].first);
 		end = STORE_RUN_END(&v->table->runs[i]);
 	}
 	return v->problems == before;
@@ -129,7 +114,7 @@ verify_list(Verify *v)
 
 /* Is something that links explain still so?  A row may be touched while we look. */
 static bool
-ledger_problem(Verify *v, ItemPointer link, ItemPointer row, const char **problem)
+ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **problem)
 {
 	Buffer		buffer;
 	Page		page;
@@ -165,7 +150,7 @@ ledger_problem(Verify *v, ItemPointer link, ItemPointer row, const char **proble
 }
 
 static void
-verify_links(Verify *v, StoreRun *run, const StoreRows *rows, BlockNumber block, BlockNumber link_block,
+verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber block, BlockNumber link_block,
 			 const char *link_page, bool vm_set)
 {
 	const StoreLinks *links = StorePageGetLinks(link_page);
@@ -184,19 +169,19 @@ verify_links(Verify *v, StoreRun *run, const StoreRows *rows, BlockNumber block,
 			Buffer		vmbuffer = InvalidBuffer;
 
 			if (store_vm_test(v->rel, block, &vmbuffer))
-				REPORT(v, block, "row %u was touched, but the visibility map says that none was", row);
+				VERIFY_REPORT(v, block, "row %u was touched, but the visibility map says that none was", row);
 			if (BufferIsValid(vmbuffer))
 				ReleaseBuffer(vmbuffer);
 			vm_set = false;
 		}
 		ItemPointerSet(&tid, block, row);
 		if (ledger_problem(v, &link, &tid, &problem))
-			REPORT(v, link_block, "row (%u,%u): %s", block, row, problem);
+			VERIFY_REPORT(v, link_block, "row (%u,%u): %s", block, row, problem);
 	}
 }
 
 static void
-verify_run(Verify *v, StoreRun *run)
+verify_run(StoreVerify *v, StoreRun *run)
 {
 	const StoreRows *rows = StorePageGetRows(v->page);
 	char	   *link_page = palloc(BLCKSZ);
@@ -217,10 +202,11 @@ verify_run(Verify *v, StoreRun *run)
 		const StoreGroups *groups = StorePageGetGroups(v->page);
 		int			n = Min(STORE_GROUPS_PER_PAGE, run->groups - g);
 
+		CHECK_FOR_INTERRUPTS();
 		if (copy_page(v, block, v->page) != STORE_GROUPS || groups->h.run != run->id ||
 			groups->h.version != STORE_VERSION || groups->h.hash != store_page_hash(v->page, block) || groups->first != g || groups->h.count != n)
 		{
-			REPORT(v, block, "page does not hold the groups of run %u", run->first);
+			VERIFY_REPORT(v, block, "page does not hold the groups of run %u", run->first);
 			continue;
 		}
 		for (int i = 0; i < n; i++)
@@ -230,7 +216,7 @@ verify_run(Verify *v, StoreRun *run)
 			if (groups->links[i] != InvalidBlockNumber &&
 				groups->links[i] >= RelationGetNumberOfBlocks(v->rel))
 			{
-				REPORT(v, block, "link page %u of group %u is past the end of the table", groups->links[i], g + i);
+				VERIFY_REPORT(v, block, "link page %u of group %u is past the end of the table", groups->links[i], g + i);
 				group_ok[g + i] = false;
 			}
 		}
@@ -242,28 +228,30 @@ verify_run(Verify *v, StoreRun *run)
 		bool		vm_set = store_vm_test(v->rel, block, &vmbuffer);
 
 		CHECK_FOR_INTERRUPTS();
+		DEBUG_POINT("verify-sealed-page");
+		kyro_progress_done(block);
 		(void) copy_page(v, block, v->page);
 		problem = store_rows_problem(v->page, block);
 		if (problem == NULL && (rows->h.run != run->id || rows->fxid != run->fxid))
 			problem = "page belongs to another run";
 		if (problem != NULL)
 		{
-			REPORT(v, block, "sealed page: %s", problem);
+			VERIFY_REPORT(v, block, "sealed page: %s", problem);
 			gaps = true;
 			continue;
 		}
 		count += rows->h.count;
 		if (!gaps && !(rows->group == group && rows->group_base == base) &&
 			!(rows->group == group + 1 && rows->group_base == 0))
-			REPORT(v, block, "groups of run %u are not in order", run->first);
+			VERIFY_REPORT(v, block, "groups of run %u are not in order", run->first);
 		group = rows->group;
 		base = rows->group_base + rows->h.count;
 		gaps = false;
 		if (vm_set && !store_run_committed(run))
-			REPORT(v, block, "visibility map says that rows of a run that did not commit are visible");
+			VERIFY_REPORT(v, block, "visibility map says that rows of a run that did not commit are visible");
 		if (rows->group >= run->groups)
 		{
-			REPORT(v, block, "group %u is out of range", rows->group);
+			VERIFY_REPORT(v, block, "group %u is out of range", rows->group);
 			continue;
 		}
 		if (!group_ok[rows->group] || link_blocks[rows->group] == InvalidBlockNumber)
@@ -277,7 +265,7 @@ verify_run(Verify *v, StoreRun *run)
 			if (copy_page(v, link_block, link_page) != STORE_LINKS || links->h.run != run->id ||
 				links->h.version != STORE_VERSION || links->h.hash != store_page_hash(link_page, link_block) || links->group != link_group)
 			{
-				REPORT(v, link_block, "page does not hold the links of group %u of run %u", link_group, run->first);
+				VERIFY_REPORT(v, link_block, "page does not hold the links of group %u of run %u", link_group, run->first);
 				group_ok[link_group] = false;
 				continue;
 			}
@@ -285,7 +273,7 @@ verify_run(Verify *v, StoreRun *run)
 		verify_links(v, run, rows, block, link_block, link_page, vm_set);
 	}
 	if (!gaps && count != run->rows)
-		REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, count, run->rows);
+		VERIFY_REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, count, run->rows);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
 	pfree(link_page);
@@ -297,7 +285,7 @@ verify_run(Verify *v, StoreRun *run)
 
 /* A ledger tuple belongs to a row that links back to it. */
 static const char *
-tag_problem(Verify *v, BlockNumber block, OffsetNumber offset, HeapTupleHeader t)
+tag_problem(StoreVerify *v, BlockNumber block, OffsetNumber offset, HeapTupleHeader t)
 {
 	ItemPointerData tid,
 				link;
@@ -343,7 +331,7 @@ redirect_problem(Page page, ItemId item)
  * have come.
  */
 static const char *
-xids_problem(Verify *v, HeapTupleHeader t)
+xids_problem(StoreVerify *v, HeapTupleHeader t)
 {
 	TransactionId frozen = v->rel->rd_rel->relfrozenxid;
 	TransactionId xmin = HeapTupleHeaderGetXmin(t);
@@ -377,7 +365,7 @@ xids_problem(Verify *v, HeapTupleHeader t)
 
 /* Do the columns end where the tuple does, or before? */
 static const char *
-columns_problem(Verify *v, HeapTupleHeader t, uint32 len)
+columns_problem(StoreVerify *v, HeapTupleHeader t, uint32 len)
 {
 	TupleDesc	desc = RelationGetDescr(v->rel);
 	int			natts = HeapTupleHeaderGetNatts(t);
@@ -424,8 +412,88 @@ columns_problem(Verify *v, HeapTupleHeader t, uint32 len)
 	return NULL;
 }
 
+/*
+ * Can the columns of a tuple, whose xids are plausible, be read with the columns
+ * that the table has?  A ledger tuple is a copy of a row of the run that its tag
+ * names, which has been looked at.
+ */
+static bool
+columns_are_known(StoreVerify *v, HeapTupleHeader t)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(t);
+	ItemPointerData tid;
+
+	if (store_is_ledger(t))
+	{
+		StoreRun   *run = store_ledger_tag(t, &tid) ? store_find_run(v->table, ItemPointerGetBlockNumber(&tid)) : NULL;
+
+		return run != NULL && !store_run_aborted(run);
+	}
+	if (HeapTupleHeaderXminCommitted(t))	/* or frozen */
+		return true;
+	if (HeapTupleHeaderXminInvalid(t))
+		return false;
+
+	/* in this order, as everywhere; who is in progress has added no column beside our lock */
+	return TransactionIdIsCurrentTransactionId(xmin) || TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin);
+}
+
+/* What is wrong with the tuple of an item that is in its place on a copied page; or NULL. */
+static const char *
+tuple_problem(StoreVerify *v, Page page, BlockNumber block, OffsetNumber offset)
+{
+	ItemId		item = PageGetItemId(page, offset);
+	HeapTupleHeader t = (HeapTupleHeader) PageGetItem(page, item);
+	uint32		natts = HeapTupleHeaderGetNatts(t);
+	uint32		need = MAXALIGN(SizeofHeapTupleHeader + ((t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(natts) : 0));
+	const char *problem;
+
+	if (t->t_hoff > ItemIdGetLength(item) || (t->t_hoff != need && t->t_hoff != need + STORE_TAG_SIZE))
+		return "impossible header length";
+	problem = xids_problem(v, t);
+	if (problem == NULL && store_is_ledger(t))
+		problem = tag_problem(v, block, offset, t);
+	if (problem != NULL || !columns_are_known(v, t))
+		return problem;
+	if ((int) natts > RelationGetDescr(v->rel)->natts)
+		return "too many attributes";
+	return columns_problem(v, t, ItemIdGetLength(item));
+}
+
+/* Is the item of a copied page a tuple that lies where it may? */
+static bool
+tuple_is_in_place(Page page, ItemId item)
+{
+	PageHeader	header = (PageHeader) page;
+
+	return header->pd_special <= BLCKSZ && ItemIdGetOffset(item) >= header->pd_upper &&
+		ItemIdGetOffset(item) == MAXALIGN(ItemIdGetOffset(item)) &&
+		ItemIdGetOffset(item) + ItemIdGetLength(item) <= header->pd_special &&
+		ItemIdGetLength(item) >= SizeofHeapTupleHeader;
+}
+
+/*
+ * The problem of a tuple, looked for again in a new copy of the page: the tuple may
+ * have been removed before we looked at what it belongs to, or belong to a run that
+ * was sealed since the list was read.
+ */
+static const char *
+tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
+{
+	ItemId		item;
+
+	v->table = store_open(v->rel);
+	(void) copy_page(v, block, v->again);
+	if (PageIsNew(v->again) || offset > PageGetMaxOffsetNumber(v->again))
+		return NULL;
+	item = PageGetItemId(v->again, offset);
+	if (!ItemIdIsNormal(item) || !tuple_is_in_place(v->again, item))
+		return NULL;			/* gone; or the page has changed, and is damaged otherwise */
+	return tuple_problem(v, v->again, block, offset);
+}
+
 static void
-verify_log_page(Verify *v, BlockNumber block)
+verify_log_page(StoreVerify *v, BlockNumber block)
 {
 	PageHeader	header = (PageHeader) v->page;
 	OffsetNumber max;
@@ -435,70 +503,47 @@ verify_log_page(Verify *v, BlockNumber block)
 	if (header->pd_lower < SizeOfPageHeaderData || header->pd_lower > header->pd_upper ||
 		header->pd_upper > header->pd_special || header->pd_special > BLCKSZ)
 	{
-		REPORT(v, block, "page header is damaged");
+		VERIFY_REPORT(v, block, "page header is damaged");
 		return;
 	}
 	max = PageGetMaxOffsetNumber(v->page);
 	if (max > MaxHeapTuplesPerPage)
 	{
-		REPORT(v, block, "page has too many items");
+		VERIFY_REPORT(v, block, "page has too many items");
 		return;
 	}
 	for (OffsetNumber offset = FirstOffsetNumber; offset <= max; offset++)
 	{
 		ItemId		item = PageGetItemId(v->page, offset);
-		HeapTupleHeader t;
-		uint32		natts,
-					need;
 		const char *problem = NULL;
 
 		if (ItemIdIsRedirected(item) && (problem = redirect_problem(v->page, item)) != NULL)
-			REPORT(v, block, "item %u: %s", offset, problem);
+			VERIFY_REPORT(v, block, "item %u: %s", offset, problem);
 		if (!ItemIdIsNormal(item))
 			continue;
-		if (ItemIdGetOffset(item) < header->pd_upper || ItemIdGetOffset(item) != MAXALIGN(ItemIdGetOffset(item)) ||
-			ItemIdGetOffset(item) + ItemIdGetLength(item) > header->pd_special ||
-			ItemIdGetLength(item) < SizeofHeapTupleHeader)
+		if (!tuple_is_in_place(v->page, item))
 		{
-			REPORT(v, block, "item %u is out of place", offset);
+			VERIFY_REPORT(v, block, "item %u is out of place", offset);
 			continue;
 		}
-		t = (HeapTupleHeader) PageGetItem(v->page, item);
-		natts = HeapTupleHeaderGetNatts(t);
-		need = MAXALIGN(SizeofHeapTupleHeader + ((t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(natts) : 0));
-		if ((int) natts > RelationGetDescr(v->rel)->natts)
-			problem = "too many attributes";
-		else if (t->t_hoff > ItemIdGetLength(item) || (t->t_hoff != need && t->t_hoff != need + STORE_TAG_SIZE))
-			problem = "impossible header length";
-		else if ((problem = xids_problem(v, t)) == NULL && (problem = columns_problem(v, t, ItemIdGetLength(item))) == NULL &&
-				 store_is_ledger(t))
-			problem = tag_problem(v, block, offset, t);
+		problem = tuple_problem(v, v->page, block, offset);
+		for (int i = 1; i < VERIFY_LOOKS && problem != NULL; i++)
+			problem = tuple_problem_again(v, block, offset);
 		if (problem != NULL)
-		{
-			/* removed, or another's by now? */
-			Buffer		buffer = ReadBuffer(v->rel, block);
-			Page		page = BufferGetPage(buffer);
-			bool		same;
-
-			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			same = offset <= PageGetMaxOffsetNumber(page) &&
-				memcmp(PageGetItemId(page, offset), item, sizeof(ItemIdData)) == 0 &&
-				((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_hoff == t->t_hoff;
-			UnlockReleaseBuffer(buffer);
-			if (same)
-				REPORT(v, block, "tuple %u: %s", offset, problem);
-		}
+			VERIFY_REPORT(v, block, "tuple %u: %s", offset, problem);
 	}
 }
 
 static void
-verify_log(Verify *v)
+verify_log(StoreVerify *v)
 {
 	int			run = 0;
 
+	kyro_progress_phase(KYRO_PHASE_LOG, InvalidOid, v->nblocks);
 	for (BlockNumber block = 0; block < v->nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		kyro_progress_done(block);
 		if (run < v->table->nruns && block >= v->table->runs[run].first)
 		{
 			block = STORE_RUN_END(&v->table->runs[run]) - 1;
@@ -508,6 +553,7 @@ verify_log(Verify *v)
 		switch (copy_page(v, block, v->page))
 		{
 			case STORE_NOT_OURS:
+				DEBUG_POINT("verify-log-page");
 				verify_log_page(v, block);
 				break;
 			case STORE_LIST:
@@ -516,213 +562,35 @@ verify_log(Verify *v)
 			case STORE_GROUPS:
 				break;
 			default:
-				REPORT(v, block, "unknown kind of page");
+				VERIFY_REPORT(v, block, "unknown kind of page");
 		}
 	}
-}
-
-/* ---- deep: TOAST values ---- */
-
-/* Are all chunks of an external value there? */
-static bool
-toast_is_complete(Verify *v, Relation toast, Relation *indexes, int valid, struct varatt_external *pointer)
-{
-	ScanKeyData key;
-	SysScanDesc scan;
-	SnapshotData snapshot;
-	HeapTuple	tuple;
-	int32		size = VARATT_EXTERNAL_GET_EXTSIZE(*pointer);
-	int32		next = 0;
-	int64		total = 0;
-	bool		ok = true;
-
-	init_toast_snapshot(&snapshot);
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(pointer->va_valueid));
-	scan = systable_beginscan_ordered(toast, indexes[valid], &snapshot, 1, &key);
-	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
-	{
-		bool		isnull;
-		int32		seq = DatumGetInt32(fastgetattr(tuple, 2, RelationGetDescr(toast), &isnull));
-		Pointer		chunk = isnull ? NULL : DatumGetPointer(fastgetattr(tuple, 3, RelationGetDescr(toast), &isnull));
-
-		if (isnull || chunk == NULL || seq != next++)
-			ok = false;
-		else
-			total += VARSIZE_ANY_EXHDR(chunk);
-	}
-	systable_endscan_ordered(scan);
-	return ok && total == size;
-}
-
-static void
-verify_toast(Verify *v, Snapshot snapshot)
-{
-	TupleDesc	desc = RelationGetDescr(v->rel);
-	TupleTableSlot *slot;
-	TableScanDesc scan;
-	Relation	toast;
-	Relation   *indexes;
-	int			nindexes,
-				valid;
-
-	if (!OidIsValid(v->rel->rd_rel->reltoastrelid))
-		return;
-	toast = table_open(v->rel->rd_rel->reltoastrelid, AccessShareLock);
-	valid = toast_open_indexes(toast, AccessShareLock, &indexes, &nindexes);
-	slot = table_slot_create(v->rel, NULL);
-	scan = table_beginscan(v->rel, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		for (int i = 0; i < desc->natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, i);
-			struct varlena *value;
-			struct varatt_external pointer;
-
-			if (att->attisdropped || att->attlen != -1 || slot->tts_isnull[i])
-				continue;
-			value = (struct varlena *) DatumGetPointer(slot->tts_values[i]);
-			if (!VARATT_IS_EXTERNAL_ONDISK(value))
-				continue;
-			VARATT_EXTERNAL_GET_POINTER(pointer, value);
-			if (pointer.va_toastrelid != RelationGetRelid(toast))
-				REPORT(v, ItemPointerGetBlockNumber(&slot->tts_tid), "row (%u,%u), column \"%s\": its value is in another TOAST table",
-					   ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid), NameStr(att->attname));
-			else if (!toast_is_complete(v, toast, indexes, valid, &pointer))
-				REPORT(v, ItemPointerGetBlockNumber(&slot->tts_tid), "row (%u,%u), column \"%s\": TOAST value %u is incomplete",
-					   ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid),
-					   NameStr(att->attname), pointer.va_valueid);
-		}
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	toast_close_indexes(indexes, nindexes, AccessShareLock);
-	table_close(toast, AccessShareLock);
-}
-
-/* ---- deep: indexes ---- */
-
-/* Look for the row in the slot through an index. */
-static bool
-index_finds(Verify *v, Relation index, IndexScanDesc scan, TupleTableSlot *found, Datum *values, bool *isnull,
-			FmgrInfo *equal, StrategyNumber strategy, ItemPointer tid)
-{
-	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	ScanKeyData keys[INDEX_MAX_KEYS];
-
-	for (int i = 0; i < nkeys; i++)
-	{
-		if (isnull[i])
-			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1, InvalidStrategy, InvalidOid,
-								   InvalidOid, InvalidOid, (Datum) 0);
-		else
-			ScanKeyEntryInitializeWithInfo(&keys[i], 0, i + 1, strategy, index->rd_opcintype[i],
-										   index->rd_indcollation[i], &equal[i], values[i]);
-	}
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, found))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (ItemPointerEquals(&found->tts_tid, tid))
-			return true;
-	}
-	return false;
-}
-
-static void
-verify_index(Verify *v, Relation index, Snapshot snapshot)
-{
-	int			nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	bool		hash = index->rd_rel->relam == HASH_AM_OID;
-	StrategyNumber strategy = hash ? HTEqualStrategyNumber : BTEqualStrategyNumber;
-	FmgrInfo	equal[INDEX_MAX_KEYS];
-	IndexInfo  *info = BuildIndexInfo(index);
-	EState	   *estate = CreateExecutorState();
-	ExprContext *econtext = GetPerTupleExprContext(estate);
-	TupleTableSlot *slot = table_slot_create(v->rel, NULL);
-	TupleTableSlot *found = table_slot_create(v->rel, NULL);
-	ExprState  *predicate = ExecPrepareQual(info->ii_Predicate, estate);
-	TableScanDesc scan;
-	IndexScanDesc index_scan;
-
-	for (int i = 0; i < nkeys; i++)
-	{
-		Oid			operator = get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
-												   index->rd_opcintype[i], strategy);
-
-		fmgr_info(get_opcode(operator), &equal[i]);
-	}
-	econtext->ecxt_scantuple = slot;
-	scan = table_beginscan(v->rel, snapshot, 0, NULL);
-	index_scan = index_beginscan(v->rel, index, snapshot, nkeys, 0);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
-		ItemPointerData tid = slot->tts_tid;
-
-		CHECK_FOR_INTERRUPTS();
-		ResetPerTupleExprContext(estate);
-		if (predicate != NULL && !ExecQual(predicate, econtext))
-			continue;
-		FormIndexDatum(info, slot, estate, values, isnull);
-		if (hash && isnull[0])
-			continue;			/* not in the index */
-		if (!index_finds(v, index, index_scan, found, values, isnull, equal, strategy, &tid))
-			REPORT(v, ItemPointerGetBlockNumber(&tid), "row (%u,%u) is not found through index \"%s\"",
-				   ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), RelationGetRelationName(index));
-	}
-	index_endscan(index_scan);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(found);
-	FreeExecutorState(estate);
-}
-
-static void
-verify_indexes(Verify *v, Snapshot snapshot)
-{
-	List	   *oids = RelationGetIndexList(v->rel);
-	Oid			rmi = get_index_am_oid("kyro_rmi", true);
-	ListCell   *lc;
-
-	foreach(lc, oids)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		Oid			am = index->rd_rel->relam;
-
-		if (index->rd_index->indisvalid && (am == BTREE_AM_OID || am == HASH_AM_OID || am == rmi) &&
-			!(index->rd_index->indcheckxmin &&
-			  !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin)))
-			verify_index(v, index, snapshot);
-		index_close(index, AccessShareLock);
-	}
-	list_free(oids);
 }
 
 /*
- * Report what is wrong with a table.  The caller holds ShareUpdateExclusiveLock
- * on it, on a standby AccessShareLock, and runs as its owner.
+ * Report what is wrong with a table.  The caller holds AccessShareLock on it
+ * and runs as its owner.
  */
 void
 store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 {
-	Verify		v = {0};
+	StoreVerify v = {0};
 
 	v.rel = rel;
 	v.nblocks = RelationGetNumberOfBlocks(rel);
 	v.report = report;
 	v.arg = arg;
 	v.page = palloc(BLCKSZ);
+	v.again = palloc(BLCKSZ);
 	if (v.nblocks == 0)
 	{
-		REPORT(&v, InvalidBlockNumber, "table has no run list");
+		VERIFY_REPORT(&v, InvalidBlockNumber, "table has no run list");
 		return;
 	}
+	kyro_progress_phase(KYRO_PHASE_STRUCTURE, InvalidOid, 0);
 	if (!verify_list(&v))
 		return;
+	kyro_progress_phase(KYRO_PHASE_SEALED, InvalidOid, v.nblocks);
 	for (int i = 0; i < v.table->nruns; i++)
 		verify_run(&v, &v.table->runs[i]);
 	if (v.problems == 0)
@@ -730,12 +598,7 @@ store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 
 	/* rows of damaged pages cannot be read */
 	if (deep && v.problems == 0)
-	{
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-		verify_toast(&v, snapshot);
-		verify_indexes(&v, snapshot);
-		UnregisterSnapshot(snapshot);
-	}
+		store_verify_deep(&v);
 	pfree(v.page);
+	pfree(v.again);
 }

@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
+#include "inspect/target.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/builtins.h"
@@ -238,6 +239,12 @@ bool
 kyro_oid_is_table(Oid oid)
 {
 	return false;
+}
+
+void
+kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
+{
+	one(relid, NULL, arg);
 }
 
 void

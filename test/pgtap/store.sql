@@ -55,19 +55,57 @@ SELECT throws_ok('SELECT kyro.snapshot(''pg_catalog.pg_class'')', '42809', NULL,
 SELECT throws_ok('SELECT kyro.snapshot(''public.kv'', 0)', '22023', NULL, 'no rows: 22023');
 SELECT throws_ok('SELECT kyro.snapshot(''public.kv'') FROM public.kv LIMIT 1', '55006', NULL, 'in use: 55006');
 
--- who sees what
+-- rows and bytes in the log
+SELECT results_eq('SELECT state, log_bytes FROM kyro.stat_tables WHERE relid = ''public.kv''::regclass',
+	'SELECT ''ok'', size - sealed_bytes FROM kyro.stat_tables WHERE relid = ''public.kv''::regclass', 'what is in no run is the log');
+CREATE TABLE public.lg (id int) USING kyro;
+INSERT INTO public.lg SELECT g FROM generate_series(1, 1000) g;
+SELECT rows AS sealed FROM kyro.snapshot('public.lg', 300) \gset
+DELETE FROM public.lg WHERE id <= 10 OR id > 990;
+ANALYZE public.lg;
+SELECT results_eq('SELECT log_rows, live_rows, sealed_rows, log_bytes = size - sealed_bytes FROM kyro.stat_tables WHERE relid = ''public.lg''::regclass',
+	'VALUES (690::bigint, 290::bigint, 300::bigint, true)', 'rows in the log and in runs');
+
+-- who sees what: one rule for all views and their helpers
+CREATE INDEX lg_k ON public.lg USING kyro_rmi (id);
+BEGIN;
+SELECT count(*) AS locked FROM (SELECT FROM public.lg WHERE id = 500 FOR UPDATE) s \gset
+SELECT throws_ok('SELECT kyro.snapshot(''public.lg'')', NULL, NULL, 'a seal that fails');
+COMMIT;
+CREATE FUNCTION public.seen() RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ',
+		(SELECT string_agg('index', ' ') FROM kyro.stat_indexes WHERE relname = 'lg' AND state = 'ok' AND leaves > 0),
+		(SELECT string_agg('run', ' ') FROM kyro.stat_runs WHERE relname = 'lg' AND rows = 300),
+		(SELECT string_agg('table', ' ') FROM kyro.stat_tables WHERE relname = 'lg' AND log_bytes > 0),
+		(SELECT 'counters' FROM kyro.build_info, kyro.table_counters('public.lg'::regclass) c WHERE NOT preloaded OR c.failed_seals > 0),
+		(SELECT 'error' FROM kyro.build_info, kyro.table_counters('public.lg'::regclass) c WHERE NOT preloaded OR c.last_error <> ''))
+$$;
+SELECT is(public.seen(), 'index run table counters error', 'a superuser sees everything');
 CREATE ROLE store_nobody;
+CREATE ROLE store_reader;
+CREATE ROLE store_owner;
+CREATE ROLE store_monitor IN ROLE pg_monitor;
+GRANT SELECT ON public.lg TO store_reader;
+GRANT CREATE ON SCHEMA public TO store_owner;
+ALTER TABLE public.lg OWNER TO store_owner;
 SET ROLE store_nobody;
-SELECT public.throws_ok('SELECT * FROM kyro.stat_tables', '42501', NULL, 'stat_tables is not for everybody');
-SELECT public.ok((SELECT live_rows IS NULL OR live_rows >= 0 FROM kyro.stat_runs WHERE relname = 'kv' LIMIT 1), 'stat_runs is');
-SELECT public.throws_ok('SELECT kyro.snapshot(''public.kv'')', '42501', NULL, 'a seal is for the owner: 42501');
-SELECT public.throws_ok('SELECT kyro.warmup(''public.kv'')', '42501', NULL, 'warmup is for readers: 42501');
+SELECT public.is(replace(public.seen(), 'counters error', ''), '', 'who may do nothing sees nothing');
+SELECT public.throws_ok('SELECT * FROM kyro.table_runs(''public.lg'')', '42501', NULL, 'nor directly: runs');
+SELECT public.throws_ok('SELECT * FROM kyro.table_shape(''public.lg'')', '42501', NULL, 'nor directly: table');
+SELECT public.throws_ok('SELECT * FROM kyro.index_shape(''public.lg_k'')', '42501', NULL, 'nor directly: index');
+SELECT public.throws_ok('SELECT kyro.snapshot(''public.lg'')', '42501', NULL, 'a seal is for the owner: 42501');
+SELECT public.throws_ok('SELECT kyro.warmup(''public.lg'')', '42501', NULL, 'warmup is for readers: 42501');
+SET ROLE store_reader;
+SELECT public.is(public.seen(), CASE WHEN preloaded THEN 'index run table counters' ELSE 'index run table counters error' END, 'who may read sees all but errors') FROM kyro.build_info;
+SET ROLE store_owner;
+SELECT public.is(public.seen(), 'index run table counters error', 'the owner sees all');
+SET ROLE store_monitor;
+SELECT public.is(public.seen(), 'index run table counters error', 'pg_monitor sees all');
 RESET ROLE;
-GRANT pg_monitor TO store_nobody;
-SET ROLE store_nobody;
-SELECT public.ok((SELECT size > 0 FROM kyro.stat_tables WHERE relname = 'kv'), 'pg_monitor sees stat_tables');
-RESET ROLE;
-DROP ROLE store_nobody;
+ALTER TABLE public.lg OWNER TO CURRENT_USER;
+REVOKE ALL ON SCHEMA public FROM store_owner;
+REVOKE ALL ON public.lg FROM store_reader;
+DROP ROLE store_nobody, store_reader, store_owner, store_monitor;
 
 -- other tables that are listed, and that are not
 CREATE TEMP TABLE tmp (id int) USING kyro;

@@ -20,6 +20,10 @@ DELETE FROM t WHERE id % 100 = 7;
 UPDATE t SET v = 'new' WHERE id % 100 = 8;
 SELECT id FROM t WHERE id % 100 = 9 FOR UPDATE;
 INSERT INTO t SELECT g, md5(g::text) FROM generate_series(5001, 5100) g;
+CREATE TABLE o (id bigint) USING kyro;
+INSERT INTO o SELECT g FROM generate_series(1, 100) g;
+CREATE INDEX o_id ON o USING kyro_rmi (id);
+SELECT kyro.snapshot('o');
 CHECKPOINT;
 });
 my $file = relation_file($node, 't');
@@ -64,6 +68,23 @@ sub restore
 	write_page($file, $_, $good[$_]) foreach 0 .. $#good;
 }
 
+# The views of all tables go on, and say which table is damaged; the others are as they were.
+sub views
+{
+	my ($what, $state) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', q{
+SELECT DISTINCT state FROM kyro.stat_runs WHERE relname = 't' AND state <> 'committed';
+SELECT relname, state, sealed_rows FROM kyro.stat_tables WHERE relname = 'o';
+SELECT relname, state, rows FROM kyro.stat_runs WHERE relname = 'o';
+SELECT relname, state FROM kyro.stat_indexes WHERE relname = 'o';
+SELECT 't', state, log_bytes IS NULL FROM kyro.stat_tables WHERE relname = 't'});
+
+	is($rc, 0, "$what: views do not fail") or diag($err);
+	like($out, qr/^(damaged\n)?o\|ok\|100\no\|committed\|100\no\|ok\nt\|($state)\|[tf]$/, "$what: one table alone");
+	is($out =~ /^t\|damaged\|t$/m ? 1 : 0, $err =~ /WARNING/ ? 1 : 0, "$what: a WARNING if it is damaged") or diag("$out\n$err");
+	unlike($err, qr/PANIC|server closed|terminat/, "$what: and no more");
+}
+
 foreach my $kind (qw(rows groups links list))
 {
 	my $victim = $of{$kind}[ @{ $of{$kind} } / 2 ];
@@ -91,6 +112,7 @@ foreach my $kind (qw(rows groups links list))
 		my ($rc, $out, $err) = $node->psql('postgres', q{SELECT block, problem FROM kyro.verify('t', true)});
 		is($rc, 0, "$kind, $how: verify does not fail") or diag($err);
 		like($out, qr/^\d*\|/, "$kind, $how: verify reports it");
+		views("$kind, $how", $kind eq 'list' && $how =~ /^a bit/ ? 'damaged' : 'ok|damaged');
 		# writing into it must not make it worse than an error either
 		($rc, $out, $err) = $node->psql('postgres', q{BEGIN; UPDATE t SET v = 'x' WHERE id = 2500; ROLLBACK; BEGIN; DELETE FROM t WHERE id < 300; ROLLBACK; VACUUM t;}, on_error_stop => 0);
 		unlike($err, qr/PANIC|server closed|terminat/, "$kind, $how: writers live");
@@ -121,9 +143,17 @@ foreach my $mmap ('on', 'off')
 	isnt($rc, 0, "file cut before the start, mmap $mmap: an error");
 	unlike($err, qr/PANIC|server closed|terminat/, "file cut before the start, mmap $mmap: no crash");
 	like($node->safe_psql('postgres', q{SELECT problem FROM kyro.verify('t')}), qr/past the end/, "file cut before the start, mmap $mmap: verify tells");
+	views("file cut before the start, mmap $mmap", 'damaged');
 	$node->stop;
 	restore();
 }
+
+# There is no file
+rename($file, "$file.away") or die;
+$node->start;
+views('no file', 'damaged');
+$node->stop;
+rename("$file.away", $file) or die;
 
 $node->start;
 my $session = $node->background_psql('postgres', on_error_stop => 0);

@@ -1,0 +1,151 @@
+/*-------------------------------------------------------------------------
+ *
+ * target.c
+ *	  What kyro.verify() and kyro.warmup() are done to: tables and indexes, or
+ *	  all partitions of one.
+ *
+ * IDENTIFICATION
+ *	  src/inspect/target.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/index.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "inspect/table.h"
+#include "inspect/target.h"
+
+/* Has the relation kind and access method of a kyro_rmi index, partitioned or not? */
+static bool
+is_index(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class class;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	result = (class->relkind == RELKIND_INDEX || class->relkind == RELKIND_PARTITIONED_INDEX) &&
+		class->relam == get_index_am_oid("kyro_rmi", true);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static void
+check_privilege(Oid relid, Oid table, bool need_owner)
+{
+	AclResult	acl;
+
+	if (need_owner)
+		acl = kyro_owns_relation(relid, GetUserId()) ? ACLCHECK_OK : ACLCHECK_NOT_OWNER;
+	else
+		acl = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, get_relkind_objtype(get_rel_relkind(need_owner ? relid : table)),
+					   get_rel_name(need_owner ? relid : table));
+}
+
+/* Call one() for a partition, with memory of its own. */
+static void
+do_partition(Oid relid, KyroTargetFunction one, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kyrodb partition", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	one(relid, get_rel_name(relid), arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+static void
+partitions_of_table(Oid relid, KyroTargetFunction one, void *arg)
+{
+	List	   *tables = find_all_inheritors(relid, AccessShareLock, NULL);
+	int			others = 0;
+	int			done = 0;
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		char		relkind = get_rel_relkind(lfirst_oid(lc));
+
+		if (relkind == RELKIND_PARTITIONED_TABLE || relkind == '\0')
+			continue;
+		if (kyro_oid_is_table(lfirst_oid(lc)))
+		{
+			do_partition(lfirst_oid(lc), one, arg);
+			done++;
+		}
+		else
+			others++;
+	}
+	if (others > 0 && done == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("no partition of \"%s\" is a kyro table", get_rel_name(relid)),
+				 errhint("For its kyro_rmi indexes, name the partitioned index.")));
+	if (others > 0)
+		ereport(NOTICE,
+				(errmsg_plural("passed over %d partition of \"%s\" that is not a kyro table",
+							   "passed over %d partitions of \"%s\" that are not kyro tables",
+							   others, others, get_rel_name(relid))));
+}
+
+static void
+partitions_of_index(Oid relid, Oid table, KyroTargetFunction one, void *arg)
+{
+	List	   *indexes;
+	ListCell   *lc;
+
+	/* tables before indexes, as everybody does */
+	(void) find_all_inheritors(table, AccessShareLock, NULL);
+	indexes = find_all_inheritors(relid, NoLock, NULL);
+	foreach(lc, indexes)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_INDEX)
+			do_partition(lfirst_oid(lc), one, arg);
+	}
+}
+
+void
+kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	if (relkind == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	if (relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		check_privilege(relid, relid, need_owner);
+		partitions_of_table(relid, one, arg);
+	}
+	else if (relkind == RELKIND_PARTITIONED_INDEX && is_index(relid))
+	{
+		Oid			table = IndexGetRelation(relid, false);
+
+		check_privilege(relid, table, need_owner);
+		partitions_of_index(relid, table, one, arg);
+	}
+	else if (is_index(relid) || kyro_oid_is_table(relid))
+		one(relid, NULL, arg);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is neither a kyro table nor a kyro_rmi index", get_rel_name(relid)),
+				 relkind == RELKIND_RELATION || relkind == RELKIND_MATVIEW ?
+				 errhint("Of a table of another access method, name its kyro_rmi indexes.") : 0));
+}
