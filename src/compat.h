@@ -69,6 +69,10 @@ typedef PGAlignedBlock KyroPage;
 	RelationGetBufferForTuple(rel, len, InvalidBuffer, 0, NULL, vmbuffer, NULL)
 /* To be called when the last entry was inserted with an IndexInfo. */
 #define kyro_index_insert_done(index, info)	((void) (info))
+/* Are rows removed that snapshots of this server may still see (old_snapshot_threshold)? */
+#define kyro_prunes_what_snapshots_see()	OldSnapshotThresholdActive()
+/* Advance *horizon to the xid after which a dead heap tuple is dead to a snapshot. */
+#define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceLatestRemovedXid(tuple, horizon)
 /* For IndexVacuumInfo, which names the table from 16 on. */
 #define kyro_vacuum_info_set_table(info, rel)	((void) (info))
 /* Do logical slots of a standby need the rows of this table? */
@@ -119,6 +123,8 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_buffer_for_tuple(rel, len, vmbuffer) \
 	RelationGetBufferForTuple(rel, len, InvalidBuffer, 0, NULL, vmbuffer, NULL, 0)
 #define kyro_index_insert_done(index, info)	index_insert_cleanup(index, info)
+#define kyro_prunes_what_snapshots_see()	false
+#define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceConflictHorizon(tuple, horizon)
 #define kyro_vacuum_info_set_table(info, rel)	((info)->heaprel = (rel))
 #define kyro_is_catalog(rel)	RelationIsAccessibleInLogicalDecoding(rel)
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, catalog, locator)

@@ -35,8 +35,13 @@
 static bool
 find_sealed(Relation rel, ItemPointer tid, StorePage *p)
 {
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+	StoreTable *table = store_known(rel);
+
 	memset(p, 0, sizeof(*p));
-	return store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(tid), NULL, p);
+	if (table == NULL || store_find_run(table, block) == NULL)
+		table = store_open(rel);
+	return store_page_get(rel, table, block, NULL, p);
 }
 
 /*
@@ -52,8 +57,11 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 
 	if (row <= store_page_rows(p)->h.count && !store_run_aborted(p->run))
 	{
-		store_touch(rel, p, row, ledger);
+		bool		there = store_touch(rel, p, row, ledger);
+
 		DEBUG_POINT("row-touched");
+		if (there)
+			return true;
 		if (store_ledger_get(rel, ledger, tid, &tuple, &buffer))
 		{
 			UnlockReleaseBuffer(buffer);

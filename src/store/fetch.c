@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "storage/predicate.h"
 #include "utils/snapmgr.h"
@@ -182,11 +183,24 @@ store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snap
 	return visible;
 }
 
+/* How many pages of rows bottom-up deletion looks at, as heap code does. */
+#define BOTTOMUP_PAGES 6
+
+static int
+by_tid(const void *a, const void *b)
+{
+	TM_IndexDelete *x = (TM_IndexDelete *) a;
+	TM_IndexDelete *y = (TM_IndexDelete *) b;
+
+	return ItemPointerCompare(&x->tid, &y->tid);
+}
+
 /*
  * An index wants to delete entries.  Those of log rows are heap code's affair.
- * One of a sealed row may go if the index knows it to be dead, which we said
- * only when the record that removed its ledger tuple, and that standbys have
- * checked for conflicts, was written; of others we know nothing here.
+ * One of a sealed row may go if the row is dead to everybody here; standbys
+ * hear of it by the record that removed its ledger tuple, or, if that is still
+ * there, by the horizon that we return.  The caller has a page of
+ * the index locked.
  */
 TransactionId
 store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -195,8 +209,12 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 	TM_IndexDelete *sealed = palloc(Max(delstate->ndeltids, 1) * sizeof(TM_IndexDelete));
 	int			nsealed = 0;
 	int			nlog = 0;
+	int			npages = 0;
 	bool		ask_heap = delstate->bottomup;
 	TransactionId horizon = InvalidTransactionId;
+	TransactionId sealed_horizon = InvalidTransactionId;
+	SnapshotData non_vacuumable;
+	StorePage	p = {0};
 
 	for (int i = 0; i < delstate->ndeltids; i++)
 	{
@@ -207,18 +225,40 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			delstate->deltids[nlog++] = *entry;
 			ask_heap |= delstate->status[entry->id].knowndeletable;
 		}
-		else
+		/* bottom-up, what is no duplicate is most probably alive */
+		else if (!delstate->bottomup || delstate->status[entry->id].promising)
 			sealed[nsealed++] = *entry;
 	}
 	/* unless it may come back with nothing, heap code wants something to delete */
 	delstate->ndeltids = ask_heap ? nlog : 0;
 	if (delstate->ndeltids > 0)
 		horizon = store_heap()->index_delete_tuples(rel, delstate);
+
+	InitNonVacuumableSnapshot(non_vacuumable, GlobalVisTestFor(rel));
+	qsort(sealed, nsealed, sizeof(TM_IndexDelete), by_tid);
 	for (int i = 0; i < nsealed; i++)
 	{
-		if (delstate->status[sealed[i].id].knowndeletable)
+		TM_IndexStatus *status = &delstate->status[sealed[i].id];
+		BlockNumber block = ItemPointerGetBlockNumber(&sealed[i].tid);
+		OffsetNumber row = ItemPointerGetOffsetNumber(&sealed[i].tid);
+
+		if (p.page == NULL || p.block != block)
+		{
+			if (delstate->bottomup && npages++ == BOTTOMUP_PAGES)
+				break;
+			if (!store_page_get(rel, table, block, NULL, &p))
+				continue;
+		}
+		if (row <= store_page_rows(&p)->h.count &&
+			store_row_removable(rel, &p, row, status->knowndeletable, &non_vacuumable, &sealed_horizon))
+			status->knowndeletable = true;
+		if (status->knowndeletable)
 			delstate->deltids[delstate->ndeltids++] = sealed[i];
 	}
+	store_page_release(&p);
 	pfree(sealed);
+	if (TransactionIdIsValid(sealed_horizon) &&
+		(!TransactionIdIsValid(horizon) || TransactionIdFollows(sealed_horizon, horizon)))
+		horizon = sealed_horizon;
 	return horizon;
 }

@@ -29,6 +29,7 @@
 #include "access/hio.h"
 #include "access/visibilitymap.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 
 #include "debug_point.h"
@@ -53,6 +54,42 @@ typedef struct LinkPages
 } LinkPages;
 
 /*
+ * The links of the page of rows last asked for, as they were then.  A link that was
+ * set stays as good as it was, so who comes again for the same row, as a
+ * DELETE does after its scan, need not look at the link page; one that was
+ * not may be by now.
+ */
+typedef struct LinksSeen
+{
+	uint64		run;
+	BlockNumber block;
+	ItemPointerData links[MaxHeapTuplesPerPage];
+
+	/*
+	 * Rows whose ledger tuples were there, and alive to our snapshot, when this was our
+	 * xmin.  While it is, whoever deletes one has an xid that we hold the horizon
+	 * back for, so that nobody prunes it.
+	 */
+	TransactionId xmin;
+	bool		there[MaxHeapTuplesPerPage];
+
+	BlockNumber touched_block;	/* page of rows of the last touch */
+	int			touched;		/* how many rows before it were touched then */
+} LinksSeen;
+
+/*
+ * When this many rows in a row were touched, the next touch touches a fraction
+ * of that number of rows ahead, too, as far as they lie on the same page and
+ * their ledger tuples fit the same log page.  Queues, and whoever removes old rows, go on so, and
+ * most of what a touch costs it costs once, for however many rows.
+ */
+#define TOUCH_AHEAD_AFTER 16
+#define TOUCH_AHEAD_FRACTION 2
+#define TOUCH_AHEAD_MAX 128
+/* so many pages of rows lose their bits in the visibility map at once then: the map is logged as a page */
+#define MAP_AHEAD 8
+
+/*
  * Forget where the link pages of a table are.
  */
 void
@@ -62,6 +99,7 @@ store_links_forget(StoreTable *table)
 		MemoryContextDelete(table->links_cxt);
 	table->links_cxt = NULL;
 	table->links = NULL;
+	table->links_seen = NULL;
 }
 
 /* Block of the group page with the entry of p's group, and the entry's place. */
@@ -95,6 +133,7 @@ link_page(Relation rel, const StorePage *p)
 		ctl.entrysize = sizeof(LinkPages);
 		ctl.hcxt = table->links_cxt;
 		table->links = hash_create("kyrodb link pages", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		table->links_seen = MemoryContextAllocZero(table->links_cxt, sizeof(LinksSeen));
 	}
 	pages = hash_search(table->links, &group_page, HASH_FIND, NULL);
 	if (pages == NULL)
@@ -167,30 +206,35 @@ lock_link_page(Relation rel, const StorePage *p, Buffer buffer, int lockmode, Li
 }
 
 /*
- * The locked link page of p's group, or InvalidBuffer if none of its rows was
- * touched.
+ * Lock the link page of p's group, which stays pinned as p->link_buffer; false if
+ * none of the group's rows was touched.
  */
-static Buffer
-read_link_page(Relation rel, const StorePage *p, int lockmode)
+static bool
+lock_links(Relation rel, StorePage *p, int lockmode)
 {
 	LinkPage   *known = link_page(rel, p);
 	BlockNumber block = known->block;
-	Buffer		buffer;
 
 	if (block == 0)
 	{
 		int			place;
+		Buffer		buffer = read_group_page(rel, p, BUFFER_LOCK_SHARE, &place);
 
-		buffer = read_group_page(rel, p, BUFFER_LOCK_SHARE, &place);
 		block = StorePageGetGroups(BufferGetPage(buffer))->links[place];
 		UnlockReleaseBuffer(buffer);
 		if (block == InvalidBlockNumber)
-			return InvalidBuffer;
+			return false;
 	}
-	buffer = ReadBuffer(rel, block);
-	lock_link_page(rel, p, buffer, lockmode, known);
+	p->link_buffer = ReleaseAndReadBuffer(p->link_buffer, rel, block);
+	lock_link_page(rel, p, p->link_buffer, lockmode, known);
 	known->block = block;
-	return buffer;
+	return true;
+}
+
+static inline void
+unlock_links(StorePage *p)
+{
+	LockBuffer(p->link_buffer, BUFFER_LOCK_UNLOCK);
 }
 
 /* The links of p's rows on a link page. */
@@ -200,22 +244,74 @@ links_on_page(const StorePage *p, Page page)
 	return &StorePageGetLinks(page)->links[store_page_rows(p)->group_base];
 }
 
+/* Is `seen`, which may be NULL, of the page in hand? */
+static inline bool
+links_seen_of(const StorePage *p, const LinksSeen *seen)
+{
+	return seen != NULL && seen->block == p->block && seen->run == p->run->id;
+}
+
+/* Remember the links of p's rows, on the link page that is locked. */
+static const ItemPointerData *
+see_links(StorePage *p)
+{
+	LinksSeen  *seen = p->table->links_seen;
+
+	if (!links_seen_of(p, seen))
+	{
+		seen->run = p->run->id;
+		seen->block = p->block;
+		seen->xmin = InvalidTransactionId;
+	}
+	memcpy(seen->links, links_on_page(p, BufferGetPage(p->link_buffer)),
+		   store_page_rows(p)->h.count * sizeof(ItemPointerData));
+	return seen->links;
+}
+
 /*
  * The link of a row: offset number 0 if it was never touched.
  */
 ItemPointerData
-store_link_read(Relation rel, const StorePage *p, OffsetNumber row)
+store_link_read(Relation rel, StorePage *p, OffsetNumber row)
 {
-	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
+	LinksSeen  *seen = p->table->links_seen;
 	ItemPointerData link;
 
+	if (links_seen_of(p, seen) && seen->links[row - 1].ip_posid != 0)
+		return seen->links[row - 1];
 	ItemPointerSet(&link, 0, 0);
-	if (BufferIsValid(buffer))
+	if (lock_links(rel, p, BUFFER_LOCK_SHARE))
 	{
-		link = links_on_page(p, BufferGetPage(buffer))[row - 1];
-		UnlockReleaseBuffer(buffer);
+		link = see_links(p)[row - 1];
+		unlock_links(p);
 	}
 	return link;
+}
+
+/*
+ * Was a row of the page in hand touched, as far as is known without looking?
+ */
+bool
+store_link_known(const StorePage *p, OffsetNumber row)
+{
+	return links_seen_of(p, p->table->links_seen) && p->table->links_seen->links[row - 1].ip_posid != 0;
+}
+
+/*
+ * Note that a row's ledger tuple is there, and alive to a snapshot of ours.
+ */
+void
+store_ledger_noted(StorePage *p, OffsetNumber row)
+{
+	LinksSeen  *seen = p->table->links_seen;
+	TransactionId xmin = MyProc->xmin;
+
+	if (!links_seen_of(p, seen) || kyro_prunes_what_snapshots_see())
+		return;
+	if (!TransactionIdEquals(seen->xmin, xmin))
+		memset(seen->there, 0, sizeof(seen->there));
+	seen->xmin = xmin;
+	seen->there[row - 1] = true;
 }
 
 /*
@@ -223,16 +319,15 @@ store_link_read(Relation rel, const StorePage *p, OffsetNumber row)
  * is 0, links is not filled.
  */
 int
-store_links_read(Relation rel, const StorePage *p, ItemPointerData *links)
+store_links_read(Relation rel, StorePage *p, ItemPointerData *links)
 {
-	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
 	int			count = store_page_rows(p)->h.count;
 	int			touched = 0;
 
-	if (!BufferIsValid(buffer))
+	if (!lock_links(rel, p, BUFFER_LOCK_SHARE))
 		return 0;
-	memcpy(links, links_on_page(p, BufferGetPage(buffer)), count * sizeof(ItemPointerData));
-	UnlockReleaseBuffer(buffer);
+	memcpy(links, see_links(p), count * sizeof(ItemPointerData));
+	unlock_links(p);
 	for (int i = 0; i < count; i++)
 		touched += links[i].ip_posid != 0;
 	return touched;
@@ -243,7 +338,7 @@ store_links_read(Relation rel, const StorePage *p, ItemPointerData *links)
  * yet.
  */
 void
-store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), void *arg)
+store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *arg)
 {
 	int			place;
 	Buffer		buffer = read_group_page(rel, p, BUFFER_LOCK_SHARE, &place);
@@ -258,13 +353,13 @@ store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), 
 		int			count = store_page_rows(p)->h.count;
 		int			i;
 
-		buffer = read_link_page(rel, p, BUFFER_LOCK_SHARE);
-		links = links_on_page(p, BufferGetPage(buffer));
+		(void) lock_links(rel, p, BUFFER_LOCK_SHARE);
+		links = links_on_page(p, BufferGetPage(p->link_buffer));
 		for (i = 0; i < count && links[i].ip_posid == 0; i++)
 			;
 		if (i == count)
 			found(arg);
-		UnlockReleaseBuffer(buffer);
+		unlock_links(p);
 	}
 }
 
@@ -273,26 +368,25 @@ store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), 
  * any more.
  */
 void
-store_links_reclaim(Relation rel, const StorePage *p, const bool *reclaim)
+store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
 {
-	Buffer		buffer = read_link_page(rel, p, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *state;
 	Page		page;
 	ItemPointerData *links;
 
-	if (!BufferIsValid(buffer))
+	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
 		return;
 	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
 	links = links_on_page(p, page);
 	for (int i = 0; i < store_page_rows(p)->h.count; i++)
 	{
 		if (reclaim[i])
 			ItemPointerSet(&links[i], 0, STORE_LINK_RECLAIMED);
 	}
-	set_hash(page, BufferGetBlockNumber(buffer));
+	set_hash(page, BufferGetBlockNumber(p->link_buffer));
 	GenericXLogFinish(state);
-	UnlockReleaseBuffer(buffer);
+	unlock_links(p);
 }
 
 /* The link page of p's group, made if there is none. */
@@ -360,66 +454,128 @@ form_ledger(Relation rel, StorePage *p, OffsetNumber row)
 	return tuple;
 }
 
+/* How many rows next to a link of a link page were touched, in one direction. */
+static int
+touched_beside(const StoreLinks *page, int link, int step)
+{
+	int			n = 0;
+
+	for (int i = link + step; i >= 0 && i < STORE_LINKS_PER_GROUP && page->links[i].ip_posid != 0; i += step)
+		n++;
+	return n;
+}
+
+/* How many rows beyond a row are to be touched with it; *step says where. */
+static int
+touch_ahead(const StorePage *p, OffsetNumber row, Page link_page, int *step)
+{
+	const StoreLinks *links = StorePageGetLinks(link_page);
+	LinksSeen  *seen = p->table->links_seen;
+	int			link = store_page_rows(p)->group_base + row - 1;
+	int			touched = touched_beside(links, link, -1);
+
+	/* another group begins, and we come from the one before */
+	if (link == 0 && p->block == seen->touched_block + 1)
+		touched = seen->touched;
+	seen->touched_block = p->block;
+	seen->touched = touched;
+	*step = 1;
+	if (touched < TOUCH_AHEAD_AFTER)
+	{
+		*step = -1;
+		touched = touched_beside(links, link, 1);
+	}
+	return touched < TOUCH_AHEAD_AFTER ? 0 : Min(touched / TOUCH_AHEAD_FRACTION, TOUCH_AHEAD_MAX);
+}
+
+/* Put a ledger tuple on a log page, and a row's link to it on the link page. */
+static void
+add_ledger(Relation rel, const StorePage *p, OffsetNumber row, HeapTuple tuple,
+		   Page page, BlockNumber block, Page link_page)
+{
+	OffsetNumber offset = PageAddItem(page, (Item) tuple->t_data, tuple->t_len, InvalidOffsetNumber, false, true);
+	ItemPointer link = &links_on_page(p, link_page)[row - 1];
+
+	if (offset == InvalidOffsetNumber)
+		elog(ERROR, "no room for a ledger tuple in block %u of \"%s\"", block, RelationGetRelationName(rel));
+	ItemPointerSet(link, block, offset);
+	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *link;
+}
+
 /*
- * The ledger tuple of a row, made if this is the first touch.  *ledger may turn
- * out to be no longer the row's, which means that the row is dead to all.
+ * The ledger tuple of a row, made if this is the first touch.  Unless true is
+ * returned *ledger may turn out to be no longer the row's, which means that the row
+ * is dead to all.
  */
-void
+bool
 store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 {
+	LinksSeen  *seen;
 	LinkPage   *known;
-	BlockNumber link_block;
-	Buffer		link_buffer,
-				buffer,
+	Buffer		buffer,
 				heap_vm = InvalidBuffer;
 	HeapTuple	tuple;
-	ItemPointer link;
 
 	*ledger = store_link_read(rel, p, row);
+	seen = p->table->links_seen;
 	if (ledger->ip_posid != 0)
-		return;
+		return TransactionIdIsValid(seen->xmin) && TransactionIdEquals(seen->xmin, MyProc->xmin) && seen->there[row - 1];
 
 	tuple = form_ledger(rel, p, row);
 	known = link_page(rel, p);
-	link_block = known->block != 0 ? known->block : make_link_page(rel, p);
+	p->link_buffer = ReleaseAndReadBuffer(p->link_buffer, rel, known->block != 0 ? known->block : make_link_page(rel, p));
 	DEBUG_POINT("touch-link-page-made");
-	link_buffer = ReadBuffer(rel, link_block);
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
 	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, &heap_vm);
-	lock_link_page(rel, p, link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
-	link = &links_on_page(p, BufferGetPage(link_buffer))[row - 1];
+	lock_link_page(rel, p, p->link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 
-	if (link->ip_posid == 0)
+	if (links_on_page(p, BufferGetPage(p->link_buffer))[row - 1].ip_posid == 0)
 	{
 		bool		empty = PageGetMaxOffsetNumber(BufferGetPage(buffer)) == 0;
+		BlockNumber block = BufferGetBlockNumber(buffer);
+		Size		spare = RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR);
 		GenericXLogState *state;
-		OffsetNumber offset;
-		Page		page;
+		BlockNumber run_end = p->run->first + p->run->pages;
+		Page		page,
+					link_page;
+		int			ahead,
+					step;
 
-		store_vm_clear(rel, p->block, &p->vmbuffer);
+		/* whoever goes on from here soon comes to the pages behind this one */
+		ahead = touch_ahead(p, row, BufferGetPage(p->link_buffer), &step);
+		store_vm_clear(rel, p->block, ahead > 0 && step > 0 ? Min(MAP_AHEAD, run_end - p->block) : 1, &p->vmbuffer);
 		DEBUG_CRASH("touch-map-cleared");
 		state = GenericXLogStart(rel);
 		/* nobody has logged how a new page was initialised */
 		page = GenericXLogRegisterBuffer(state, buffer, empty ? GENERIC_XLOG_FULL_IMAGE : 0);
-		offset = PageAddItem(page, (Item) tuple->t_data, tuple->t_len, InvalidOffsetNumber, false, true);
-		if (offset == InvalidOffsetNumber)
-			elog(ERROR, "no room for a ledger tuple in block %u of \"%s\"",
-				 BufferGetBlockNumber(buffer), RelationGetRelationName(rel));
-		ItemPointerSet(ledger, BufferGetBlockNumber(buffer), offset);
-		((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *ledger;
-		page = GenericXLogRegisterBuffer(state, link_buffer, 0);
-		links_on_page(p, page)[row - 1] = *ledger;
-		set_hash(page, link_block);
+		link_page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
+		add_ledger(rel, p, row, tuple, page, block, link_page);
+		for (int next = row + step; ahead > 0 && next >= 1 && next <= store_page_rows(p)->h.count; next += step, ahead--)
+		{
+			HeapTuple	neighbour;
+			bool		fits;
+
+			if (links_on_page(p, link_page)[next - 1].ip_posid != 0)
+				break;
+			neighbour = form_ledger(rel, p, next);
+			fits = PageGetHeapFreeSpace(page) >= MAXALIGN(neighbour->t_len) + spare;
+			if (fits)
+				add_ledger(rel, p, next, neighbour, page, block, link_page);
+			heap_freetuple(neighbour);
+			if (!fits)
+				break;
+		}
+		set_hash(link_page, BufferGetBlockNumber(p->link_buffer));
 		store_log_page_finish(state);
 	}
-	else
-		*ledger = *link;
+	*ledger = see_links(p)[row - 1];
 
-	UnlockReleaseBuffer(link_buffer);
+	unlock_links(p);
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(heap_vm))
 		ReleaseBuffer(heap_vm);
 	heap_freetuple(tuple);
+	return false;
 }
 
 /*
@@ -462,11 +618,14 @@ store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *leng
 }
 
 /*
- * If there is a ledger tuple of this row where the link says, fill *tuple, and
- * return with the buffer share-locked.  Else the row is dead to all.
+ * Lock the page that a link leads to in share mode, in *buffer, which may have
+ * been pinned.  If this row's ledger tuple is there, fill *tuple; else the row is dead to
+ * all, and false is returned with the page unlocked, but pinned, if
+ * there is one.  prune: remove what is dead from the page first, as
+ * heap code does with pages that it comes to; no lock on a page may be held.
  */
-bool
-store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer)
+static bool
+lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapTuple tuple, Buffer *buffer)
 {
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(ledger);
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(ledger);
@@ -476,7 +635,13 @@ store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tu
 		return false;
 	if (block == InvalidBlockNumber)
 		store_corrupt(rel, ItemPointerGetBlockNumber(row), "link of a row leads nowhere");
-	*buffer = ReadBuffer(rel, block);
+	if (!BufferIsValid(*buffer) || BufferGetBlockNumber(*buffer) != block)
+	{
+		*buffer = ReleaseAndReadBuffer(*buffer, rel, block);
+		/* what a damaged link leads to is not for heap code to change */
+		if (prune && !store_page_is_ours(BufferGetPage(*buffer)))
+			heap_page_prune_opt(rel, *buffer);
+	}
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	if (!store_log_tuple(BufferGetPage(*buffer), offset, &tuple->t_data, &tuple->t_len))
 		store_corrupt(rel, block, "tuple of a touched row is out of place");
@@ -487,6 +652,34 @@ store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tu
 		if (store_ledger_tag(tuple->t_data, &tag) && ItemPointerEquals(&tag, row))
 			return true;
 	}
-	UnlockReleaseBuffer(*buffer);
+	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
 	return false;
+}
+
+/*
+ * If there is a ledger tuple of this row where the link says, fill *tuple, and
+ * return with the buffer share-locked.  Else the row is dead to all.
+ */
+bool
+store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer)
+{
+	*buffer = InvalidBuffer;
+	if (lock_ledger(rel, ledger, row, false, tuple, buffer))
+		return true;
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	return false;
+}
+
+/*
+ * The same for a row of the page in hand, with p->ledger_buffer, which stays
+ * pinned.  prune as in lock_ledger().
+ */
+bool
+store_ledger_lock(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, bool prune, HeapTuple tuple)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, p->block, row);
+	return lock_ledger(rel, ledger, &tid, prune, tuple, &p->ledger_buffer);
 }

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam_xlog.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "pgstat.h"
@@ -85,16 +86,24 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 	return true;
 }
 
+static inline void
+unpin(Buffer *buffer)
+{
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	*buffer = InvalidBuffer;
+}
+
 /*
- * Let go of the page, but not of the page of the visibility map: the next
- * search of a nested loop will need that again.
+ * Let go of the page, and of the log page, which others may want to prune, but not of
+ * the visibility map and the links: the next search of a nested loop will
+ * need those again.
  */
 void
 store_page_drop(StorePage *p)
 {
-	if (BufferIsValid(p->buffer))
-		ReleaseBuffer(p->buffer);
-	p->buffer = InvalidBuffer;
+	unpin(&p->buffer);
+	unpin(&p->ledger_buffer);
 	p->page = NULL;
 }
 
@@ -105,33 +114,43 @@ void
 store_page_release(StorePage *p)
 {
 	store_page_drop(p);
-	if (BufferIsValid(p->vmbuffer))
-		ReleaseBuffer(p->vmbuffer);
-	p->vmbuffer = InvalidBuffer;
+	unpin(&p->vmbuffer);
+	unpin(&p->link_buffer);
 }
 
 /*
- * Is a row visible that has this link?  The run is.
+ * Is a row visible that has this link?  The run is.  With the ledger tuple,
+ * if there is one, locked.
  */
+static bool
+ledger_visible(Relation rel, StorePage *p, HeapTuple tuple, Snapshot snapshot)
+{
+	bool		visible;
+
+	kyro_check_old_snapshot(snapshot, rel, BufferGetPage(p->ledger_buffer));
+	visible = HeapTupleSatisfiesVisibility(tuple, snapshot, p->ledger_buffer);
+	HeapCheckForSerializableConflictOut(visible, rel, tuple, p->ledger_buffer, snapshot);
+	return visible;
+}
+
 static bool
 link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Snapshot snapshot, bool *all_dead)
 {
 	HeapTupleData tuple;
-	ItemPointerData tid;
-	Buffer		buffer;
 	bool		visible;
 
-	ItemPointerSet(&tid, p->block, row);
-	if (!store_ledger_get(rel, link, &tid, &tuple, &buffer))
+	if (!store_ledger_lock(rel, p, row, link, true, &tuple))
 	{
 		if (all_dead)
 			*all_dead = true;
 		return false;
 	}
-	kyro_check_old_snapshot(snapshot, rel, BufferGetPage(buffer));
-	visible = HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer);
-	HeapCheckForSerializableConflictOut(visible, rel, &tuple, buffer, snapshot);
-	UnlockReleaseBuffer(buffer);
+	visible = ledger_visible(rel, p, &tuple, snapshot);
+	if (visible && IsMVCCSnapshot(snapshot))
+		store_ledger_noted(p, row);
+	if (!visible && all_dead)
+		*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(rel));
+	LockBuffer(p->ledger_buffer, BUFFER_LOCK_UNLOCK);
 	return visible;
 }
 
@@ -143,8 +162,9 @@ link_is_none(const ItemPointerData *link)
 
 /*
  * Is row number `row` (1 .. count) of the page visible to a snapshot?  If not,
- * *all_dead (may be NULL) tells that no snapshot will ever see it, and that this
- * is known to standbys; it is never set to true otherwise.
+ * *all_dead (may be NULL) tells that no snapshot of this server will ever see it;
+ * it is never set to true otherwise.  Standbys may not know yet, see
+ * store_row_removable().
  */
 bool
 store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot, bool *all_dead)
@@ -160,7 +180,7 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
 	}
-	if (store_vm_test(rel, p->block, &p->vmbuffer))
+	if (!store_link_known(p, row) && store_vm_test(rel, p->block, &p->vmbuffer))
 		return true;
 	if (!store_run_visible(p->run, snapshot))
 	{
@@ -175,6 +195,31 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 }
 
 /*
+ * Of n rows of the page, keep those that an MVCC snapshot sees; returns how many.
+ */
+int
+store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n)
+{
+	ItemPointerData links[MaxHeapTuplesPerPage];
+	int			visible = 0;
+
+	if (store_vm_test(rel, p->block, &p->vmbuffer))
+		return n;
+	if (!store_run_visible(p->run, snapshot))
+		return 0;
+	if (store_links_read(rel, p, links) == 0)
+		return n;
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointer link = &links[rows[i] - 1];
+
+		if (link_is_none(link) || link_visible(rel, p, rows[i], link, snapshot, NULL))
+			rows[visible++] = rows[i];
+	}
+	return visible;
+}
+
+/*
  * The numbers of all rows of the page that an MVCC snapshot sees; returns how
  * many.  `visible` has room for MaxHeapTuplesPerPage.
  */
@@ -182,28 +227,41 @@ int
 store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible)
 {
 	int			count = store_page_rows(p)->h.count;
-	ItemPointerData links[MaxHeapTuplesPerPage];
-	int			touched = 0;
-	int			n = 0;
 
-	if (!store_vm_test(rel, p->block, &p->vmbuffer))
-	{
-		if (!store_run_visible(p->run, snapshot))
-			return 0;
-		touched = store_links_read(rel, p, links);
-	}
-	if (touched == 0)
-	{
-		for (int i = 1; i <= count; i++)
-			visible[n++] = i;
-		return n;
-	}
-	for (int i = 1; i <= count; i++)
-	{
-		if (link_is_none(&links[i - 1]) || link_visible(rel, p, i, &links[i - 1], snapshot, NULL))
-			visible[n++] = i;
-	}
-	return n;
+	for (int i = 0; i < count; i++)
+		visible[i] = i + 1;
+	return store_page_filter_rows(rel, p, snapshot, visible, count);
+}
+
+/*
+ * May an index delete its entry of a row (1 .. count), as far as this server is
+ * concerned?  known: it was told so before.  Advances *horizon to the newest xid that a
+ * standby's snapshot must see, if the record that pruned the ledger tuple has
+ * not told them.  non_vacuumable is a snapshot of that kind.
+ */
+bool
+store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
+					Snapshot non_vacuumable, TransactionId *horizon)
+{
+	ItemPointerData link;
+	HeapTupleData tuple;
+	bool		removable;
+
+	if (store_run_aborted(p->run))
+		return true;
+	if (!store_run_committed(p->run) || (!known && store_vm_test(rel, p->block, &p->vmbuffer)))
+		return false;
+	link = store_link_read(rel, p, row);
+	if (link_is_none(&link))
+		return false;
+	if (!store_ledger_lock(rel, p, row, &link, false, &tuple))
+		return true;
+	/* hint bits may have been lost since we said so */
+	removable = known || !HeapTupleSatisfiesVisibility(&tuple, non_vacuumable, p->ledger_buffer);
+	if (removable)
+		kyro_advance_horizon(tuple.t_data, horizon);
+	LockBuffer(p->ledger_buffer, BUFFER_LOCK_UNLOCK);
+	return removable;
 }
 
 /*

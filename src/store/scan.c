@@ -413,14 +413,14 @@ store_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmre
 		heap->rs_ntuples = store_page_visible_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples);
 	else
 	{
+		int			n = 0;
+
 		for (int i = 0; i < tbmres->ntuples; i++)
 		{
-			OffsetNumber row = tbmres->offsets[i];
-
-			if (row <= store_page_rows(&scan->p)->h.count &&
-				store_row_visible(rel, &scan->p, row, scan->base.rs_snapshot, NULL))
-				heap->rs_vistuples[heap->rs_ntuples++] = row;
+			if (tbmres->offsets[i] <= store_page_rows(&scan->p)->h.count)
+				heap->rs_vistuples[n++] = tbmres->offsets[i];
 		}
+		heap->rs_ntuples = store_page_filter_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples, n);
 	}
 	return heap->rs_ntuples > 0;
 }

@@ -289,7 +289,7 @@ stamp(Relation rel, Moves *moves, TransactionId xid, CommandId cid)
 		visibilitymap_pin(rel, block, &vmbuffer);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		if (PageIsAllVisible(BufferGetPage(buffer)))
-			store_vm_clear(rel, block, &vmbuffer);
+			store_vm_clear(rel, block, 1, &vmbuffer);
 		state = GenericXLogStart(rel);
 		page = GenericXLogRegisterBuffer(state, buffer, 0);
 		PageClearAllVisible(page);

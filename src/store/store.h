@@ -47,6 +47,7 @@ typedef struct StoreTable
 	BlockNumber seal_from;		/* see StoreList */
 	StoreMap   *map;
 	HTAB	   *links;			/* see ledger.c */
+	struct LinksSeen *links_seen;
 	MemoryContext links_cxt;
 
 	/* see table.c */
@@ -73,6 +74,7 @@ extern bool store_is_kyro(Relation rel);
 /* --- table.c: what a backend knows -------------------------------------- */
 
 extern StoreTable *store_open(Relation rel);
+extern StoreTable *store_known(Relation rel);
 extern bool store_forget_coldest(void);
 extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
 extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber block);
@@ -110,8 +112,9 @@ extern void store_page_set_verified(StoreTable *table, BlockNumber block);
 /* --- row.c: sealed rows --------------------------------------------------- */
 
 /*
- * A page of sealed rows in hand: mapped, or in a pinned buffer.  Fill `buffer`
- * and `vmbuffer` with InvalidBuffer first; release at the end.
+ * A page of sealed rows in hand: mapped, or in a pinned buffer.  All zeros at
+ * first; release at the end.  The other pins are of pages that the next row
+ * will most probably need, too.
  */
 typedef struct StorePage
 {
@@ -121,6 +124,8 @@ typedef struct StorePage
 	const char *page;
 	Buffer		buffer;			/* pin, or InvalidBuffer if mapped */
 	Buffer		vmbuffer;		/* page of the visibility map last used */
+	Buffer		link_buffer;	/* link page last used */
+	Buffer		ledger_buffer;	/* log page last used for a ledger tuple */
 } StorePage;
 
 #define store_page_rows(p) ((const StoreRows *) StorePageGetHeader((p)->page))
@@ -129,30 +134,37 @@ extern bool store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 						   BufferAccessStrategy strategy, StorePage *p);
 extern void store_page_drop(StorePage *p);
 extern void store_page_release(StorePage *p);
+extern int	store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n);
 extern int	store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible);
 extern bool store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot,
 							  bool *all_dead);
 extern HTSV_Result store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
 										   TransactionId oldest_xmin, TransactionId *xwait);
+extern bool store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
+								Snapshot non_vacuumable, TransactionId *horizon);
 extern HeapTuple store_row_copy(Relation rel, StorePage *p, OffsetNumber row);
 extern void store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot);
 
 /* --- ledger.c: links and ledger tuples ------------------------------------ */
 
 extern void store_links_forget(StoreTable *table);
-extern ItemPointerData store_link_read(Relation rel, const StorePage *p, OffsetNumber row);
-extern int	store_links_read(Relation rel, const StorePage *p, ItemPointerData *links);
-extern void store_if_untouched(Relation rel, const StorePage *p, void (*found) (void *arg), void *arg);
-extern void store_links_reclaim(Relation rel, const StorePage *p, const bool *reclaim);
-extern void store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
+extern ItemPointerData store_link_read(Relation rel, StorePage *p, OffsetNumber row);
+extern bool store_link_known(const StorePage *p, OffsetNumber row);
+extern void store_ledger_noted(StorePage *p, OffsetNumber row);
+extern int	store_links_read(Relation rel, StorePage *p, ItemPointerData *links);
+extern void store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *arg);
+extern void store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim);
+extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
 extern bool store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *length);
 extern bool store_ledger_tag(HeapTupleHeader t, ItemPointer row);
 extern bool store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer);
+extern bool store_ledger_lock(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, bool prune,
+							  HeapTuple tuple);
 
 /* --- vm.c: visibility map bits of sealed pages ----------------------------- */
 
 extern bool store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer);
-extern void store_vm_clear(Relation rel, BlockNumber block, Buffer *vmbuffer);
+extern void store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer);
 extern void store_vm_set(Relation rel, BlockNumber block, XLogRecPtr lsn, Buffer vmbuffer);
 extern void store_vm_log(Relation rel, Buffer vmbuffer);
 

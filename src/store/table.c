@@ -273,6 +273,20 @@ store_open(Relation rel)
 }
 
 /*
+ * The same without looking at block 0; NULL if nobody has in this transaction.  For who
+ * has a TID from a scan: the run of a row that could be found there stays as long
+ * as the file, but one that is not in the copy may have been sealed since.
+ */
+StoreTable *
+store_known(Relation rel)
+{
+	KyroLocator locator = kyro_locator(rel);
+	StoreTable *table = tables == NULL ? NULL : hash_search(tables, &locator, HASH_FIND, NULL);
+
+	return table == NULL || !used_now(table) || table->generation == 0 ? NULL : table;
+}
+
+/*
  * The run that a block of rows belongs to, or NULL.
  */
 StoreRun *

@@ -90,7 +90,7 @@ kill_ledger(Relation rel, ItemPointer link, ItemPointer row)
 	/* only VACUUM, which we are, could remove it now */
 	visibilitymap_pin(rel, BufferGetBlockNumber(buffer), &vmbuffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	store_vm_clear(rel, BufferGetBlockNumber(buffer), &vmbuffer);
+	store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, &vmbuffer);
 	state = GenericXLogStart(rel);
 	page = GenericXLogRegisterBuffer(state, buffer, 0);
 	PageClearAllVisible(page);

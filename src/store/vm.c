@@ -59,15 +59,19 @@ store_vm_log(Relation rel, Buffer vmbuffer)
 }
 
 /*
- * Clear the bits of a block.  The caller has pinned the map's page with
- * visibilitymap_pin(), and holds the link page of the block's group locked
- * exclusively, so that nobody links a row of it before this is logged.
+ * Clear the bits of a block, and if it has any, those of n blocks from there, as far
+ * as the pinned page of the map goes.  The caller has pinned it with
+ * visibilitymap_pin() for the first block, and holds the link page of that block's group
+ * locked exclusively, so that nobody links a row of it before this is logged.
  */
 void
-store_vm_clear(Relation rel, BlockNumber block, Buffer *vmbuffer)
+store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer)
 {
-	if (visibilitymap_clear(rel, block, *vmbuffer, VISIBILITYMAP_VALID_BITS))
-		store_vm_log(rel, *vmbuffer);
+	if (!visibilitymap_clear(rel, block, *vmbuffer, VISIBILITYMAP_VALID_BITS))
+		return;
+	for (uint32 i = 1; i < n && visibilitymap_pin_ok(block + i, *vmbuffer); i++)
+		(void) visibilitymap_clear(rel, block + i, *vmbuffer, VISIBILITYMAP_VALID_BITS);
+	store_vm_log(rel, *vmbuffer);
 }
 
 /*

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam_xlog.h"
 #include "access/hio.h"
 #include "access/multixact.h"
 #include "access/transam.h"
@@ -25,6 +26,7 @@
 #include "access/xlog_internal.h"
 #include "executor/tuptable.h"
 #include "storage/predicate.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
 
@@ -154,13 +156,52 @@ OffsetNumber
 PageAddItemExtended(Page page, Item item, Size size, OffsetNumber offsetNumber, int flags)
 {
 	PageHeader	p = (PageHeader) page;
+	int			n = PageGetMaxOffsetNumber(page);
 
-	EXPECT(p->pd_lower == SizeOfPageHeaderData && size <= MaxHeapTupleSize);
+	EXPECT(size <= MaxHeapTupleSize && MAXALIGN(size) + sizeof(ItemIdData) <= (Size) (p->pd_upper - p->pd_lower));
 	p->pd_upper -= MAXALIGN(size);
-	ItemIdSetNormal(&p->pd_linp[0], p->pd_upper, size);
+	ItemIdSetNormal(&p->pd_linp[n], p->pd_upper, size);
 	memcpy(page + p->pd_upper, item, size);
 	p->pd_lower += sizeof(ItemIdData);
-	return FirstOffsetNumber;
+	return n + 1;
+}
+
+Size
+PageGetHeapFreeSpace(Page page)
+{
+	PageHeader	p = (PageHeader) page;
+	int			space = (int) p->pd_upper - (int) p->pd_lower - (int) sizeof(ItemIdData);
+
+	return space < 0 || PageGetMaxOffsetNumber(page) >= MaxHeapTuplesPerPage ? 0 : space;
+}
+
+/* heap code sees log pages only */
+void
+heap_page_prune_opt(Relation relation, Buffer buffer)
+{
+	EXPECT(!store_page_is_ours(BufferGetPage(buffer)));
+}
+
+static PGPROC proc = {.xmin = 1000};
+
+PGPROC	   *MyProc = &proc;
+
+GlobalVisState *
+GlobalVisTestFor(Relation rel)
+{
+	return NULL;
+}
+
+bool
+HeapTupleIsSurelyDead(HeapTuple tuple, GlobalVisState *vistest)
+{
+	return header_sum(tuple) % 2 == 0;
+}
+
+void
+kyro_advance_horizon(HeapTupleHeader tuple, TransactionId *horizon)
+{
+	*horizon = tuple->t_choice.t_heap.t_xmax;
 }
 
 /* the visibility map says nothing, so that everything is looked at */
@@ -171,7 +212,7 @@ store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer)
 }
 
 void
-store_vm_clear(Relation rel, BlockNumber block, Buffer *vmbuffer)
+store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer)
 {
 }
 
@@ -373,6 +414,7 @@ read_page(void *rel)
 		HeapTuple	tuple = store_row_copy(rel, &p, i + 1);
 		bool		all_dead;
 		TransactionId xwait;
+		TransactionId horizon = InvalidTransactionId;
 
 		check_tuple(&p, i + 1, tuple);
 		heap_freetuple(tuple);
@@ -382,6 +424,7 @@ read_page(void *rel)
 			EXPECT(at < n && visible[at++] == i + 1);
 		(void) store_row_visible(rel, &p, i + 1, &dirty, NULL);
 		(void) store_row_vacuum_status(rel, &p, i + 1, 1000, &xwait);
+		(void) store_row_removable(rel, &p, i + 1, i % 2 == 0, &mvcc, &horizon);
 		rows_read++;
 	}
 	ExecClearTuple(&slot.base.base);

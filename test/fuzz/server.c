@@ -496,6 +496,18 @@ ReadBuffer(Relation reln, BlockNumber blockNum)
 	return ReadBufferExtended(reln, MAIN_FORKNUM, blockNum, RBM_NORMAL, NULL);
 }
 
+Buffer
+ReleaseAndReadBuffer(Buffer buffer, Relation relation, BlockNumber blockNum)
+{
+	if (BufferIsValid(buffer))
+	{
+		if (BufferGetBlockNumber(buffer) == blockNum)
+			return buffer;
+		ReleaseBuffer(buffer);
+	}
+	return ReadBuffer(relation, blockNum);
+}
+
 int
 get_tablespace_io_concurrency(Oid spcid)
 {
