@@ -113,14 +113,20 @@ kyro_report_live_rows(Relation rel, double rows)
 }
 
 void
-kyro_report_dead_rows(Relation rel, uint64 rows)
+kyro_report_moved_rows(Relation rel, uint64 rows, uint64 dead)
 {
 	if (pgstat_should_count_relation(rel))
 	{
 #if PG_VERSION_NUM >= 160000
-		rel->pgstat_info->counts.delta_dead_tuples += rows;
+		PgStat_TableCounts *counts = &rel->pgstat_info->counts;
+
+		counts->delta_dead_tuples += dead;
+		counts->changed_tuples += rows;
 #else
-		rel->pgstat_info->t_counts.t_delta_dead_tuples += rows;
+		PgStat_TableCounts *counts = &rel->pgstat_info->t_counts;
+
+		counts->t_delta_dead_tuples += dead;
+		counts->t_changed_tuples += rows;
 #endif
 	}
 }

@@ -75,6 +75,8 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceLatestRemovedXid(tuple, horizon)
 /* For IndexVacuumInfo, which names the table from 16 on. */
 #define kyro_vacuum_info_set_table(info, rel)	((void) (info))
+/* Show in pg_stat_progress_vacuum how many of the indexes are done. */
+#define kyro_progress_vacuum_indexes(total, done)	((void) (total), (void) (done))
 /* Do logical slots of a standby need the rows of this table? */
 #define kyro_is_catalog(rel)	false
 /* On a standby, in replay: cancel the queries that may see what this transaction has removed. */
@@ -126,6 +128,9 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_prunes_what_snapshots_see()	false
 #define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceConflictHorizon(tuple, horizon)
 #define kyro_vacuum_info_set_table(info, rel)	((info)->heaprel = (rel))
+#define kyro_progress_vacuum_indexes(total, done) \
+	(pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_TOTAL, total), \
+	 pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_PROCESSED, done))
 #define kyro_is_catalog(rel)	RelationIsAccessibleInLogicalDecoding(rel)
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, catalog, locator)
 
@@ -172,9 +177,10 @@ extern XLogRecPtr kyro_log_conflict(Relation rel, uint64 fxid);
 extern void kyro_report_live_rows(Relation rel, double rows);
 
 /*
- * Tell the statistics of rows that have become dead without being deleted by
- * anyone.  Counts even if the transaction is rolled back.
+ * Tell the statistics of rows that were moved: as many have become dead, `dead`, without being
+ * deleted by anyone, and autoanalyze is to look at the order of those that live.
+ * Counts even if the transaction is rolled back.
  */
-extern void kyro_report_dead_rows(Relation rel, uint64 rows);
+extern void kyro_report_moved_rows(Relation rel, uint64 rows, uint64 dead);
 
 #endif							/* KYRO_COMPAT_H */

@@ -300,6 +300,7 @@ store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, 
 		index_close(index, NoLock);
 
 	*num_tuples = c.tuples;
+	kyro_report_moved_rows(OldTable, (uint64) c.tuples, 0);
 	*tups_vacuumed = c.dead;
 	*tups_recently_dead = c.recently_dead;
 }

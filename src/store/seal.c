@@ -463,7 +463,7 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 		stamp(rel, &moves, xid, cid);
 		DEBUG_POINT("seal-stamped");
 		moves_end(&moves);
-		kyro_report_dead_rows(rel, run->rows);
+		kyro_report_moved_rows(rel, run->rows, run->rows);
 		update_statistics(rel, run);
 		CacheInvalidateRelcache(rel);
 		run->duration = GetCurrentTimestamp() - start;

@@ -8,8 +8,11 @@
  * 1. the ends of the transactions that sealed runs are written to the list,
  *	  while clog still knows them; the lock of VACUUM excludes open seals;
  * 2. ledger tuples of runs that were rolled back are marked dead;
- * 3. core vacuums: the log, and with it ledger tuples.  It must not truncate:
- *	  sealed pages look empty to it;
+ * 3. rows are counted, sealed ones and those of the log; then core vacuums: the
+ *	  log, and with it ledger tuples.  It must not truncate: sealed pages look
+ *	  empty to it.  Nor does it see their rows, so that the counts which it leaves
+ *	  in pg_class and to the statistics are put right at once, before anything
+ *	  else can fail or be cancelled;
  * 4. pages of runs that everyone sees and whose rows nobody touched get their
  *	  visibility map bits; standbys cancel older snapshots first;
  * 5. if it is worth a pass over the indexes, entries of dead sealed rows and
@@ -17,8 +20,11 @@
  *	  row counts as dead when its ledger tuple is gone: the record that removed it
  *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
  * 6. what failed seals left at the end of the file is cut off;
- * 7. statistics are written again, with the sealed rows, which core does not
- *	  see.
+ * 7. pg_class gets the numbers of pages as they are now.
+ *
+ * pg_stat_progress_vacuum shows our steps in the terms it has: 4 as a scan of the
+ * heap, of which the blocks are those of runs, 5 as indexes and heap being
+ * vacuumed, and then cleaned up.
  *
  * IDENTIFICATION
  *	  src/store/vacuum.c
@@ -31,8 +37,10 @@
 #include "access/multixact.h"
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
+#include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -59,9 +67,10 @@ typedef struct StoreVacuum
 	StoreTable *table;
 	TransactionId horizon;
 	HTAB	   *dead_pages;
-	double		rows;			/* sealed, in committed runs */
-	double		dead;			/* of them dead, reclaimed or not */
-	double		reclaimable;
+	double		rows;			/* alive, of table */
+	double	   *index_rows;		/* of which each index holds so many, as was known before */
+	double		sealed;			/* rows of committed runs */
+	double		reclaimable;	/* of them dead, with index entries */
 	bool		aborted;		/* a run of which indexes may have entries */
 
 	/* setting visibility map bits */
@@ -211,7 +220,6 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 			UnlockReleaseBuffer(buffer);
 			continue;
 		}
-		v->dead++;
 		if (links[row - 1].ip_posid == STORE_LINK_RECLAIMED)
 			continue;
 		if (dead_page == NULL)
@@ -234,7 +242,13 @@ static void
 look_at_runs(StoreVacuum *v)
 {
 	Buffer		vmbuffer = InvalidBuffer;
+	BlockNumber total = 0;
+	BlockNumber done = 0;
 
+	for (int i = 0; i < v->table->nruns; i++)
+		total += store_run_committed(&v->table->runs[i]) ? v->table->runs[i].pages : 0;
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_SCAN_HEAP);
+	pgstat_progress_update_param(PROGRESS_VACUUM_TOTAL_HEAP_BLKS, total);
 	for (int i = 0; i < v->table->nruns; i++)
 	{
 		StoreRun   *run = &v->table->runs[i];
@@ -243,10 +257,10 @@ look_at_runs(StoreVacuum *v)
 
 		if (!store_run_committed(run))
 			continue;
-		v->rows += run->rows;
 		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
 		{
 			vacuum_delay_point();
+			pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++done);
 			if (store_vm_test(v->rel, block, &vmbuffer))
 				continue;
 			if (store_page_get(v->rel, v->table, block, NULL, &p))
@@ -286,43 +300,115 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 {
 	int			nindexes;
 	Relation   *indexes;
+	IndexVacuumInfo info = {0};
+	IndexBulkDeleteResult **stats;
 	HASH_SEQ_STATUS seq;
 	DeadPage   *page;
+	BlockNumber done = 0;
 	StorePage	p = {0};
 
 	vac_open_indexes(v->rel, RowExclusiveLock, &nindexes, &indexes);
+	stats = palloc0(Max(nindexes, 1) * sizeof(IndexBulkDeleteResult *));
+	kyro_vacuum_info_set_table(&info, v->rel);
+	info.estimated_count = true;
+	info.message_level = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
+	info.num_heap_tuples = v->rows;
+	info.strategy = strategy;
+
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
+	kyro_progress_vacuum_indexes(nindexes, 0);
 	for (int i = 0; i < nindexes; i++)
 	{
-		IndexVacuumInfo info = {0};
-		IndexBulkDeleteResult *stats;
-
 		info.index = indexes[i];
-		kyro_vacuum_info_set_table(&info, v->rel);
-		info.estimated_count = true;
-		info.message_level = (params->options & VACOPT_VERBOSE) ? INFO : DEBUG2;
-		info.num_heap_tuples = v->rel->rd_rel->reltuples;
-		info.strategy = strategy;
-		stats = index_bulk_delete(&info, NULL, entry_is_dead, v);
-		stats = index_vacuum_cleanup(&info, stats);
-		if (stats != NULL)
-			pfree(stats);
+		stats[i] = index_bulk_delete(&info, NULL, entry_is_dead, v);
+		kyro_progress_vacuum_indexes(nindexes, i + 1);
 	}
-	vac_close_indexes(nindexes, indexes, NoLock);
+	pgstat_progress_update_param(PROGRESS_VACUUM_NUM_INDEX_VACUUMS, 1);
 	DEBUG_POINT("vacuum-indexes-cleaned");
 
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
 	hash_seq_init(&seq, v->dead_pages);
 	while ((page = hash_seq_search(&seq)) != NULL)
 	{
 		vacuum_delay_point();
 		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
 			store_links_reclaim(v->rel, &p, page->dead);
+		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, ++done);
 	}
 	store_page_release(&p);
 	if (v->aborted)
 		store_list_clean(v->rel);
+
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_INDEX_CLEANUP);
+	kyro_progress_vacuum_indexes(nindexes, 0);
+	for (int i = 0; i < nindexes; i++)
+	{
+		info.index = indexes[i];
+		stats[i] = index_vacuum_cleanup(&info, stats[i]);
+		if (stats[i] != NULL)
+		{
+			if (!stats[i]->estimated_count)
+				v->index_rows[i] = stats[i]->num_index_tuples;
+			pfree(stats[i]);
+		}
+		kyro_progress_vacuum_indexes(nindexes, i + 1);
+	}
+	vac_close_indexes(nindexes, indexes, NoLock);
+	pfree(stats);
 }
 
-/* ---- 7. statistics ---- */
+/* ---- 3. and 7. statistics ---- */
+
+/* Live rows of a page; who is being deleted counts as alive, as for VACUUM of a heap. */
+static int
+count_page(StoreVacuum *v, StorePage *p)
+{
+	ItemPointerData links[MaxHeapTuplesPerPage];
+	int			count = store_page_rows(p)->h.count;
+	int			rows = count;
+
+	if (store_links_read(v->rel, p, links) == 0)
+		return count;
+	for (OffsetNumber row = 1; row <= count; row++)
+	{
+		TransactionId xid;
+		HTSV_Result status;
+
+		if (links[row - 1].ip_posid == 0)
+			continue;
+		status = store_row_vacuum_status(v->rel, p, row, v->horizon, &xid);
+		if (status != HEAPTUPLE_LIVE && status != HEAPTUPLE_DELETE_IN_PROGRESS)
+			rows--;
+	}
+	return rows;
+}
+
+/* Live sealed rows. */
+static double
+count_sealed_rows(StoreVacuum *v)
+{
+	double		rows = v->sealed;
+	Buffer		vmbuffer = InvalidBuffer;
+	StorePage	p = {0};
+
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		StoreRun   *run = &v->table->runs[i];
+
+		if (!store_run_committed(run))
+			continue;
+		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
+		{
+			vacuum_delay_point();
+			if (!store_vm_test(v->rel, block, &vmbuffer) && store_page_get(v->rel, v->table, block, NULL, &p))
+				rows -= store_page_rows(&p)->h.count - count_page(v, &p);
+		}
+	}
+	store_page_release(&p);
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+	return Max(rows, 0);
+}
 
 /* Live rows of the log, from a sample of its pages. */
 static double
@@ -370,53 +456,63 @@ count_log_rows(StoreVacuum *v)
 			tuple.t_len = ItemIdGetLength(item);
 			tuple.t_tableOid = RelationGetRelid(v->rel);
 			ItemPointerSet(&tuple.t_self, block, offset);
-			if (!store_is_ledger(tuple.t_data) &&
-				HeapTupleSatisfiesVacuum(&tuple, v->horizon, buffer) == HEAPTUPLE_LIVE)
-				rows++;
+			if (!store_is_ledger(tuple.t_data))
+			{
+				HTSV_Result status = HeapTupleSatisfiesVacuum(&tuple, v->horizon, buffer);
+
+				rows += status == HEAPTUPLE_LIVE || status == HEAPTUPLE_DELETE_IN_PROGRESS;
+			}
 		}
 		UnlockReleaseBuffer(buffer);
 	}
 	return looked == 0 ? 0 : rows * log_page / looked;
 }
 
+/*
+ * Write the numbers of rows and pages to pg_class.  Its rows are updated in
+ * place, so what core has left there would stay if we were cancelled.
+ */
 static void
-write_statistics(StoreVacuum *v, const float4 *partial_rows)
+write_statistics(StoreVacuum *v)
 {
-	double		rows = v->rows - v->dead + count_log_rows(v);
 	BlockNumber all_visible;
 	int			nindexes;
 	Relation   *indexes;
 
 	visibilitymap_count(v->rel, &all_visible, NULL);
 	vac_open_indexes(v->rel, AccessShareLock, &nindexes, &indexes);
-	vac_update_relstats(v->rel, RelationGetNumberOfBlocks(v->rel), rows, all_visible, nindexes > 0,
+	vac_update_relstats(v->rel, RelationGetNumberOfBlocks(v->rel), v->rows, all_visible, nindexes > 0,
 						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
 	for (int i = 0; i < nindexes; i++)
 	{
 		bool		partial = !heap_attisnull(indexes[i]->rd_indextuple, Anum_pg_index_indpred, NULL);
 
 		vac_update_relstats(indexes[i], RelationGetNumberOfBlocks(indexes[i]),
-							partial ? partial_rows[i] : rows, 0, false,
+							partial ? v->index_rows[i] : v->rows, 0, false,
 							InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
 	}
 	vac_close_indexes(nindexes, indexes, NoLock);
-	kyro_report_live_rows(v->rel, rows);
 }
 
-/* What partial indexes are known to hold: core would count log rows only. */
-static float4 *
-remember_partial_indexes(Relation rel)
+/* Count what core is not going to see. */
+static void
+count_rows(StoreVacuum *v)
 {
 	int			nindexes;
 	Relation   *indexes;
-	float4	   *rows;
 
-	vac_open_indexes(rel, AccessShareLock, &nindexes, &indexes);
-	rows = palloc(Max(nindexes, 1) * sizeof(float4));
+	vac_open_indexes(v->rel, AccessShareLock, &nindexes, &indexes);
+	v->index_rows = palloc(Max(nindexes, 1) * sizeof(double));
 	for (int i = 0; i < nindexes; i++)
-		rows[i] = indexes[i]->rd_rel->reltuples;
+		v->index_rows[i] = indexes[i]->rd_rel->reltuples;
 	vac_close_indexes(nindexes, indexes, NoLock);
-	return rows;
+
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		if (store_run_committed(&v->table->runs[i]))
+			v->sealed += v->table->runs[i].rows;
+	}
+	v->rows = count_sealed_rows(v) + count_log_rows(v);
 }
 
 /*
@@ -428,7 +524,6 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	StoreVacuum v = {0};
 	VacuumParams heap_params = *params;
 	HASHCTL		ctl;
-	float4	   *partial_rows = remember_partial_indexes(rel);
 
 	v.rel = rel;
 	ctl.keysize = sizeof(BlockNumber);
@@ -436,29 +531,38 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	ctl.hcxt = CurrentMemoryContext;
 	v.dead_pages = hash_create("kyrodb dead rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
 	store_list_resolve(rel);
 	DEBUG_POINT("vacuum-resolved");
 	v.table = store_open(rel);
 	drop_ledgers_of_aborted_runs(&v);
 	v.horizon = GetOldestNonRemovableTransactionId(rel);
+	count_rows(&v);
 
 	heap_params.truncate = VACOPTVALUE_DISABLED;
 	heap_vacuum_rel(rel, &heap_params, strategy);
+	HOLD_INTERRUPTS();
+	write_statistics(&v);
+	kyro_report_live_rows(rel, v.rows);
+	RESUME_INTERRUPTS();
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
 	DEBUG_POINT("vacuum-log-done");
 
 	look_at_runs(&v);
 	DEBUG_POINT("vacuum-map-set");
 	if ((v.reclaimable > 0 || v.aborted) && params->index_cleanup != VACOPTVALUE_DISABLED &&
-		(params->index_cleanup == VACOPTVALUE_ENABLED || v.aborted || v.reclaimable >= v.rows * RECLAIM_FRACTION))
+		(params->index_cleanup == VACOPTVALUE_ENABLED || v.aborted || v.reclaimable >= v.sealed * RECLAIM_FRACTION))
 	{
 		clean_indexes(&v, params, strategy);
 		ereport((params->options & VACOPT_VERBOSE) ? INFO : DEBUG2,
 				(errmsg("table \"%s\": removed index entries of %.0f dead sealed rows",
 						RelationGetRelationName(rel), v.reclaimable)));
 	}
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	store_trim(rel);
 	v.table = store_open(rel);
-	write_statistics(&v, partial_rows);
+	write_statistics(&v);
+	pgstat_progress_end_command();
 	hash_destroy(v.dead_pages);
-	pfree(partial_rows);
+	pfree(v.index_rows);
 }

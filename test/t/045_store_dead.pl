@@ -15,6 +15,7 @@ my $node = new_node('store_dead', init => [ allows_streaming => 1, extra => ['--
 my $set = 'SET enable_seqscan = off; SET enable_bitmapscan = off;';
 my @rows = (1 .. 60);
 
+add_index_checks($node, 'postgres');
 # One leaf of 300 entries each, a log page with much room: nobody prunes it.
 $node->safe_psql('postgres', qq{
 CREATE TABLE $_ (k bigint, v text) USING kyro WITH (autovacuum_enabled = off);
@@ -23,7 +24,6 @@ SELECT rows FROM kyro.snapshot('$_');
 VACUUM $_;
 CREATE INDEX ${_}_k ON $_ USING $_ (k);
 }) foreach qw(btree kyro_rmi);
-add_index_checks($node, 'postgres');
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('store_dead_standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
