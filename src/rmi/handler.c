@@ -27,6 +27,7 @@
 #include "utils/selfuncs.h"
 #include "utils/syscache.h"
 
+#include "patience.h"
 #include "rmi/handler.h"
 #include "rmi/kyro_rmi.h"
 
@@ -174,6 +175,8 @@ rmi_open_for_function(Oid indexoid, LOCKMODE lockmode, bool need_owner, Relation
 
 	/* table before index, as everybody does */
 	heapoid = IndexGetRelation(indexoid, true);
+	if (OidIsValid(heapoid) && lockmode == ShareUpdateExclusiveLock)
+		kyro_lock_patiently(heapoid, lockmode, "rebuild an index of it");
 	*heap = OidIsValid(heapoid) ? try_table_open(heapoid, lockmode) : NULL;
 	index = try_relation_open(indexoid, lockmode);
 	if (index == NULL)

@@ -91,7 +91,8 @@ extern bool rmi_is_index_info(const IndexOptInfo *info);
  * Open a kyro_rmi index by oid for a SQL function, or raise: 42P01 no such
  * relation, 42809 not a kyro_rmi index (or partitioned), 0A000 another
  * session's temporary table, 55000 not valid, or unlogged on a standby.  Also
- * locks the table first, in the same mode.
+ * locks the table first, in the same mode; ShareUpdateExclusiveLock patiently,
+ * see there.
  */
 extern Relation rmi_open_for_function(Oid indexoid, LOCKMODE lockmode,
 									  bool need_owner, Relation *heap);
