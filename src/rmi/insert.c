@@ -36,6 +36,7 @@
 typedef struct RmiInsert
 {
 	Relation	index;
+	Relation	versions_of;	/* of this table's rows another version is inserted, or NULL */
 	uint32		index_id;
 	RmiCarrier	carrier;
 	int			n;
@@ -58,11 +59,12 @@ rmi_work(void)
 
 /* With the leaf locked: the directory was there to find it. */
 static void
-rmi_insert_begin(RmiInsert *ins, Relation index)
+rmi_insert_begin(RmiInsert *ins, Relation index, Relation versions_of)
 {
 	RmiDir	   *dir = rmi_dir(index);
 
 	ins->index = index;
+	ins->versions_of = versions_of;
 	ins->index_id = rmi_dir_index_id(dir);
 	ins->carrier = rmi_dir_carrier(dir);
 	ins->n = 0;
@@ -235,14 +237,18 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 	Relation	index = ins->index;
 	RmiWork    *w = rmi_work();
 	bool		done = false;
+	bool		asked = ins->versions_of == NULL;	/* the table about versions of keys in the run */
+	bool		asked_full = asked; /* about all */
 
 	while (!done)
 	{
 		Page		page = BufferGetPage(buf);
 		BlockNumber block = BufferGetBlockNumber(buf);
 		KyroFence	at = {e.key, e.tid, isnull};
-		bool		edge = !leaf_has_high(page) ||
-			(leaf_high(page).isnull && !leaf_low(page).isnull);
+
+		/* versions of the last rows are no growth at the edge, and pass through the run like others */
+		bool		edge = ins->versions_of == NULL &&
+			(!leaf_has_high(page) || (leaf_high(page).isnull && !leaf_low(page).isnull));
 		RmiChange	c;
 		Buffer		right;
 		KyroFence	cut;
@@ -276,6 +282,12 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				break;
 
 			case LEAF_INS_MERGE:
+				if (!asked)
+				{
+					asked = true;
+					if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, false) > 0)
+						break;
+				}
 				switch (leaf_merge(page, w->image[0], w->scratch))
 				{
 					case 1:
@@ -292,6 +304,12 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 						break;
 
 					case 0:
+						if (!asked_full)
+						{
+							asked_full = true;
+							if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, true) > 0)
+								break;
+						}
 						cut = rmi_split(index, ins->index_id, ins->carrier, buf, &right);
 						rmi_note_new_leaf(ins, cut, BufferGetBlockNumber(right));
 						if (kyro_fence_cmp(at, cut) < 0)
@@ -340,25 +358,61 @@ typedef enum RmiUniqueResult
 {
 	RMI_UNIQUE_OK,
 	RMI_UNIQUE_MAYBE,			/* a possible conflict, under UNIQUE_CHECK_PARTIAL */
-	RMI_UNIQUE_WAIT				/* wait for *xwait and check again */
+	RMI_UNIQUE_WAIT,			/* wait for xwait and check again */
+	RMI_UNIQUE_SELF_GONE,		/* the row to be inserted is not live any more: no conflict, whatever follows */
+	RMI_UNIQUE_VIOLATED
 } RmiUniqueResult;
+
+/* A unique check. */
+typedef struct RmiUnique
+{
+	Relation	heap;
+	ItemPointer htid;			/* the new row */
+	IndexUniqueCheck check;
+	TransactionId xwait;
+	uint32		token;			/* with xwait: of its speculative insertion, or 0 */
+} RmiUnique;
+
+/* Does the row of an entry of this key conflict?  *all_dead: nobody can see it. */
+static RmiUniqueResult
+rmi_check_row(RmiUnique *u, ItemPointer tid, bool *all_dead)
+{
+	SnapshotData dirty;
+	ItemPointerData own = *u->htid;
+
+	InitDirtySnapshot(dirty);
+	if (!table_index_fetch_tuple_check(u->heap, tid, &dirty, all_dead))
+		return RMI_UNIQUE_OK;
+	if (u->check == UNIQUE_CHECK_PARTIAL)
+		return RMI_UNIQUE_MAYBE;
+	u->xwait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	if (TransactionIdIsValid(u->xwait))
+	{
+		u->token = dirty.speculativeToken;
+		return RMI_UNIQUE_WAIT;
+	}
+
+	/*
+	 * The other row is live.  If ours is not any more, this is CREATE
+	 * INDEX CONCURRENTLY adding what has died since; no conflict.
+	 */
+	return table_index_fetch_tuple_check(u->heap, &own, SnapshotSelf, NULL) ?
+		RMI_UNIQUE_VIOLATED : RMI_UNIQUE_SELF_GONE;
+}
 
 /*
  * Look for live rows with the key of the new entry.  buf, exclusively locked,
  * is the first leaf that can hold the key; it stays locked, so that nobody
- * else can insert this key meanwhile.  Raises 23505 for a definite conflict,
- * having released buf.
+ * else can insert this key meanwhile.  Removes entries of rows found dead.
  */
 static RmiUniqueResult
-rmi_check_unique(Relation index, Relation heap, uint32 index_id, Buffer buf,
-				 KyroEntry e, bool isnull, Datum *values, bool *isnulls,
-				 ItemPointer htid, IndexUniqueCheck check,
-				 TransactionId *xwait, uint32 *token)
+rmi_check_unique(const RmiInsert *ins, RmiUnique *u, Buffer buf, KyroEntry e, bool isnull)
 {
 	const KyroFence last = {e.key, KYRO_TID_MAX, isnull};
+	Relation	index = ins->index;
 	Buffer		cur = buf;
 	bool		found = false;
-	uint64		few[16];
+	uint64		few[RMI_KILLS_MIN + 16];
 	uint64	   *tids = few;
 	int			max = lengthof(few);
 	RmiUniqueResult result = RMI_UNIQUE_OK;
@@ -367,6 +421,7 @@ rmi_check_unique(Relation index, Relation heap, uint32 index_id, Buffer buf,
 	{
 		Page		page = BufferGetPage(cur);
 		int			n = 0;
+		int			ndead = 0;
 		Buffer		next;
 
 		if (leaf_low(page).isnull == isnull)
@@ -380,88 +435,67 @@ rmi_check_unique(Relation index, Relation heap, uint32 index_id, Buffer buf,
 		if (n < 0 || n > max)
 			rmi_corrupt(index, BufferGetBlockNumber(cur), "the leaf cannot be read");
 
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n && result == RMI_UNIQUE_OK; i++)
 		{
 			ItemPointerData tid;
-			SnapshotData dirty;
 			bool		all_dead = false;
 
 			if (!kyro_tid_ok(tids[i]))
 				rmi_corrupt(index, BufferGetBlockNumber(cur), "the row address of an entry is not valid");
 			kyro_tid_to_pointer(tids[i], &tid);
-			if (check == UNIQUE_CHECK_EXISTING && ItemPointerEquals(&tid, htid))
+			if (u->check == UNIQUE_CHECK_EXISTING && ItemPointerEquals(&tid, u->htid))
 			{
 				found = true;
 				continue;
 			}
-			InitDirtySnapshot(dirty);
-			if (!table_index_fetch_tuple_check(heap, &tid, &dirty, &all_dead))
-				continue;
-
-			if (check == UNIQUE_CHECK_PARTIAL)
-			{
-				result = RMI_UNIQUE_MAYBE;
-				goto out;
-			}
-			*xwait = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-			if (TransactionIdIsValid(*xwait))
-			{
-				*token = dirty.speculativeToken;
-				result = RMI_UNIQUE_WAIT;
-				goto out;
-			}
-
-			/*
-			 * The other row is live.  If ours is not any more, this is CREATE
-			 * INDEX CONCURRENTLY adding what has died since; no conflict.
-			 */
-			tid = *htid;
-			if (!table_index_fetch_tuple_check(heap, &tid, SnapshotSelf, NULL))
-				goto out;
-
-			CheckForSerializableConflictIn(index, NULL, BufferGetBlockNumber(buf));
-			if (cur != buf)
-				UnlockReleaseBuffer(cur);
-			UnlockReleaseBuffer(buf);
-			rmi_report_duplicate(index, heap, values, isnulls);
+			result = rmi_check_row(u, &tid, &all_dead);
+			if (all_dead)
+				tids[ndead++] = tids[i];
 		}
-
-		if (!leaf_has_high(page) || kyro_fence_cmp(leaf_high(page), last) > 0)
+		if (ndead >= RMI_KILLS_MIN)
+			rmi_kill_locked(u->heap, index, ins->carrier, cur, tids, ndead);
+		if (result != RMI_UNIQUE_OK || !leaf_has_high(page) || kyro_fence_cmp(leaf_high(page), last) > 0)
 			break;
-		next = rmi_lock_right(index, index_id, cur, BUFFER_LOCK_SHARE);
+		/* many versions of the key: exclusively, too, to remove dead ones */
+		next = rmi_lock_right(index, ins->index_id, cur, BUFFER_LOCK_EXCLUSIVE);
 		if (cur != buf)
 			UnlockReleaseBuffer(cur);
 		cur = next;
 	}
 
-	if (check == UNIQUE_CHECK_EXISTING && !found)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("failed to re-find a row in index \"%s\"", RelationGetRelationName(index)),
-				 errhint("This may be because of a non-immutable index expression."),
-				 errtableconstraint(heap, RelationGetRelationName(index))));
-out:
 	if (cur != buf)
 		UnlockReleaseBuffer(cur);
 	if (tids != few)
 		pfree(tids);
+	if (u->check == UNIQUE_CHECK_EXISTING && !found && result == RMI_UNIQUE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("failed to re-find a row in index \"%s\"", RelationGetRelationName(index)),
+				 errhint("This may be because of a non-immutable index expression."),
+				 errtableconstraint(u->heap, RelationGetRelationName(index))));
 	return result;
 }
 
 /*
  * Insert an entry without any check.
  */
-void
-rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
+static void
+rmi_insert_unchecked(Relation index, KyroEntry e, bool isnull, Relation versions_of)
 {
 	Buffer		buf;
 	RmiInsert	ins;
 
 	DEBUG_POINT("rmi-insert");
 	buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-	rmi_insert_begin(&ins, index);
+	rmi_insert_begin(&ins, index, versions_of);
 	rmi_place(&ins, buf, InvalidBuffer, e, isnull);
 	rmi_publish_new_leaves(&ins);
+}
+
+void
+rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
+{
+	rmi_insert_unchecked(index, e, isnull, NULL);
 }
 
 /*
@@ -476,7 +510,8 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	KyroFence	at;
 	Buffer		buf,
 				keep = InvalidBuffer;
-	bool		is_unique = true;
+	RmiUniqueResult result;
+	RmiUnique	u = {.heap = heap,.htid = htid,.check = check};
 	RmiInsert	ins;
 
 	e.key = isnull[0] ? 0 : rmi_key_from_datum(rmi_key_type(index), values[0]);
@@ -487,38 +522,37 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 		(isnull[0] && !index->rd_index->indnullsnotdistinct))
 	{
 		if (check != UNIQUE_CHECK_EXISTING)
-			rmi_insert_entry(index, e, isnull[0]);
+			rmi_insert_unchecked(index, e, isnull[0], unchanged ? heap : NULL);
 		return true;
 	}
 
 	for (;;)
 	{
 		const KyroFence first = {e.key, 0, isnull[0]};
-		TransactionId xwait = InvalidTransactionId;
-		uint32		token = 0;
-		RmiUniqueResult result;
 
 		DEBUG_POINT(check == UNIQUE_CHECK_PARTIAL ? "rmi-insert-partial" : "rmi-insert-unique");
 		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-		rmi_insert_begin(&ins, index);
-		result = rmi_check_unique(index, heap, ins.index_id, buf, e, isnull[0], values, isnull,
-								  htid, check, &xwait, &token);
-		if (result != RMI_UNIQUE_WAIT)
+		rmi_insert_begin(&ins, index, unchanged ? heap : NULL);
+		result = rmi_check_unique(&ins, &u, buf, e, isnull[0]);
+		if (result == RMI_UNIQUE_VIOLATED)
 		{
-			is_unique = (result == RMI_UNIQUE_OK);
-			break;
+			CheckForSerializableConflictIn(index, NULL, BufferGetBlockNumber(buf));
+			UnlockReleaseBuffer(buf);
+			rmi_report_duplicate(index, heap, values, isnull);
 		}
+		if (result != RMI_UNIQUE_WAIT)
+			break;
 		UnlockReleaseBuffer(buf);
 		DEBUG_POINT("rmi-unique-wait");
-		if (token)
-			SpeculativeInsertionWait(xwait, token);
+		if (u.token)
+			SpeculativeInsertionWait(u.xwait, u.token);
 		else
-			XactLockTableWait(xwait, index, htid, XLTW_InsertIndex);
+			XactLockTableWait(u.xwait, index, htid, XLTW_InsertIndex);
 	}
 	if (check == UNIQUE_CHECK_EXISTING)
 	{
 		UnlockReleaseBuffer(buf);
-		return is_unique;
+		return result != RMI_UNIQUE_MAYBE;
 	}
 
 	/* equal keys may reach over several leaves; ours has its place by tid */
@@ -536,5 +570,5 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	/* core checks for conflicts on the whole index, see ampredlocks */
 	rmi_place(&ins, buf, keep, e, isnull[0]);
 	rmi_publish_new_leaves(&ins);
-	return is_unique;
+	return result != RMI_UNIQUE_MAYBE;
 }

@@ -509,9 +509,31 @@ extern void rmi_parallelrescan(IndexScanDesc scan);
 extern bool rmi_parallel_seize(IndexScanDesc scan, const RmiPlace *first, RmiPlace *place);
 extern void rmi_parallel_release(IndexScanDesc scan, const RmiPlace *next);
 
-/* ---- kill.c ---- */
+/* ---- kill.c: entries of rows that are dead to everybody ---- */
+
+/* Dead entries of a leaf that are worth removing. */
+#define RMI_KILLS_MIN	32
+
+/*
+ * Remove the entries with these n > 0 tids, which are sorted here, from the
+ * leaf at block, which began at low when they were read from it; does nothing
+ * if that is not certain to be the leaf as it was, or somebody has it locked.
+ * pinned: a pin has been held since; else lsn is the leaf's of then.  No
+ * locks may be held.
+ */
 extern void rmi_kill(Relation heap, Relation index, BlockNumber block, KyroFence low,
 					 bool pinned, XLogRecPtr lsn, uint64 *tids, int n);
+
+/* The same for a leaf that has been exclusively locked since they were read. */
+extern void rmi_kill_locked(Relation heap, Relation index, RmiCarrier carrier, Buffer buf,
+							uint64 *tids, int n);
+
+/*
+ * Ask the table about entries of equal keys on an exclusively locked leaf, and
+ * remove those of dead rows; returns how many.  full: of all keys, until there is
+ * some room; else of the keys in the insert run, if many of them lie together in the table.
+ */
+extern int	rmi_kill_versions(Relation heap, Relation index, RmiCarrier carrier, Buffer buf, bool full);
 
 /* ---- scan.c ---- */
 extern IndexScanDesc rmi_beginscan(Relation index, int nkeys, int norderbys);

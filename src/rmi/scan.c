@@ -15,8 +15,9 @@
  * fence remembered and takes only entries below that fence, since the left
  * page may have taken over the one it came from.
  *
- * The pin is dropped with the lock if the scan wants no index tuples and its
- * snapshot is an MVCC one.  Otherwise it is kept until the page is left:
+ * The pin is dropped with the lock if the scan wants no index tuples, its
+ * snapshot is an MVCC one, and a change of the leaf would change its LSN, which
+ * tells whether found dead entries may be removed.  Otherwise it is kept until the page is left:
  * VACUUM takes a cleanup lock on every leaf, so a tid from a pinned page
  * cannot be reused meanwhile (I8).
  *
@@ -45,9 +46,6 @@
 /* Matches of one key, or of a range, that are decoded under the lock; more: copy the page. */
 #define RMI_POINT_MAX	64
 #define RMI_FEW_MAX		512
-
-/* Dead entries of a leaf that are worth removing. */
-#define RMI_KILLS_MIN	32
 
 /* Above every tid of a key. */
 #define RMI_TID_END		(KYRO_TID_MAX + 1)
@@ -280,7 +278,8 @@ rmi_load(IndexScanDesc scan, Buffer buf)
 	}
 
 	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
-	if (scan->xs_want_itup || scan->xs_snapshot == NULL || !IsMVCCSnapshot(scan->xs_snapshot))
+	if (scan->xs_want_itup || scan->xs_snapshot == NULL || !IsMVCCSnapshot(scan->xs_snapshot) ||
+		!RelationNeedsWAL(scan->indexRelation))
 		so->pin = buf;
 	else
 		ReleaseBuffer(buf);

@@ -330,7 +330,7 @@ writing(void *session)
 			{
 				KyroFence	f = some_fence();
 
-				idx_insert(s, (IndexRow) {f.key, new_tid(), f.isnull});
+				idx_insert(s, (IndexRow) {f.key, new_tid(), f.isnull}, i % 2);
 			}
 			break;
 		case 1:
@@ -344,9 +344,14 @@ writing(void *session)
 			break;
 		default:
 			for (int i = 0; i < 40; i++)
-				idx_insert(s, (IndexRow) {i, new_tid(), i % 8 == 0});
+				idx_insert(s, (IndexRow) {i, new_tid(), i % 8 == 0}, i % 3 == 0);
 			break;
 	}
+}
+
+static void
+deleted(uint64 tid)
+{
 }
 
 /* Damage is an error of its class, nothing else. */
@@ -409,6 +414,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size -= 8;
 	carrier = rng % 2 == 0 ? RMI_CARRIER_GENERIC : RMI_CARRIER_OWN;
 	idx_reset(carrier == RMI_CARRIER_OWN);
+	idx_is_dead = some_dead;
+	idx_deleted = deleted;
 	server_read_limit = 100000;
 	server_load(&data, &size, mend);
 	if (server_blocks() < 2)

@@ -75,7 +75,7 @@ static struct
 	long		inserted;		/* one by one */
 	long		loaded;			/* by builds and in bulk */
 	long		removed;
-	long		killed;			/* entries removed by scans */
+	long		killed;			/* entries removed by scans and inserts */
 	long		returned;		/* by scans */
 	long		scans;
 	long		vacuums;
@@ -266,7 +266,7 @@ cmd_insert(void *unused)
 			return;
 		/* all of one key, or as the shape says */
 		new_row(place, (arg_choice & 6) == 6 ? one : some_key(arg_shape), isnull || rnd(200) == 0);
-		idx_insert(arg_session, row_at(place));
+		idx_insert(arg_session, row_at(place), false);
 		done.inserted++;
 	}
 }
@@ -289,13 +289,15 @@ cmd_bulk(void *unused)
 	done.loaded += n;
 }
 
-/* New versions of rows, with the same key. */
+/* New versions of rows, with the same key; of one again and again, sometimes. */
 static void
 cmd_update(void *unused)
 {
+	int			hot = arg_choice % 4 == 0 ? (int) rnd(nrows) : -1;
+
 	for (int i = 0; i < arg_n; i++)
 	{
-		int			old = rnd(nrows);
+		int			old = hot >= 0 ? hot : (int) rnd(nrows);
 		int			place = free_place(true);
 
 		if (place < 0)
@@ -304,7 +306,8 @@ cmd_update(void *unused)
 			continue;
 		rows[old].dead = true;
 		new_row(place, rows[old].key, rows[old].isnull);
-		idx_insert(arg_session, row_at(place));
+		hot = hot >= 0 ? place : -1;
+		idx_insert(arg_session, row_at(place), true);
 		done.inserted++;
 	}
 }
@@ -584,7 +587,7 @@ fuzz_report(void)
 {
 	printf("# %ld inputs: %ld rows inserted one by one, %ld at once, %ld removed by %ld vacuums; "
 		   "%ld returned by %ld scans; %ld folds and rebuilds, %ld checks; files of %ld pages; "
-		   "%ld removed by scans, %ld changes of pages replayed\n",
+		   "%ld removed by scans and inserts, %ld changes of pages replayed\n",
 		   done.inputs, done.inserted, done.loaded, done.removed, done.vacuums, done.returned, done.scans,
 		   done.folds, done.verified, done.pages, done.killed, server_records);
 	fflush(stdout);
@@ -605,6 +608,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rng = fuzz_take(&in, 8);
 	idx_reset(rng % 2 == 0);
 	idx_deleted = row_deleted;
+	idx_is_dead = row_is_dead;
 	server_read_limit = 10000000;
 	memset(rows, 0, sizeof(rows));
 	now = 0;

@@ -211,18 +211,68 @@ rmi_parallel_build_begin(Relation heap, Relation index, IndexInfo *info)
 /* functions of SQL: the argument is the session */
 static FormData_pg_class heap_class = {.relam = HEAP_TABLE_AM_OID};
 
-/* entries that a scan removes because their rows are dead */
+/* entries that are removed because their rows are dead */
+bool		(*idx_is_dead) (uint64 tid) = NULL;
 void		(*idx_deleted) (uint64 tid) = NULL;
 
+/* those that the table has said are dead, until the record that says so to standbys */
+static uint64 dead_tids[KYRO_LEAF_MAX_ENTRIES];
+static int	ndead = 0;
+
+/* As heap's: asked about what is not known it looks at a part, and leaves it in another order. */
 static TransactionId
 delete_tuples(Relation rel, TM_IndexDeleteOp *op)
 {
-	for (int i = 0; i < op->ndeltids; i++)
+	int			found = 0;
+	int			n = 0;
+
+	ndead = 0;
+	for (int i = op->ndeltids - 1; i >= 0; i--)
 	{
-		EXPECT(op->status[op->deltids[i].id].knowndeletable);
-		idx_deleted(kyro_tid_from_pointer(&op->deltids[i].tid));
+		TM_IndexStatus *status = &op->status[op->deltids[i].id];
+		uint64		tid = kyro_tid_from_pointer(&op->deltids[i].tid);
+		bool		dead = idx_is_dead(tid);
+
+		EXPECT(status->knowndeletable != op->bottomup);
+		EXPECT(dead || op->bottomup);
+		EXPECT(status->promising == op->bottomup && (status->freespace > 0) == op->bottomup);
+		if (op->bottomup && found >= op->bottomupfreespace)
+			continue;
+		status->knowndeletable = dead;
+		found += dead;
+		if (dead)
+			dead_tids[ndead++] = tid;
+	}
+	for (int i = op->ndeltids - 1; i > n; i--, n++)
+	{
+		TM_IndexDelete t = op->deltids[i];
+
+		op->deltids[i] = op->deltids[n];
+		op->deltids[n] = t;
 	}
 	return FirstNormalTransactionId;
+}
+
+static void
+conflict_logged(void)
+{
+	for (int i = 0; i < ndead; i++)
+		idx_deleted(dead_tids[i]);
+	ndead = 0;
+}
+
+XLogRecPtr
+kyro_log_conflict(Relation rel, uint64 fxid)
+{
+	EXPECT(fxid == FirstNormalTransactionId);
+	conflict_logged();
+	return server_next_lsn();
+}
+
+FullTransactionId
+ReadNextFullTransactionId(void)
+{
+	return FullTransactionIdFromEpochAndXid(0, FirstNormalTransactionId + 1);
 }
 
 static TableAmRoutine heap_am = {.index_build_range_scan = build_scan,.index_delete_tuples = delete_tuples};
@@ -364,6 +414,7 @@ idx_reset(bool own_carrier)
 {
 	server_reset();
 	server_redo = redo;
+	server_data_logged = conflict_logged;
 	kyro_resource_manager = own_carrier;
 	memset(checked, 0, sizeof(checked));
 	for (int i = 0; i < 4; i++)
@@ -391,14 +442,14 @@ idx_build(int session, const IndexRow *rows, int n, int fillfactor)
 }
 
 void
-idx_insert(int session, IndexRow row)
+idx_insert(int session, IndexRow row, bool version)
 {
 	Datum		value = Int64GetDatum(row.key);
 	ItemPointerData tid;
 
 	kyro_tid_to_pointer(row.tid, &tid);
 	(void) rmi_insert(session_index(session), &value, &row.isnull, &tid, &heap_rel, UNIQUE_CHECK_NO,
-					  false, &index_info);
+					  version, &index_info);
 }
 
 void

@@ -47,8 +47,8 @@ extern void idx_adopt(void);
 extern void idx_forget(int session);
 
 extern void idx_build(int session, const IndexRow *rows, int n, int fillfactor);
-/* aminsert, or many at once as a seal does. */
-extern void idx_insert(int session, IndexRow row);
+/* aminsert, version: of a row with the same key; or many at once as a seal does. */
+extern void idx_insert(int session, IndexRow row, bool version);
 extern void idx_bulk_insert(int session, const IndexRow *rows, int n);
 /* VACUUM: ambulkdelete and amvacuumcleanup.  Returns the number removed. */
 extern long idx_vacuum(int session, bool (*dead) (uint64 tid));
@@ -70,9 +70,11 @@ typedef enum IndexRange
 
 extern IndexScanDesc idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned);
 /*
- * Called for each entry that a scan removes, when the row it returned last was
- * said to be dead (kill_prior_tuple).
+ * Is the row dead?  Called for each of which the table is asked, or told since the scan
+ * that has returned it last was told (kill_prior_tuple).  And for each entry that
+ * is removed then.
  */
+extern bool (*idx_is_dead) (uint64 tid);
 extern void (*idx_deleted) (uint64 tid);
 /* The next row; its key only if the scan is pinned. */
 extern bool idx_scan_next(IndexScanDesc scan, bool forward, IndexRow *row);

@@ -63,6 +63,8 @@ extern long server_read_limit;
  */
 typedef void (*ServerRedo) (int kind, Page page, BlockNumber block, const uint8 *data, Size len);
 extern ServerRedo server_redo;
+/* Called when a record gets data of its own, beside those of blocks. */
+extern void (*server_data_logged) (void);
 /* Pages that were replayed and compared. */
 extern long server_records;
 

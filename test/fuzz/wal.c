@@ -32,6 +32,7 @@ typedef struct RecordBlock
 } RecordBlock;
 
 ServerRedo	server_redo = NULL;
+void		(*server_data_logged) (void) = NULL;
 long		server_records = 0;
 
 static char *standby[MAX_BLOCKS];
@@ -91,6 +92,8 @@ void
 XLogRegisterData(char *data, int len)
 {
 	EXPECT(record_blocks == 0 && len > 0);
+	if (server_data_logged != NULL)
+		server_data_logged();
 }
 
 /* Are two pages equal in all that matters? */
