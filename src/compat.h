@@ -65,8 +65,12 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_backend_status(i)	pgstat_fetch_stat_local_beentry(i)
 #define kyro_check_old_snapshot(snapshot, rel, page)	TestForOldSnapshot(snapshot, rel, page)
 #define kyro_sort_get_datum(sort, value, isnull)	tuplesort_getdatum(sort, true, value, isnull, NULL)
-#define kyro_buffer_for_tuple(rel, len, vmbuffer) \
-	RelationGetBufferForTuple(rel, len, InvalidBuffer, 0, NULL, vmbuffer, NULL)
+/* A page of the log with room, locked together with that of another buffer, if any. */
+#define kyro_buffer_for_tuple(rel, len, other, vmbuffer, vmbuffer_other) \
+	RelationGetBufferForTuple(rel, len, other, 0, NULL, vmbuffer, vmbuffer_other)
+#define kyro_new_cid_file	target_node	/* xl_heap_new_cid */
+/* Count an update that is not HOT. */
+#define kyro_count_update(rel, new_page)	((void) (new_page), pgstat_count_heap_update(rel, false))
 /* To be called when the last entry was inserted with an IndexInfo. */
 #define kyro_index_insert_done(index, info)	((void) (info))
 /* Are rows removed that snapshots of this server may still see (old_snapshot_threshold)? */
@@ -122,8 +126,10 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_backend_status(i)	pgstat_get_local_beentry_by_index(i)
 #define kyro_check_old_snapshot(snapshot, rel, page)	((void) 0)
 #define kyro_sort_get_datum(sort, value, isnull)	tuplesort_getdatum(sort, true, false, value, isnull, NULL)
-#define kyro_buffer_for_tuple(rel, len, vmbuffer) \
-	RelationGetBufferForTuple(rel, len, InvalidBuffer, 0, NULL, vmbuffer, NULL, 0)
+#define kyro_buffer_for_tuple(rel, len, other, vmbuffer, vmbuffer_other) \
+	RelationGetBufferForTuple(rel, len, other, 0, NULL, vmbuffer, vmbuffer_other, 0)
+#define kyro_new_cid_file	target_locator
+#define kyro_count_update(rel, new_page)	pgstat_count_heap_update(rel, false, new_page)
 #define kyro_index_insert_done(index, info)	index_insert_cleanup(index, info)
 #define kyro_prunes_what_snapshots_see()	false
 #define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceConflictHorizon(tuple, horizon)

@@ -4,10 +4,10 @@
  *	  Deleting, updating and locking rows.
  *
  * Rows in the log are heap code's.  What is done to a sealed row is done to its
- * ledger tuple.  An update of a sealed row deletes the ledger tuple, inserts the
- * new version into the log, and makes the one point to the other, so that
- * whoever waits for the row follows.  A log row that was sealed points to
- * its sealed place in the same way.
+ * ledger tuple: heap code deletes and locks it, update.c updates it.  It then
+ * points to the new version in the log, so that whoever waits for the row
+ * follows.  A log row that was sealed points to its sealed place in the same
+ * way.
  *
  * Writers and lockers hold a lock on the table that excludes seals, so a
  * block cannot change sides while we are here.
@@ -74,12 +74,14 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 	return false;
 }
 
+/*
+ * May a sealed row be changed, as far as that can be said before its ledger
+ * tuple is locked?  Then *ledger is set, else *tmfd.
+ */
 static TM_Result
-delete_sealed(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, CommandId cid,
-			  Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart)
+begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Snapshot crosscheck,
+			 TM_FailureData *tmfd)
 {
-	TM_Result	result;
-
 	CheckForSerializableConflictIn(rel, tid, p->block);
 	if (!get_ledger(rel, p, tid, ledger, tmfd))
 		return TM_Deleted;
@@ -90,10 +92,7 @@ delete_sealed(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, C
 		tmfd->cmax = InvalidCommandId;
 		return TM_Updated;
 	}
-	result = heap_delete(rel, ledger, cid, crosscheck, wait, tmfd, changingPart);
-	if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, ledger))
-		tmfd->ctid = *tid;
-	return result;
+	return TM_Ok;
 }
 
 TM_Result
@@ -106,28 +105,15 @@ store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 
 	if (!find_sealed(rel, tid, &p))
 		return heap_delete(rel, tid, cid, crosscheck, wait, tmfd, changingPart);
-	result = delete_sealed(rel, &p, tid, &ledger, cid, crosscheck, wait, tmfd, changingPart);
+	result = begin_change(rel, &p, tid, &ledger, crosscheck, tmfd);
 	store_page_release(&p);
+	if (result == TM_Ok)
+	{
+		result = heap_delete(rel, &ledger, cid, crosscheck, wait, tmfd, changingPart);
+		if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, &ledger))
+			tmfd->ctid = *tid;
+	}
 	return result;
-}
-
-/*
- * Make a ledger tuple that we have just deleted point to the row's new version.
- * Nobody looks there before we commit.
- */
-static void
-point_to(Relation rel, ItemPointer ledger, ItemPointer version)
-{
-	Buffer		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(ledger));
-	GenericXLogState *state;
-	Page		page;
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
-	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, ItemPointerGetOffsetNumber(ledger))))->t_ctid = *version;
-	store_log_page_finish(state);
-	UnlockReleaseBuffer(buffer);
 }
 
 TM_Result
@@ -144,18 +130,27 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 										  tmfd, lockmode, update_indexes);
 	*lockmode = LockTupleExclusive;
 	*update_indexes = KYRO_UPDATE_NONE;
-	result = delete_sealed(rel, &p, otid, &ledger, cid, crosscheck, wait, tmfd, false);
-	store_page_release(&p);
+	result = begin_change(rel, &p, otid, &ledger, crosscheck, tmfd);
 	if (result == TM_Ok)
 	{
-		DEBUG_POINT("update-deleted");
-		/* fetches unchanged TOAST values, which are ours until we commit */
-		store_heap()->tuple_insert(rel, slot, cid, 0, NULL);
-		DEBUG_POINT("update-inserted");
-		point_to(rel, &ledger, &slot->tts_tid);
-		DEBUG_POINT("update-pointed");
-		*update_indexes = KYRO_UPDATE_ALL;
+		HeapTuple	old = store_row_copy(rel, &p, ItemPointerGetOffsetNumber(otid));
+		bool		should_free;
+		HeapTuple	new = ExecFetchSlotHeapTuple(slot, true, &should_free);
+
+		slot->tts_tableOid = RelationGetRelid(rel);
+		result = store_ledger_update(rel, old, &ledger, new, cid, wait, tmfd, lockmode);
+		if (result == TM_Ok)
+		{
+			slot->tts_tid = new->t_self;
+			*update_indexes = KYRO_UPDATE_ALL;
+		}
+		else if (ItemPointerEquals(&tmfd->ctid, &ledger))
+			tmfd->ctid = *otid;
+		if (should_free)
+			heap_freetuple(new);
+		heap_freetuple(old);
 	}
+	store_page_release(&p);
 	return result;
 }
 

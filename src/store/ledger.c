@@ -526,7 +526,7 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	p->link_buffer = ReleaseAndReadBuffer(p->link_buffer, rel, known->block != 0 ? known->block : make_link_page(rel, p));
 	DEBUG_POINT("touch-link-page-made");
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
-	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, &heap_vm);
+	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, InvalidBuffer, &heap_vm, NULL);
 	lock_link_page(rel, p, p->link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 
 	if (links_on_page(p, BufferGetPage(p->link_buffer))[row - 1].ip_posid == 0)

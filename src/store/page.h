@@ -140,7 +140,8 @@ typedef struct StoreRun
 	uint32		pages;			/* of rows */
 	uint32		groups;
 	uint32		state;			/* StoreRunState */
-	uint32		pad;
+	TransactionId xmin;			/* what its rows show as xmin, and nothing
+								 * else; 0: FrozenTransactionId */
 } StoreRun;
 
 #define STORE_GROUP_PAGES(groups) \

@@ -355,7 +355,8 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 	HeapTupleHeader t = tuple->t_data;
 	Size		bitmap = (flags & HEAP_HASNULL) ? BITMAPLEN(rows->natts) : 0;
 
-	t->t_choice.t_heap.t_xmin = FrozenTransactionId;
+	/* as a frozen row of a heap, which shows who wrote it, but is everyone's */
+	t->t_choice.t_heap.t_xmin = TransactionIdIsValid(p->run->xmin) ? p->run->xmin : FrozenTransactionId;
 	t->t_choice.t_heap.t_xmax = InvalidTransactionId;
 	t->t_choice.t_heap.t_field3.t_cid = FirstCommandId;
 	t->t_infomask2 = rows->natts;

@@ -20,6 +20,7 @@
 
 #include "access/genam.h"
 #include "access/nbtree.h"
+#include "access/xact.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "catalog/pg_operator_d.h"
@@ -355,6 +356,7 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 	memset(run, 0, sizeof(*run));
 	run->id = store_random_id();
 	run->fxid = fxid;
+	run->xmin = fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId();
 	run->first = RelationGetNumberOfBlocks(w->target);
 	w->run = run;
 	w->block = run->first;

@@ -241,6 +241,11 @@ extern TM_Result store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapsh
 								  CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
 								  TM_FailureData *tmfd);
 
+/* --- update.c: the first update of a sealed row ---------------------------------- */
+
+extern TM_Result store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTuple new, CommandId cid,
+									 bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode);
+
 /* --- build.c: index builds ------------------------------------------------------ */
 
 extern double store_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *indexInfo,

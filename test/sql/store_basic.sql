@@ -108,7 +108,7 @@ SELECT k, count(*), sum(n) FROM nn GROUP BY k ORDER BY k;
 SELECT count(*) FROM nn WHERE k IS NULL;
 
 -- system columns
-SELECT count(*), count(DISTINCT ctid) AS tids, min(xmin::text), max(xmin::text), max(xmax::text), max(cmin::text), min(tableoid::regclass::text) FROM p;
+SELECT count(*), count(DISTINCT ctid) AS tids, count(DISTINCT xmin::text) AS xmins, max(xmax::text), max(cmin::text), min(tableoid::regclass::text) FROM p;
 SELECT ctid = (SELECT ctid FROM p WHERE k = 77) AS found FROM p WHERE ctid = (SELECT ctid FROM p WHERE k = 77);
 UPDATE p SET n = 0 WHERE k = 77;
 SELECT xmin = pg_current_xact_id()::xid AS mine, xmax FROM p WHERE k = 77;
@@ -117,6 +117,53 @@ UPDATE p SET n = 1 WHERE k IN (77, 78);
 SELECT k, xmin = pg_current_xact_id()::xid AS mine, xmax, cmin FROM p WHERE k IN (77, 78) ORDER BY k;
 ROLLBACK;
 SELECT k, n FROM p WHERE k = 77;
+
+-- xmin as a token: it is that of the seal, whatever is done to the row that does not change it, and
+-- what was read before a change is refused after it, sealed or not, compacted or not
+CREATE TABLE x (k bigint PRIMARY KEY, n int, wide text) USING kyro;
+ALTER TABLE x ALTER wide SET STORAGE EXTERNAL;
+CREATE INDEX x_n ON x USING kyro_rmi (n);
+INSERT INTO x SELECT g, g, CASE WHEN g % 50 = 0 THEN repeat('w', 9000) END FROM generate_series(1, 500) g;
+BEGIN;
+SELECT rows FROM kyro.snapshot('x');
+SELECT count(*) FROM x WHERE xmin = pg_current_xact_id()::xid;
+COMMIT;
+CREATE FUNCTION token(key bigint) RETURNS xid LANGUAGE sql AS 'SELECT xmin FROM x WHERE k = key';
+SELECT token(5) AS sealed, token(6) AS locked, token(50) AS wide \gset
+SELECT :'sealed' = :'locked' AND :'sealed' = :'wide' AND :'sealed'::text::bigint > 2 AS one_xmin;
+SELECT xmin = :'sealed' AS same FROM x WHERE k = 6 FOR UPDATE;
+BEGIN; UPDATE x SET n = 0 WHERE k IN (6, 50); DELETE FROM x WHERE k = 5; ROLLBACK;
+SELECT count(*) FROM x WHERE k IN (5, 6, 50) AND xmin = :'sealed';
+VACUUM (FREEZE) x;
+SELECT count(*) FROM x WHERE xmin = :'sealed';
+-- who read it first is the first to write; then it has another one
+UPDATE x SET n = n + 1 WHERE k IN (5, 50) AND xmin = :'sealed' RETURNING k, n, xmin = pg_current_xact_id()::xid AS mine;
+UPDATE x SET n = -1 WHERE k IN (5, 50) AND xmin = :'sealed';
+SELECT rows FROM kyro.snapshot('x');
+UPDATE x SET n = -1 WHERE k IN (5, 50) AND xmin = :'sealed';
+DELETE FROM x WHERE k = 5 AND xmin = :'sealed';
+SELECT count(*), count(*) FILTER (WHERE xmin = :'sealed') AS untouched, count(*) FILTER (WHERE age(xmin) < age(:'sealed'::xid)) AS since FROM x;
+-- by index, by bitmap and by TID it is the same
+SET enable_seqscan = off;
+SELECT count(*) FROM x WHERE k > 0 AND xmin = :'sealed';
+SELECT count(*) FROM x WHERE n < 1000 AND xmin = :'sealed';
+SET enable_indexscan = off;
+SELECT count(*) FROM x WHERE n < 1000 AND xmin = :'sealed';
+RESET enable_indexscan;
+RESET enable_seqscan;
+SELECT count(*) FROM x a, LATERAL (SELECT xmin AS by_tid FROM x b WHERE b.ctid = a.ctid) b WHERE by_tid = :'sealed';
+SELECT count(*) FROM x TABLESAMPLE BERNOULLI (100) WHERE xmin = :'sealed';
+-- compaction makes all tokens new
+SELECT token(7) AS before \gset
+VACUUM FULL x;
+SELECT token(7) AS after \gset
+SELECT :'before' <> :'after' AND :'after'::text::bigint > 2 AS new, count(DISTINCT xmin::text) FROM x;
+UPDATE x SET n = -1 WHERE k = 7 AND xmin = :'before';
+UPDATE x SET n = 8 WHERE k = 7 AND xmin = :'after';
+SELECT rows FROM kyro.snapshot('x');
+VACUUM FULL x;
+UPDATE x SET n = -1 WHERE k = 7 AND xmin = :'after';
+SELECT k, n FROM x WHERE k IN (5, 7);
 
 -- whole rows
 SELECT o FROM o WHERE k = 5;

@@ -28,7 +28,7 @@ SELECT twin('DELETE FROM t WHERE id % 2 = 1');
 VACUUM FULL t;
 SELECT same('t'), pg_relation_size('t') < :before * 0.7 AS smaller, seal('t') AS left;
 SELECT count(*) AS out_of_order FROM (SELECT id < lag(id) OVER (ORDER BY ctid) AS bad FROM t) s WHERE bad;
-SELECT min(xmin::text), max(xmin::text), max(xmax::text) FROM t;
+SELECT count(DISTINCT xmin::text) AS xmins, max(xmax::text) FROM t;
 SELECT change(2);
 -- in the order of another index
 CLUSTER t USING t_n;

@@ -80,8 +80,7 @@ INSERT INTO b VALUES (5001, 'newest');
 	is($node->safe_psql('postgres', q{SELECT data FROM pg_logical_slot_get_changes('s', NULL, NULL, 'include-xids', '0', 'skip-empty-xacts', '1') WHERE data LIKE 'table public.a:%'}),
 		q{table public.a: INSERT: id[bigint]:5001 v[text]:'new'
 table public.a: INSERT: id[bigint]:5002 v[text]:'new'
-table public.a: DELETE: id[bigint]:5001
-table public.a: INSERT: id[bigint]:5001 v[text]:'newer'
+table public.a: UPDATE: id[bigint]:5001 v[text]:'newer'
 table public.a: UPDATE: id[bigint]:5001 v[text]:'newest'
 table public.a: DELETE: id[bigint]:5002}, 'decoding shows changes, and neither the seal nor ledger tuples');
 	$node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('s')});

@@ -87,7 +87,7 @@ load_wait($load, 50);
 		$session->query_safe(q{SELECT add_rows(10, 3)});
 		$session->query_safe(q{SELECT rows FROM kyro.snapshot('s')});
 		my $update = q{WITH u AS (UPDATE s SET n = -1 WHERE id = (SELECT last_value FROM ids) RETURNING *) UPDATE h SET n = u.n FROM u WHERE h.id = u.id};
-		foreach my $name ('row-touched', 'update-deleted', 'update-inserted')
+		foreach my $name ('row-touched', 'update-prepared', 'update-logged')
 		{
 			$session->query_safe(q{SELECT add_rows(10, 3)});
 			$session->query_safe(q{SELECT rows FROM kyro.snapshot('s')});
@@ -137,7 +137,7 @@ $walker->stop;
 $walker->clean_node;
 
 # Others end there, with transactions that never did: a seal, a VACUUM, an update.
-foreach my $name ('running', $debug_points ? ('seal-page-stamped', 'update-inserted', 'vacuum-map-set') : ())
+foreach my $name ('running', $debug_points ? ('seal-page-stamped', 'update-logged', 'vacuum-map-set') : ())
 {
 	my $ended = PostgreSQL::Test::Cluster->new("to_$name");
 	$ended->init_from_backup($primary, 'backup', has_restoring => 1, standby => 0);

@@ -92,16 +92,16 @@ published('UPDATE what SET k = k + 1 WHERE id = 1', 'U', 'an update of a row in 
 published(q{SELECT kyro.snapshot('what')}, '', 'nothing for a seal');
 published('VACUUM (INDEX_CLEANUP ON) what', '', 'nothing for VACUUM');
 published('SELECT FROM what WHERE id < 4 FOR UPDATE', '', 'nothing for row locks of sealed rows');
-published('UPDATE what SET k = k + 1 WHERE id = 1', 'DI', 'an update of a sealed row as delete and insert');
-published('UPDATE what SET k = k + 1 WHERE id = 1', 'U', 'its next update as that');
+published('UPDATE what SET k = k + 1 WHERE id = 1', 'U', 'an update of a sealed row as that');
+published('UPDATE what SET k = k + 1 WHERE id = 1', 'U', 'its next update, too');
 published('DELETE FROM what WHERE id = 2', 'D', 'a delete of a sealed row');
 published('BEGIN; DELETE FROM what; ROLLBACK', '', 'nothing for what was rolled back');
 published('BEGIN; INSERT INTO what VALUES (6, 6); SAVEPOINT p; UPDATE what SET k = 0; ROLLBACK TO p; DELETE FROM what WHERE id = 3; COMMIT', 'ID', 'nothing for a subtransaction that was');
-published(q{BEGIN; INSERT INTO what VALUES (7, 7); SELECT kyro.snapshot('what'); UPDATE what SET v = 'x' WHERE id = 7; COMMIT}, 'IDI', 'a row sealed and updated in the transaction that made it');
-published(q{INSERT INTO what VALUES (7, 8), (8, 8) ON CONFLICT (id) DO UPDATE SET k = -1; INSERT INTO what VALUES (4, 4) ON CONFLICT (id) DO UPDATE SET k = -4}, 'UIDI', 'upserts of rows in the log and sealed');
+published(q{BEGIN; INSERT INTO what VALUES (7, 7); SELECT kyro.snapshot('what'); UPDATE what SET v = 'x' WHERE id = 7; COMMIT}, 'IU', 'a row sealed and updated in the transaction that made it');
+published(q{INSERT INTO what VALUES (7, 8), (8, 8) ON CONFLICT (id) DO UPDATE SET k = -1; INSERT INTO what VALUES (4, 4) ON CONFLICT (id) DO UPDATE SET k = -4}, 'UIU', 'upserts of rows in the log and sealed');
 published('VACUUM FULL what', '', 'nothing for VACUUM FULL');
 published(q{BEGIN; SELECT kyro.snapshot('what'); ROLLBACK}, '', 'nothing for a seal that was rolled back');
-published('UPDATE what SET id = -id WHERE id = 4', 'DI', 'an update of the key of a sealed row');
+published('UPDATE what SET id = -id WHERE id = 4', 'U', 'an update of the key of a sealed row');
 published('ALTER TABLE what REPLICA IDENTITY FULL; DELETE FROM what WHERE id = -4', 'D', 'a delete with full identity');
 published('TRUNCATE what', 'T', 'TRUNCATE');
 # the old row, whole, of a sealed row with a TOAST value

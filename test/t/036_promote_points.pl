@@ -43,7 +43,7 @@ my @indexes = (['a', 'k', 'a_k'], ['b', 'k', 'b_k']);
 my $delete = q{SELECT twice('DELETE FROM $t WHERE id % 3 = 0 OR id / 100000 = 1')};
 foreach my $case (
 	[ 'seal-page-stamped', q{SELECT rows FROM kyro.snapshot('a')} ],
-	[ 'update-deleted', q{SELECT twice('UPDATE $t SET v = ''changed'' WHERE id = (SELECT min(id) FROM $t)')} ],
+	[ 'update-logged', q{SELECT twice('UPDATE $t SET v = ''changed'' WHERE id = (SELECT min(id) FROM $t)')} ],
 	[ 'rmi-leaf-made', 'SELECT add_rows(3000)' ],
 	[ 'rmi-vacuum-unlinked', 'VACUUM (INDEX_CLEANUP ON) b', $delete ],
 	[ 'rmi-dir-model', q{SELECT leaves FROM kyro.rebuild('b_k')} ])

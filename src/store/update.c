@@ -1,0 +1,520 @@
+/*-------------------------------------------------------------------------
+ *
+ * update.c
+ *	  The first update of a sealed row: of its ledger tuple.
+ *
+ * heap_update() cannot do it.  It would make the new version heap-only if that
+ * fits the page and no indexed column changes, but no index leads to a ledger
+ * tuple.  heap_delete() and heap_insert() could, but logical decoding would see
+ * a DELETE and an INSERT, key-share lockers would be waited for, and unchanged
+ * TOAST values would be stored again.  So here is what heap_update() does, but
+ * for HOT: the same locks, the same marks in both tuples, and one WAL record of
+ * core's, which core replays and decodes.
+ *
+ * Waiting, and judging who was first, is left to heap_lock_tuple().  Once it has
+ * locked the ledger tuple for us, nobody else updates or deletes it, and what
+ * it shares the tuple with are key-share lockers, which we leave there and take
+ * over to the new version.  If nobody ever locked the ledger tuple, and there is
+ * no TOAST work to be done before the new version has its place, no such lock
+ * is needed.
+ *
+ * IDENTIFICATION
+ *	  src/store/update.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam_xlog.h"
+#include "access/heaptoast.h"
+#include "access/hio.h"
+#include "access/multixact.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "catalog/catalog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "storage/procarray.h"
+#include "utils/datum.h"
+
+#include "debug_point.h"
+#include "store/store.h"
+
+/* ---- who has a tuple locked ---- */
+
+/* What a tuple header says of those who lock, update or delete the tuple. */
+typedef struct Xmax
+{
+	TransactionId xmax;
+	uint16		infomask;
+	uint16		infomask2;
+} Xmax;
+
+/* The lock that a tuple says that a single transaction has. */
+static MultiXactStatus
+lock_status(const HeapTupleHeaderData *t)
+{
+	if (HEAP_XMAX_IS_KEYSHR_LOCKED(t->t_infomask))
+		return MultiXactStatusForKeyShare;
+	if (HEAP_XMAX_IS_SHR_LOCKED(t->t_infomask))
+		return MultiXactStatusForShare;
+	return t->t_infomask2 & HEAP_KEYS_UPDATED ? MultiXactStatusForUpdate : MultiXactStatusForNoKeyUpdate;
+}
+
+/*
+ * The transactions in progress that have a tuple locked, which nobody in
+ * progress updates.  There is room for one more in *members, which is palloc'd.
+ */
+static int
+read_lockers(const HeapTupleHeaderData *t, MultiXactMember **members)
+{
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(t);
+	MultiXactMember *all;
+	int			nall;
+	int			n = 0;
+
+	if (t->t_infomask & HEAP_XMAX_INVALID)
+		nall = 0;
+	else if (t->t_infomask & HEAP_XMAX_IS_MULTI)
+		nall = Max(GetMultiXactIdMembers(xmax, &all, false, HEAP_XMAX_IS_LOCKED_ONLY(t->t_infomask)), 0);
+	else
+	{
+		nall = 1;
+		all = palloc(sizeof(MultiXactMember));
+		all->xid = xmax;
+		all->status = lock_status(t);
+	}
+	*members = palloc((nall + 1) * sizeof(MultiXactMember));
+	for (int i = 0; i < nall; i++)
+	{
+		if (TransactionIdIsInProgress(all[i].xid))
+			(*members)[n++] = all[i];
+	}
+	if (nall > 0)
+		pfree(all);
+	return n;
+}
+
+/* What a tuple header says of these transactions. */
+static Xmax
+make_xmax(MultiXactMember *members, int n)
+{
+	Xmax		x = {InvalidTransactionId, HEAP_XMAX_INVALID, 0};
+	MultiXactStatus strongest = MultiXactStatusForKeyShare;
+	bool		updated = false;
+
+	if (n == 0)
+		return x;
+	x.infomask = 0;
+	for (int i = 0; i < n; i++)
+	{
+		MultiXactStatus status = members[i].status;
+
+		strongest = Max(strongest, status);
+		updated |= ISUPDATE_from_mxstatus(status);
+		if (status == MultiXactStatusForUpdate || status == MultiXactStatusUpdate)
+			x.infomask2 = HEAP_KEYS_UPDATED;
+	}
+	if (!updated)
+		x.infomask |= HEAP_XMAX_LOCK_ONLY;
+	if (n > 1)
+	{
+		x.xmax = MultiXactIdCreateFromMembers(n, members);
+		x.infomask |= HEAP_XMAX_IS_MULTI;
+	}
+	else
+		x.xmax = members[0].xid;
+	/* alone, an update has no bit of a lock */
+	if (n > 1 || !updated)
+		x.infomask |= strongest >= MultiXactStatusForNoKeyUpdate ? HEAP_XMAX_EXCL_LOCK :
+			strongest == MultiXactStatusForShare ? HEAP_XMAX_SHR_LOCK : HEAP_XMAX_KEYSHR_LOCK;
+	return x;
+}
+
+/*
+ * The marks of a ledger tuple that we update, which we or nobody has locked so
+ * that we may, and those of the new version, which inherits the others' locks.
+ */
+static void
+compute_xmax(const HeapTupleHeaderData *t, TransactionId xid, LockTupleMode mode, Xmax *old_xmax, Xmax *new_xmax)
+{
+	MultiXactStatus status = mode == LockTupleExclusive ? MultiXactStatusUpdate : MultiXactStatusNoKeyUpdate;
+	MultiXactMember *members;
+	MultiXactMember *others;
+	int			n = read_lockers(t, &members);
+	int			kept = 0;
+	int			nothers = 0;
+
+	others = palloc((n + 1) * sizeof(MultiXactMember));
+	for (int i = 0; i < n; i++)
+	{
+		Assert(!ISUPDATE_from_mxstatus(members[i].status));
+		if (members[i].xid == xid)
+		{
+			/* the stronger of what we had and what we do */
+			if (members[i].status == MultiXactStatusForUpdate)
+				status = MultiXactStatusUpdate;
+			continue;
+		}
+		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
+		{
+			Assert(members[i].status == MultiXactStatusForKeyShare && mode == LockTupleNoKeyExclusive);
+			others[nothers++] = members[i];
+		}
+		members[kept++] = members[i];
+	}
+	members[kept].xid = xid;
+	members[kept++].status = status;
+	*old_xmax = make_xmax(members, kept);
+	*new_xmax = make_xmax(others, nothers);
+	pfree(members);
+	pfree(others);
+}
+
+static void
+set_xmax(HeapTupleHeader t, const Xmax *x)
+{
+	t->t_infomask &= ~HEAP_XMAX_BITS;
+	t->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	t->t_infomask |= x->infomask;
+	t->t_infomask2 |= x->infomask2;
+	HeapTupleHeaderSetXmax(t, x->xmax);
+}
+
+/* ---- what changes ---- */
+
+/*
+ * Does one of these columns change, by its bytes?  *external, if not NULL, is set
+ * if one that does not is stored in the TOAST table.
+ */
+static bool
+columns_change(Relation rel, const Bitmapset *columns, HeapTuple old, HeapTuple new, bool *external)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			member = -1;
+
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+		Form_pg_attribute att;
+		Datum		old_value,
+					new_value;
+		bool		old_null,
+					new_null;
+
+		if (attnum <= 0)
+			return true;
+		att = TupleDescAttr(desc, attnum - 1);
+		old_value = heap_getattr(old, attnum, desc, &old_null);
+		new_value = heap_getattr(new, attnum, desc, &new_null);
+		if (old_null != new_null ||
+			(!old_null && !datumIsEqual(old_value, new_value, att->attbyval, att->attlen)))
+			return true;
+		if (external != NULL && !old_null && att->attlen == -1 && VARATT_IS_EXTERNAL(DatumGetPointer(old_value)))
+			*external = true;
+	}
+	return false;
+}
+
+/*
+ * What logical decoding is to know of the old row, by the table's replica
+ * identity: a tuple, which may be `old` itself; NULL: nothing.  `change`: the
+ * identity's columns change, or the new version does not hold them whole.
+ */
+static HeapTuple
+old_identity(Relation rel, const Bitmapset *columns, HeapTuple old, bool change)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	HeapTuple	tuple = old;
+
+	if (!RelationIsLogicallyLogged(rel) || rel->rd_rel->relreplident == REPLICA_IDENTITY_NOTHING)
+		return NULL;
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+	{
+		Datum	   *values;
+		bool	   *isnull;
+
+		if (!change || bms_is_empty(columns))
+			return NULL;
+		values = palloc(desc->natts * sizeof(Datum));
+		isnull = palloc(desc->natts * sizeof(bool));
+		heap_deform_tuple(old, desc, values, isnull);
+		for (int i = 0; i < desc->natts; i++)
+			isnull[i] |= !bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, columns);
+		tuple = heap_form_tuple(desc, values, isnull);
+		pfree(values);
+		pfree(isnull);
+	}
+	return HeapTupleHasExternal(tuple) ? toast_flatten_tuple(tuple, desc) : tuple;
+}
+
+/* ---- WAL, as heapam.c writes it ---- */
+
+/* For decoding with catalog tables of users: which of our commands made a tuple, or ended it. */
+static void
+log_new_cid(Relation rel, HeapTuple tuple, CommandId cmin, CommandId cmax)
+{
+	xl_heap_new_cid record = {0};
+
+	record.top_xid = GetTopTransactionId();
+	record.cmin = cmin;
+	record.cmax = cmax;
+	record.combocid = InvalidCommandId;
+	record.kyro_new_cid_file = kyro_locator(rel);
+	record.target_tid = tuple->t_self;
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfHeapNewCid);
+	(void) XLogInsert(RM_HEAP2_ID, XLOG_HEAP2_NEW_CID);
+}
+
+static xl_heap_header
+header_of(const HeapTupleHeaderData *t)
+{
+	xl_heap_header header = {.t_infomask2 = t->t_infomask2, .t_infomask = t->t_infomask, .t_hoff = t->t_hoff};
+
+	return header;
+}
+
+/*
+ * Log that the tuple `ledger` was updated by `new`, both in their pages.
+ * `identity` may be NULL.
+ */
+static XLogRecPtr
+log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger, HeapTuple new,
+		   HeapTuple identity, uint8 flags)
+{
+	Page		new_page = BufferGetPage(new_buffer);
+	bool		first = ItemPointerGetOffsetNumber(&new->t_self) == FirstOffsetNumber &&
+		PageGetMaxOffsetNumber(new_page) == FirstOffsetNumber;
+	uint16		infomask = ledger->t_data->t_infomask;
+	xl_heap_update record = {0};
+	xl_heap_header new_header = header_of(new->t_data);
+	xl_heap_header identity_header;
+
+	record.old_xmax = HeapTupleHeaderGetRawXmax(ledger->t_data);
+	record.old_offnum = ItemPointerGetOffsetNumber(&ledger->t_self);
+	record.old_infobits_set = (infomask & HEAP_XMAX_IS_MULTI ? XLHL_XMAX_IS_MULTI : 0) |
+		(infomask & HEAP_XMAX_LOCK_ONLY ? XLHL_XMAX_LOCK_ONLY : 0) |
+		(infomask & HEAP_XMAX_EXCL_LOCK ? XLHL_XMAX_EXCL_LOCK : 0) |
+		(infomask & HEAP_XMAX_KEYSHR_LOCK ? XLHL_XMAX_KEYSHR_LOCK : 0) |
+		(ledger->t_data->t_infomask2 & HEAP_KEYS_UPDATED ? XLHL_KEYS_UPDATED : 0);
+	record.new_xmax = HeapTupleHeaderGetRawXmax(new->t_data);
+	record.new_offnum = ItemPointerGetOffsetNumber(&new->t_self);
+	record.flags = flags;
+	if (RelationIsLogicallyLogged(rel))
+	{
+		record.flags |= XLH_UPDATE_CONTAINS_NEW_TUPLE;
+		if (identity != NULL)
+			record.flags |= rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ?
+				XLH_UPDATE_CONTAINS_OLD_TUPLE : XLH_UPDATE_CONTAINS_OLD_KEY;
+	}
+
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, new_buffer, REGBUF_STANDARD | (first ? REGBUF_WILL_INIT : 0) |
+					   (RelationIsLogicallyLogged(rel) ? REGBUF_KEEP_DATA : 0));
+	if (old_buffer != new_buffer)
+		XLogRegisterBuffer(1, old_buffer, REGBUF_STANDARD);
+	XLogRegisterData((char *) &record, SizeOfHeapUpdate);
+	XLogRegisterBufData(0, (char *) &new_header, SizeOfHeapHeader);
+	XLogRegisterBufData(0, (char *) new->t_data + SizeofHeapTupleHeader, new->t_len - SizeofHeapTupleHeader);
+	if (identity != NULL)
+	{
+		identity_header = header_of(identity->t_data);
+		XLogRegisterData((char *) &identity_header, SizeOfHeapHeader);
+		XLogRegisterData((char *) identity->t_data + SizeofHeapTupleHeader, identity->t_len - SizeofHeapTupleHeader);
+	}
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	return XLogInsert(RM_HEAP_ID, XLOG_HEAP_UPDATE | (first ? XLOG_HEAP_INIT_PAGE : 0));
+}
+
+/* ---- the update ---- */
+
+/* Rows of the page are not visible to all any more; true if the map said that they were. */
+static bool
+clear_all_visible(Relation rel, Buffer buffer, Buffer vmbuffer)
+{
+	Page		page = BufferGetPage(buffer);
+
+	if (!PageIsAllVisible(page))
+		return false;
+	PageClearAllVisible(page);
+	visibilitymap_clear(rel, BufferGetBlockNumber(buffer), vmbuffer, VISIBILITYMAP_VALID_BITS);
+	return true;
+}
+
+/*
+ * Have the ledger tuple locked for our update; otherwise as heap_lock_tuple().
+ */
+static TM_Result
+lock_ledger(Relation rel, HeapTuple ledger, CommandId cid, LockTupleMode mode, bool wait, TM_FailureData *tmfd)
+{
+	Buffer		buffer;
+	TM_Result	result = heap_lock_tuple(rel, ledger, cid, mode, wait ? LockWaitBlock : LockWaitSkip,
+										 false, &buffer, tmfd);
+
+	ReleaseBuffer(buffer);
+	return result == TM_WouldBlock ? TM_BeingModified : result;
+}
+
+/*
+ * Update a sealed row, `old`, by `new`.  *ledger_tid is its ledger tuple, which
+ * the caller has just seen there and a snapshot keeps there.  As heap_update():
+ * on TM_Ok new->t_self is where the new version is; on failure *tmfd is filled, in
+ * which ctid may be that of the ledger tuple.  *lockmode is set in any case.
+ */
+TM_Result
+store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTuple new, CommandId cid,
+					bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	Bitmapset  *key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	Bitmapset  *identity_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	HeapTupleData ledger;
+	HeapTuple	tuple = new;	/* as it is stored */
+	HeapTuple	identity;
+	Buffer		old_buffer,
+				new_buffer,
+				old_vm = InvalidBuffer,
+				new_vm = InvalidBuffer;
+	Page		old_page;
+	Xmax		old_xmax,
+				new_xmax;
+	bool		toast = HeapTupleHasExternal(old) || HeapTupleHasExternal(new) || new->t_len > TOAST_TUPLE_THRESHOLD;
+	bool		locked = toast;
+	bool		external = false;
+	bool		change;
+	uint8		flags = 0;
+	CommandId	cmax = cid;
+	bool		combo;
+
+	Assert(HeapTupleHeaderGetNatts(new->t_data) <= RelationGetNumberOfAttributes(rel));
+	if (IsInParallelMode())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot update tuples during a parallel operation")));
+
+	*lockmode = columns_change(rel, key_columns, old, new, NULL) ? LockTupleExclusive : LockTupleNoKeyExclusive;
+	change = columns_change(rel, identity_columns, old, new, &external) || external;
+	MultiXactIdSetOldestMember();
+
+	ledger.t_self = *ledger_tid;
+	ledger.t_tableOid = RelationGetRelid(rel);
+	if (locked)
+	{
+		TM_Result	result = lock_ledger(rel, &ledger, cid, *lockmode, wait, tmfd);
+
+		if (result != TM_Ok)
+			return result;
+		tuple = heap_toast_insert_or_update(rel, new, old, 0);
+	}
+	identity = old_identity(rel, identity_columns, old, change);
+	DEBUG_POINT("update-prepared");
+
+	/* both pages, in the order in which everybody locks log pages */
+	old_buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(ledger_tid));
+	old_page = BufferGetPage(old_buffer);
+	for (;;)
+	{
+		TM_Result	result;
+		ItemId		item;
+
+		new_buffer = kyro_buffer_for_tuple(rel, tuple->t_len, old_buffer, &new_vm, &old_vm);
+		item = PageGetItemId(old_page, ItemPointerGetOffsetNumber(ledger_tid));
+		if (!ItemIdIsNormal(item))
+			elog(ERROR, "ledger tuple (%u,%u) of \"%s\" is gone", ItemPointerGetBlockNumber(ledger_tid),
+				 ItemPointerGetOffsetNumber(ledger_tid), RelationGetRelationName(rel));
+		ledger.t_data = (HeapTupleHeader) PageGetItem(old_page, item);
+		ledger.t_len = ItemIdGetLength(item);
+		if (locked || (ledger.t_data->t_infomask & HEAP_XMAX_INVALID))
+			break;
+
+		LockBuffer(old_buffer, BUFFER_LOCK_UNLOCK);
+		if (new_buffer != old_buffer)
+			UnlockReleaseBuffer(new_buffer);
+		result = lock_ledger(rel, &ledger, cid, *lockmode, wait, tmfd);
+		if (result != TM_Ok)
+		{
+			ReleaseBuffer(old_buffer);
+			if (BufferIsValid(old_vm))
+				ReleaseBuffer(old_vm);
+			if (BufferIsValid(new_vm))
+				ReleaseBuffer(new_vm);
+			return result;
+		}
+		locked = true;
+	}
+
+	CheckForSerializableConflictIn(rel, &old->t_self, ItemPointerGetBlockNumber(&old->t_self));
+	compute_xmax(ledger.t_data, xid, *lockmode, &old_xmax, &new_xmax);
+	HeapTupleHeaderAdjustCmax(ledger.t_data, &cmax, &combo);
+	Assert(!combo);				/* it is frozen */
+
+	/* in both: callers look at what they gave us */
+	for (HeapTuple t = new;; t = tuple)
+	{
+		t->t_tableOid = RelationGetRelid(rel);
+		t->t_data->t_infomask &= ~HEAP_XACT_MASK;
+		t->t_data->t_infomask2 &= ~HEAP2_XACT_MASK;
+		t->t_data->t_infomask |= HEAP_UPDATED;
+		HeapTupleHeaderSetXmin(t->t_data, xid);
+		HeapTupleHeaderSetCmin(t->t_data, cid);
+		set_xmax(t->t_data, &new_xmax);
+		if (t == tuple)
+			break;
+	}
+	if (new_buffer != old_buffer)
+		PageSetFull(old_page);	/* prune it */
+
+	START_CRIT_SECTION();
+	PageSetPrunable(old_page, xid);
+	RelationPutHeapTuple(rel, new_buffer, tuple, false);
+	ledger.t_data->t_infomask &= ~HEAP_MOVED;
+	HeapTupleHeaderClearHotUpdated(ledger.t_data);
+	set_xmax(ledger.t_data, &old_xmax);
+	HeapTupleHeaderSetCmax(ledger.t_data, cmax, combo);
+	ledger.t_data->t_ctid = tuple->t_self;
+	if (clear_all_visible(rel, old_buffer, old_vm))
+		flags |= XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED;
+	if (new_buffer != old_buffer && clear_all_visible(rel, new_buffer, new_vm))
+		flags |= XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
+	MarkBufferDirty(old_buffer);
+	if (new_buffer != old_buffer)
+		MarkBufferDirty(new_buffer);
+	DEBUG_CRASH("update-record");
+	if (RelationNeedsWAL(rel))
+	{
+		XLogRecPtr	lsn;
+
+		if (RelationIsAccessibleInLogicalDecoding(rel))
+		{
+			log_new_cid(rel, &ledger, InvalidCommandId, cmax);
+			log_new_cid(rel, tuple, cid, InvalidCommandId);
+		}
+		lsn = log_update(rel, old_buffer, new_buffer, &ledger, tuple, identity, flags);
+		PageSetLSN(old_page, lsn);
+		if (new_buffer != old_buffer)
+			PageSetLSN(BufferGetPage(new_buffer), lsn);
+	}
+	END_CRIT_SECTION();
+
+	if (new_buffer != old_buffer)
+		UnlockReleaseBuffer(new_buffer);
+	UnlockReleaseBuffer(old_buffer);
+	if (BufferIsValid(old_vm))
+		ReleaseBuffer(old_vm);
+	if (BufferIsValid(new_vm))
+		ReleaseBuffer(new_vm);
+	DEBUG_POINT("update-logged");
+
+	kyro_count_update(rel, new_buffer != old_buffer);
+	new->t_self = tuple->t_self;
+	if (tuple != new)
+		heap_freetuple(tuple);
+	if (identity != NULL && identity != old)
+		heap_freetuple(identity);
+	bms_free(key_columns);
+	bms_free(identity_columns);
+	return TM_Ok;
+}
