@@ -162,19 +162,14 @@ sub excused
 {
 	my ($self, $s, $error, $sql) = @_;
 	my @others = ((grep { $_ != $s && $_->{state} ne 'idle' } @{ $self->{sessions} }), values %{ $self->{prepared} });
-	# what may take a foreign key's lock, which an UPDATE of a sealed row conflicts with
-	my $locks = $sql =~ /^(INSERT|COPY|UPDATE|MERGE|DELETE|WITH|DO|EXECUTE|COMMIT|PREPARE TRANSACTION|SELECT .* FOR KEY SHARE)/;
 
 	return 'type of a key' if $error =~ /^(42704|0A000)$/ && $sql =~ /^ALTER TABLE .* TYPE (numeric|text)/;
 	# a transaction with a fixed snapshot changes or locks a row sealed since
 	return 'sealed since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} > $s->{seals};
-	# it locks the key of a sealed row that was updated since
-	return 'key of a sealed row updated since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} && $locks;
 	# SERIALIZABLE locks all of a table or an index where others lock pages
 	return 'serialization' if $error eq '40001' && $s->{serializable};
 	# a seal keeps its lock till the end of its transaction
 	return 'behind a seal' if $error eq '55P03' && grep { $_->{sealed} } @others;
-	return 'behind the UPDATE of a sealed row' if $error eq '55P03' && @others && $self->{seals} && $locks;
 	return;
 }
 
