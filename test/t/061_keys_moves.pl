@@ -1,0 +1,139 @@
+# Keys with kyro_rmi indexes on the move: dumps of all kinds, restored with and
+# without the library, a standby that is promoted, logical replication by key.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use KyroTest;
+use Test::More;
+
+my $node = new_node('keys_moves', init => [ allows_streaming => 'logical' ], conf => "wal_consistency_checking = 'all'\nwal_compression = on\n");
+my $schema = q{
+SET client_min_messages = error;
+CREATE EXTENSION kyrodb;
+CREATE DOMAIN positive AS bigint CHECK (VALUE > 0);
+CREATE TABLE par (id bigint PRIMARY KEY WITH (kyro_rmi), u int UNIQUE NULLS NOT DISTINCT WITH (kyro_rmi, fillfactor = 60), at timestamptz CONSTRAINT later UNIQUE WITH (kyro_rmi) DEFERRABLE INITIALLY DEFERRED,
+	p positive UNIQUE WITH (kyro_rmi), t text UNIQUE);
+CREATE TABLE child (id serial PRIMARY KEY WITH (kyro_rmi), par bigint REFERENCES par ON DELETE CASCADE, u int REFERENCES par (u), up int REFERENCES child) USING kyro;
+CREATE UNLOGGED TABLE unlogged (d date PRIMARY KEY WITH (kyro_rmi));
+};
+my $rows = q{
+INSERT INTO par SELECT g, g, '2024-01-01 00:00+00'::timestamptz + g * interval '1 s', g, g FROM generate_series(1, 3000) g;
+INSERT INTO child (par, u, up) SELECT g % 3000 + 1, g % 3000 + 1, nullif(g / 2, 0) FROM generate_series(1, 6000) g;
+INSERT INTO unlogged SELECT '2000-01-01'::date + g FROM generate_series(1, 100) g;
+SELECT kyro.snapshot('child');
+ALTER TABLE par CLUSTER ON par_pkey;
+COMMENT ON INDEX par_pkey IS 'the key';
+ALTER TABLE par REPLICA IDENTITY USING INDEX par_pkey;
+};
+my $state = q{
+SELECT c.relname, a.amname, m.amname, i.indisprimary, i.indisunique, i.indimmediate, i.indisclustered, i.indisreplident, c.reloptions::text, pg_get_constraintdef(k.oid), obj_description(c.oid),
+	(SELECT string_agg(pg_describe_object(d.refclassid, d.refobjid, 0), ', ' ORDER BY 1) FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_opclass'::regclass)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
+	JOIN pg_constraint k ON k.conindid = c.oid AND k.contype <> 'f'
+WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1;
+SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), conindid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY 1, 2;
+SELECT count(*), sum(hashtext(par::text)) FROM par;
+SELECT count(*), sum(hashtext(child::text)) FROM child;
+};
+my $problems = q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r')};
+
+# A key refuses what is there, a foreign key what is not, and ON CONFLICT finds both.
+sub keys_work
+{
+	my ($n, $db, $what) = @_;
+	my ($rc, $out, $err);
+
+	($rc, $out, $err) = $n->psql($db, 'INSERT INTO par (id) VALUES (5)');
+	like($err, qr/duplicate key value violates unique constraint "par_pkey"/, "$what: a key");
+	($rc, $out, $err) = $n->psql($db, 'INSERT INTO child (par) VALUES (-5)');
+	like($err, qr/violates foreign key constraint "child_par_fkey"/, "$what: a foreign key");
+	($rc, $out, $err) = $n->psql($db, 'BEGIN; UPDATE par SET at = at + interval \'1 s\'; COMMIT');
+	is($rc, 0, "$what: a deferred constraint waits") or diag($err);
+	is($n->safe_psql($db, "BEGIN; INSERT INTO par (id, t) VALUES (5, 'x') ON CONFLICT (id) DO UPDATE SET t = excluded.t RETURNING t; ROLLBACK"), 'x', "$what: ON CONFLICT");
+	is($n->safe_psql($db, "BEGIN; DELETE FROM par WHERE id = 7 RETURNING 'gone'; SELECT count(*) FROM child WHERE par = 7; ROLLBACK"), "gone\n0", "$what: a cascade");
+	is($n->safe_psql($db, $problems), '', "$what: sound");
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE src');
+$node->safe_psql('src', $schema . $rows);
+my $expected = $node->safe_psql('src', $state);
+keys_work($node, 'src', 'as made');
+$expected = $node->safe_psql('src', $state);
+
+# ---- dumps
+
+my $dir = $PostgreSQL::Test::Utils::tmp_check;
+$node->command_ok([ 'pg_dump', '-F', 'c', '-f', "$dir/c", '-d', $node->connstr('src') ], 'pg_dump -Fc');
+$node->command_ok([ 'pg_dump', '-F', 'd', '-f', "$dir/d", '-d', $node->connstr('src') ], 'pg_dump -Fd');
+$node->command_ok([ 'pg_dump', '-f', "$dir/p", '-d', $node->connstr('src') ], 'pg_dump, plain');
+my %restores = (
+	plain => [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/p" ],
+	custom => [ 'pg_restore', '--exit-on-error' ],
+	single => [ 'pg_restore', '--exit-on-error', '--single-transaction' ],
+	parallel => [ 'pg_restore', '--exit-on-error', '-j', 2 ]);
+foreach my $kind (sort keys %restores)
+{
+	my @command = @{ $restores{$kind} };
+
+	$node->safe_psql('postgres', "CREATE DATABASE $kind");
+	push @command, '-d', $node->connstr($kind);
+	push @command, $kind eq 'parallel' ? "$dir/d" : "$dir/c" unless $kind eq 'plain';
+	$node->command_ok(\@command, "restored, $kind");
+	# (sealed rows are in the log, and are the same)
+	is($node->safe_psql($kind, $state), $expected, "$kind: everything is as it was");
+	keys_work($node, $kind, $kind);
+}
+
+# Without the library nothing is made silently of another kind.
+my $bare = new_node('bare', preload => 0);
+$bare->safe_psql('postgres', 'CREATE DATABASE loud');
+my ($out, $err) = ('', '');
+IPC::Run::run([ 'pg_restore', '--exit-on-error', '-d', $bare->connstr('loud'), "$dir/c" ], '>', \$out, '2>', \$err);
+my $methods = $bare->safe_psql('loud', q{SELECT coalesce(string_agg(DISTINCT amname, ' '), 'none') FROM pg_constraint k JOIN pg_class c ON c.oid = conindid JOIN pg_am a ON a.oid = relam WHERE contype IN ('p', 'u') AND pg_get_constraintdef(k.oid) NOT LIKE '%(t)%'});
+ok($err =~ /unrecognized parameter "kyro_rmi"/ || $methods eq 'kyro_rmi', 'not preloaded: an error, or the same indexes') or diag("$methods; $err");
+my ($rc, $o, $e) = $bare->psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY WITH (kyro_rmi))');
+like($e, qr/unrecognized parameter "kyro_rmi"/, 'not preloaded: the parameter is refused');
+$bare->append_conf('postgresql.conf', "shared_preload_libraries = 'kyrodb'\n");
+$bare->restart;
+($rc, $o, $e) = $bare->psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY WITH (kyro_rmi))');
+like($e, qr/access method "kyro_rmi" does not exist/, 'no extension: there is no such access method');
+$bare->stop;
+
+# ---- a standby
+
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('keys_standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->safe_psql('src', q{SET client_min_messages = error; CALL kyro.restore_btree('par'); CALL kyro.replace_btree('par'); CALL kyro.replace_btree('child');
+INSERT INTO par (id) SELECT generate_series(10000, 11000); DELETE FROM par WHERE id % 10 = 0});
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is($standby->safe_psql('src', $state), $node->safe_psql('src', $state), 'the standby has what the primary has');
+is($standby->safe_psql('src', 'SET enable_seqscan = off; SELECT count(*) FROM par WHERE id BETWEEN 10000 AND 10100'), $node->safe_psql('src', 'SELECT count(*) FROM par WHERE id BETWEEN 10000 AND 10100'), 'and finds it by key');
+$standby->promote;
+keys_work($standby, 'src', 'promoted');
+$standby->stop;
+
+# ---- logical replication by key, into tables with such keys
+
+my $sub = new_node('keys_sub', init => [ allows_streaming => 'logical' ]);
+$sub->safe_psql('postgres', 'CREATE DATABASE src');
+$sub->safe_psql('src', $schema);
+$sub->safe_psql('src', 'ALTER TABLE par REPLICA IDENTITY USING INDEX par_pkey');
+$node->safe_psql('src', 'CREATE PUBLICATION pub FOR TABLE par, child');
+$sub->safe_psql('src', "CREATE SUBSCRIPTION sub CONNECTION '" . $node->connstr('src') . "' PUBLICATION pub");
+$sub->wait_for_subscription_sync($node, 'sub', 'src') if $sub->can('wait_for_subscription_sync');
+$sub->poll_query_until('src', "SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate NOT IN ('r', 's')") or die 'no sync';
+$node->safe_psql('src', q{UPDATE par SET t = t || 'x' WHERE id % 3 = 0; DELETE FROM par WHERE id % 50 = 1; UPDATE par SET id = id + 100000 WHERE id % 500 = 2 AND NOT EXISTS (SELECT FROM child WHERE par = par.id);
+INSERT INTO par (id, t) SELECT g, 'new ' || g FROM generate_series(200001, 200100) g});
+$node->wait_for_catchup('sub');
+is($sub->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child'),
+	$node->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child'), 'the subscriber has what the publisher has');
+keys_work($sub, 'src', 'subscriber');
+$sub->safe_psql('src', 'DROP SUBSCRIPTION sub');
+log_lacks($_, 'PANIC|TRAP|inconsistent page|corrupt|missing operator', 'nothing bad in the log of ' . $_->name) foreach ($node, $sub);
+$sub->stop;
+$node->stop;
+
+done_testing();
