@@ -145,7 +145,7 @@ sub change
 	my $names = join(', ', @{ $t->{names} });
 	my $into = "INSERT INTO $name ($names)";
 	my $u = $world->table;
-	my $small = chance(0.7);
+	my $small = chance(0.5);
 	my $where = $small ? point($t) : condition($t);
 
 	my @kinds = (

@@ -243,20 +243,18 @@ sub of_session
 	my $r = rand();
 	return cursor($self, $s, $memory) if $r < (%{ $memory->{cursors} } ? 0.3 : $s->{state} eq 'open' ? 0.05 : 0.005);
 	$r = rand();
-	if ($r < 0.40)
+	if ($r < 0.36)
 	{
 		my ($sql, $ordered) = query($world);
 		return { sql => $sql, ordered => $ordered };
 	}
-	if ($r < 0.75)
-	{
-		return { sql => change($world), many => 1 };
-	}
-	return { sql => settings($memory) } if $r < 0.81;
-	return prepared($self, $memory) if $r < 0.86;
-	return seal($world) if $r < 0.93 && (!$s->{fixed} || chance(0.03));
-	return { sql => upkeep($world) } if $r < 0.97 && ($s->{state} eq 'idle' || chance(0.03));
-	return { sql => definition($world), definition => 1 };
+	return { sql => change($world), many => 1 } if $r < 0.72;
+	return { sql => settings($memory) } if $r < 0.76;
+	return prepared($self, $memory) if $r < 0.80;
+	return seal($world) if $r < 0.89 && (!$s->{fixed} || chance(0.1));
+	return { sql => upkeep($world) } if $r < 0.97 && ($s->{state} eq 'idle' || chance(0.05));
+	return { sql => definition($world), definition => 1 } if $r > 0.97;
+	return { sql => change($world), many => 1 };
 }
 
 1;

@@ -68,6 +68,7 @@ sub condition
 	return "NOT (" . condition($t, $x) . ')' if $r < 0.77;
 	# the next page
 	return "($x$c, ${x}id) " . pick('>', '>=', '<', '<=') . ' (' . literal($t->{columns}{$c} // 'bigint') . ', ' . literal($t->{columns}{id} // 'bigint') . ')' if $r < 0.83;
+	return "${x}id % " . pick(2, 3, 7, 30) . ' = 1' if $r < 0.87;
 	return pick("${x}id / 3 = " . below(400), "length(${x}v) > " . below(40), "length(${x}v) = " . pick(1, 8, 32), "coalesce(${x}n, 0) % 50 < 3 AND ${x}v IS NOT NULL", "${x}n > 5", "${x}n = 3",
 		$t->{columns}{u} ? ("${x}u = " . below(1000), "${x}u / 2 = " . below(500)) : ()) if $r < 0.92;
 	return "${x}ctid = ANY (ARRAY(SELECT y.ctid FROM ONLY $t->{name} y WHERE y.$c " . pick('<', '>') . ' ' . literal($t->{columns}{$c} // 'bigint') . ")) AND ${x}tableoid = '$t->{name}'::regclass" if $r < 0.95 && $t->{relkind} eq 'r';
@@ -157,7 +158,7 @@ sub query
 		[ 1, sub { return "SELECT $digest 0 FROM ONLY $name x WHERE ctid >= '(0,0)' AND ctid < '(100000,1)'"; } ],
 		[ 1, sub { return "SELECT count(*), sum(hashtextextended(x::text, 0)) FROM $name x JOIN $name y ON x.ctid = y.ctid AND x.tableoid = y.tableoid WHERE $where"; } ],
 		[ 1, sub { return "SELECT $digest 0 FROM $name x TABLESAMPLE " . pick('SYSTEM', 'BERNOULLI') . ' (100)'; } ],
-		[ 2, sub { my $lock = pick('UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE');
+		[ 4, sub { my $lock = pick('UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE');
 			return ("SELECT * FROM $name x WHERE $where ORDER BY x::text$limit FOR $lock" . ($lock eq 'KEY SHARE' ? pick('', ' NOWAIT') : pick('', '', ' NOWAIT', ' SKIP LOCKED')), 1); } ],
 		[ 1, sub { return "SELECT x.*, y.n FROM $name x JOIN $u->{name} y ON x.$on = y.$j WHERE $where FOR " . pick('UPDATE', 'SHARE') . ' OF x'; } ],
 		# what a function of ours moves is there, once, for what is left of its statement

@@ -260,7 +260,7 @@ SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attnam
 
 =item tables(), table()
 
-All tables; one of them, partitions and temporary ones less often.
+All tables; one of them, most often one of two, so that things happen to rows to which others have happened.
 
 =cut
 
@@ -271,8 +271,10 @@ sub table
 	my ($self) = @_;
 	my @often = grep { $_->{kind} ne 'temp' && $_->{kind} ne 'partition' } $self->tables;
 
-	return pick($self->tables) if chance(0.2) || !@often;
-	return pick(@often);
+	return pick($self->tables) if chance(0.15) || !@often;
+	$self->{favourites} //= [ map { $_->{name} } @often[ below(scalar @often), below(scalar @often) ] ];
+	my @now = grep { my $t = $_; grep { $_ eq $t->{name} } @{ $self->{favourites} } } @often;
+	return pick(@now && chance(0.65) ? @now : @often);
 }
 
 =item keys_of(table)
