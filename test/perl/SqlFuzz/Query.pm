@@ -131,6 +131,7 @@ sub query
 	my ($j) = grep { ($u->{columns}{$_} =~ /int/) eq $numbers && chance(0.6) } SqlFuzz::World::keys_of($u);
 	my $on = defined $j ? $k : 'id';
 	$j //= 'id';
+	my $lo = below(300);
 	my $digest = 'count(*), sum(hashtextextended(x::text, 0)), ';
 
 	my @kinds = (
@@ -144,10 +145,12 @@ sub query
 		[ 2, sub { return "SELECT $k, count(*), sum(n::numeric) FROM $name x WHERE $where GROUP BY $k"; } ],
 		[ 1, sub { return "SELECT DISTINCT $k FROM $name x WHERE $where"; } ],
 		[ 1, sub { return ("SELECT DISTINCT ON ($k) $k, id, n FROM $name x ORDER BY $k$direction, x::text$limit", 1); } ],
-		[ 5, sub { return "SELECT $digest sum(hashtextextended(y::text, 1)) FROM $name x " . pick('', 'LEFT ', 'FULL ') . "JOIN $u->{name} y ON x.$on = y.$j" . (chance(0.6) ? " WHERE $where" : ''); } ],
+		# (few rows of one of the tables: a value may have thousands)
+		[ 3, sub { return "SELECT count(*), sum(x.id::numeric), sum(y.id::numeric), sum(y.n::numeric) FROM $name x " . pick('', 'LEFT ') . "JOIN $u->{name} y ON x.$on = y.$j WHERE x.id BETWEEN $lo AND $lo + 100" . (chance(0.4) ? " AND $where" : ''); } ],
+		[ 2, sub { return "SELECT count(*), sum(x.id::numeric), sum(y.id::numeric), sum(y.n::numeric) FROM (SELECT * FROM $name x WHERE $where ORDER BY x::text LIMIT 100) x " . pick('', 'LEFT ', 'FULL ') . "JOIN $u->{name} y ON x.$on = y.$j"; } ],
 		[ 2, sub { return "SELECT count(*), sum(hashtextextended(x::text, 0)) FROM $name x WHERE " . pick('', 'NOT ') . "EXISTS (SELECT FROM $u->{name} y WHERE y.$j = x.$on" . (chance(0.5) ? ' AND ' . condition($u, 'y.') : '') . ')'; } ],
 		[ 1, sub { return "SELECT * FROM $name x WHERE x.$on IN (SELECT $j FROM $u->{name} WHERE " . condition($u) . ')'; } ],
-		[ 3, sub { return "SELECT count(*), sum(hashtextextended(x::text, series)) FROM generate_series(" . below(50) . ', ' . (50 + below(300)) . ") series, LATERAL (SELECT * FROM $name WHERE $k = " . (from_number($type, pick('plain', 'few', 'spread')) =~ s/\$i/series/gr) . ' OFFSET 0) x'; } ],
+		[ 3, sub { return "SELECT count(*), sum(x.id::numeric * series), sum(x.n::numeric * series) FROM generate_series(" . below(50) . ', ' . (50 + below(300)) . ") series, LATERAL (SELECT * FROM $name WHERE $k = " . (from_number($type, pick('plain', 'few', 'spread')) =~ s/\$i/series/gr) . ' OFFSET 0) x'; } ],
 		[ 1, sub { return ("SELECT id, $k, row_number() OVER w, lag($k) OVER w FROM $name x WHERE $where WINDOW w AS (ORDER BY $k$direction, x::text) ORDER BY $k$direction, x::text$limit", 1); } ],
 		[ 1, sub { return "SELECT $on FROM $name x WHERE $where " . pick('UNION', 'UNION ALL', 'INTERSECT', 'EXCEPT', 'EXCEPT ALL') . " SELECT $j FROM $u->{name} WHERE " . condition($u); } ],
 		# by place
@@ -160,7 +163,7 @@ sub query
 		[ 1, sub { return "SELECT $digest 0 FROM $name x TABLESAMPLE " . pick('SYSTEM', 'BERNOULLI') . ' (100)'; } ],
 		[ 4, sub { my $lock = pick('UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE');
 			return ("SELECT * FROM $name x WHERE $where ORDER BY x::text$limit FOR $lock" . ($lock eq 'KEY SHARE' ? pick('', ' NOWAIT') : pick('', '', ' NOWAIT', ' SKIP LOCKED')), 1); } ],
-		[ 1, sub { return "SELECT x.*, y.n FROM $name x JOIN $u->{name} y ON x.$on = y.$j WHERE $where FOR " . pick('UPDATE', 'SHARE') . ' OF x'; } ],
+		[ 1, sub { return "SELECT x.id, y.id, y.n FROM $name x JOIN $u->{name} y ON x.$on = y.$j WHERE $where AND x.id BETWEEN $lo AND $lo + 5 FOR " . pick('UPDATE', 'SHARE') . ' OF x'; } ],
 		# what a function of ours moves is there, once, for what is left of its statement
 		[ 0.5, sub { return "SELECT $digest count(s) FROM $name x, kyro.snapshot('$name') s"; } ],
 		[ 0.5, sub { return "SELECT $digest 0 FROM $name x WHERE $where AND (SELECT count(*) FROM kyro.snapshot('$name', " . pick(1, 20, 'NULL') . ')) = 1'; } ],
