@@ -168,8 +168,9 @@ sub excused
 	return 'sealed since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} > $s->{seals};
 	# SERIALIZABLE locks all of a table or an index where others lock pages
 	return 'serialization' if $error eq '40001' && $s->{serializable};
-	# a seal keeps its lock till the end of its transaction
-	return 'behind a seal' if $error eq '55P03' && grep { $_->{sealed} } @others;
+	return 'unique kyro_rmi index of a partition' if $error eq '0A000' && $sql =~ /^(WITH|INSERT) .* ON CONFLICT/;
+	# a function of ours keeps its lock till the end of its transaction
+	return 'behind a seal or a rebuild' if $error eq '55P03' && grep { $_->{sealed} } @others;
 	return;
 }
 
@@ -197,11 +198,8 @@ sub run
 	return "kyro: $k->{text}" if ($k->{error} // '') =~ /^(lost|XX|57014|53|58)/;
 	# a seal that is refused
 	my $alone = $st->{kyro} || ($sql =~ /kyro\.snapshot/ && $k->{error} && $refused{ $k->{error} });
-	if ($sql =~ /kyro\.snapshot/ && !$k->{error})
-	{
-		$self->{seals}++;
-		$s->{sealed} = 1;
-	}
+	$self->{seals}++ if $sql =~ /kyro\.snapshot/ && !$k->{error};
+	$s->{sealed} = 1 if $sql =~ /kyro\.(snapshot|rebuild)/ && !$k->{error};
 	if ($alone)
 	{
 		if ($k->{error})
