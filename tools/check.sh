@@ -477,6 +477,12 @@ guard_scripts() {
   done
 }
 
+# What a merge leaves where nobody has looked.
+guard_merges() {
+  grep -rnE --exclude-dir=build --exclude-dir=.git '^(<{7}|>{7}) ' .
+  return 0
+}
+
 part_guards() {
   cd "$SRC" || return
   guard "the version is in one place" tools/verify-version.sh
@@ -486,6 +492,7 @@ part_guards() {
   guard "tests and expected files match" guard_expected
   guard "the library exports what SQL calls and nothing else" guard_exports
   guard "scripts parse" guard_scripts
+  guard "no merge was left half done" guard_merges
   if command -v python3 >/dev/null; then
     guard "the tables of README.md are those of bench/results" bench/table.py --check README.md
   else
