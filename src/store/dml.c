@@ -137,6 +137,7 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 		bool		should_free;
 		HeapTuple	new = ExecFetchSlotHeapTuple(slot, true, &should_free);
 
+		store_page_release(&p);
 		slot->tts_tableOid = RelationGetRelid(rel);
 		result = store_ledger_update(rel, old, &ledger, new, cid, wait, tmfd, lockmode);
 		if (result == TM_Ok)
@@ -150,7 +151,8 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 			heap_freetuple(new);
 		heap_freetuple(old);
 	}
-	store_page_release(&p);
+	else
+		store_page_release(&p);
 	return result;
 }
 
