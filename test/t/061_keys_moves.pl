@@ -14,7 +14,7 @@ CREATE EXTENSION kyrodb;
 CREATE DOMAIN positive AS bigint CHECK (VALUE > 0);
 CREATE TABLE par (id bigint PRIMARY KEY WITH (kyro_rmi), u int UNIQUE NULLS NOT DISTINCT WITH (kyro_rmi, fillfactor = 60), at timestamptz CONSTRAINT later UNIQUE WITH (kyro_rmi) DEFERRABLE INITIALLY DEFERRED,
 	p positive UNIQUE WITH (kyro_rmi), t text UNIQUE);
-CREATE TABLE child (id serial PRIMARY KEY WITH (kyro_rmi), par bigint REFERENCES par ON DELETE CASCADE, u int REFERENCES par (u), up int REFERENCES child) USING kyro;
+CREATE TABLE child (id serial PRIMARY KEY WITH (kyro_rmi), par bigint REFERENCES par ON DELETE CASCADE, u int REFERENCES par (u) ON DELETE CASCADE, up int REFERENCES child) USING kyro;
 CREATE UNLOGGED TABLE unlogged (d date PRIMARY KEY WITH (kyro_rmi));
 };
 my $rows = q{
