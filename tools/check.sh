@@ -422,7 +422,7 @@ guard_folders() {
         store)   allowed="store model" ;;
         hooks)   allowed="hooks rmi model" ;;
         keys)    allowed="keys" ;;
-        inspect) allowed="inspect rmi store model" ;;
+        inspect) allowed="inspect keys rmi store model" ;;
         .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect" ;;
         *)       allowed=""; say "$folder is not in src/README.md" ;;
       esac

@@ -55,6 +55,7 @@
 #include "inspect/table.h"
 #include "inspect/target.h"
 #include "inspect/verify.h"
+#include "keys/keys.h"
 #include "progress.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
@@ -563,6 +564,7 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 	Oid			save_userid;
 	int			save_sec_context;
 	int			save_nestlevel;
+	char	   *problem;
 
 	v->report = report;
 	v->index = rmi_open_for_function(relid, AccessShareLock, true, &v->heap);
@@ -583,6 +585,9 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 	rmi_read_meta(v->index, &v->meta);
 	if (v->meta.key_type != v->type)
 		verify_report(v, RMI_META_BLOCK, "index was built for another type");
+	problem = keys_problem(relid);
+	if (problem != NULL)
+		verify_report(v, InvalidBlockNumber, "%s", problem);
 	kyro_verify_directory(v->index, report);
 
 	if (deep)

@@ -26,6 +26,7 @@
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am_d.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
@@ -146,6 +147,32 @@ set_valid(Oid index)
 	table_close(rel, RowExclusiveLock);
 }
 
+/* The statistics target of the (expression) column: from 17 on the swap leaves that out. */
+static void
+copy_statistics_target(Oid from, Oid to)
+{
+	Relation	rel = table_open(AttributeRelationId, RowExclusiveLock);
+	HeapTuple	source = SearchSysCache2(ATTNUM, ObjectIdGetDatum(from), Int16GetDatum(1));
+	HeapTuple	target = SearchSysCache2(ATTNUM, ObjectIdGetDatum(to), Int16GetDatum(1));
+	Datum		values[Natts_pg_attribute] = {0};
+	bool		nulls[Natts_pg_attribute] = {0};
+	bool		replaces[Natts_pg_attribute] = {0};
+	HeapTuple	changed;
+
+	if (!HeapTupleIsValid(source) || !HeapTupleIsValid(target))
+		elog(ERROR, "cache lookup failed for a column of index %u or %u", from, to);
+	values[Anum_pg_attribute_attstattarget - 1] =
+		SysCacheGetAttr(ATTNUM, source, Anum_pg_attribute_attstattarget,
+						&nulls[Anum_pg_attribute_attstattarget - 1]);
+	replaces[Anum_pg_attribute_attstattarget - 1] = true;
+	changed = heap_modify_tuple(target, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &changed->t_self, changed);
+	heap_freetuple(changed);
+	ReleaseSysCache(source);
+	ReleaseSysCache(target);
+	table_close(rel, RowExclusiveLock);
+}
+
 /* What an index must show and depend on, now that it has its new role. */
 static void
 settle(Oid index)
@@ -181,6 +208,7 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	CommandCounterIncrement();
 	RenameRelationInternal(oldoid, newname, true, true);
 	set_valid(oldoid);
+	copy_statistics_target(oldoid, newoid);
 	CommandCounterIncrement();
 
 	/* the dependencies on operator classes have been exchanged with the others */

@@ -130,3 +130,19 @@ SELECT method FROM keys() WHERE index = 'g_w_key';
 
 SELECT i.indexrelid::regclass, v.* FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro_rmi',
 	LATERAL kyro.verify(i.indexrelid, deep => true) v WHERE c.relnamespace = 'keys_constraints'::regnamespace;
+
+-- kyro.verify looks at the catalogs, too
+CREATE TABLE looked (id bigint PRIMARY KEY WITH (kyro_rmi));
+BEGIN;
+UPDATE pg_class SET reloptions = NULL WHERE oid = 'looked_pkey'::regclass;
+SELECT * FROM kyro.verify('looked_pkey');
+ROLLBACK;
+BEGIN;
+DELETE FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = 'looked_pkey'::regclass AND refclassid = 'pg_opclass'::regclass;
+SELECT * FROM kyro.verify('looked_pkey');
+ROLLBACK;
+BEGIN;
+UPDATE pg_index SET indclass = (SELECT oid::text::oidvector FROM pg_opclass WHERE opcname = 'int8_ops' AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'kyro_rmi')) WHERE indexrelid = 'looked_pkey'::regclass;
+SELECT * FROM kyro.verify('looked_pkey');
+ROLLBACK;
+SELECT * FROM kyro.verify('looked_pkey');
