@@ -77,6 +77,8 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_prunes_what_snapshots_see()	OldSnapshotThresholdActive()
 /* Advance *horizon to the xid after which a dead heap tuple is dead to a snapshot. */
 #define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceLatestRemovedXid(tuple, horizon)
+/* Does an index describe ranges of blocks, so that HOT updates may change its columns? */
+#define kyro_index_summarizes(index)	((void) (index), false)
 /* For IndexVacuumInfo, which names the table from 16 on. */
 #define kyro_vacuum_info_set_table(info, rel)	((void) (info))
 /* Show in pg_stat_progress_vacuum how many of the indexes are done. */
@@ -133,6 +135,7 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_index_insert_done(index, info)	index_insert_cleanup(index, info)
 #define kyro_prunes_what_snapshots_see()	false
 #define kyro_advance_horizon(tuple, horizon)	HeapTupleHeaderAdvanceConflictHorizon(tuple, horizon)
+#define kyro_index_summarizes(index)	((index)->rd_indam->amsummarizing)
 #define kyro_vacuum_info_set_table(info, rel)	((info)->heaprel = (rel))
 #define kyro_progress_vacuum_indexes(total, done) \
 	(pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_TOTAL, total), \

@@ -21,7 +21,7 @@ case $purpose in
   plots) tools=(python3 gnuplot-nox) ;;
   check)
     tools+=(perl libipc-run-perl)
-    server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap"
+    server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
             libtap-parser-sourcehandler-pgtap-perl) ;;
   static)
     tools+=(clang cppcheck)

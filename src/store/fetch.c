@@ -119,6 +119,8 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		if (all_dead)
 			*all_dead = false;
 		fetch->table = store_open(rel);
+		if (fetch->table->incarnation == 0)
+			store_check_log_page(rel, BufferGetPage(fetch->heap.xs_cbuf), ItemPointerGetBlockNumber(tid));
 		if (!store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
 			return false;
 	}
@@ -220,7 +222,9 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 	{
 		TM_IndexDelete *entry = &delstate->deltids[i];
 
-		if (store_find_run(table, ItemPointerGetBlockNumber(&entry->tid)) == NULL)
+		/* entries that lead to the list are left over from before it was there (whole.c) */
+		if (store_find_run(table, ItemPointerGetBlockNumber(&entry->tid)) == NULL &&
+			(ItemPointerGetBlockNumber(&entry->tid) != 0 || table->incarnation == 0))
 		{
 			delstate->deltids[nlog++] = *entry;
 			ask_heap |= delstate->status[entry->id].knowndeletable;

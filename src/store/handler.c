@@ -55,6 +55,31 @@ store_relation_nontransactional_truncate(Relation rel)
 	store_list_recreate(rel);
 }
 
+/* New rows are log rows; a table that cannot be read takes none. */
+
+static void
+store_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *bistate)
+{
+	store_check_readable(rel);
+	store_heap()->tuple_insert(rel, slot, cid, options, bistate);
+}
+
+static void
+store_tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+							   struct BulkInsertStateData *bistate, uint32 token)
+{
+	store_check_readable(rel);
+	store_heap()->tuple_insert_speculative(rel, slot, cid, options, bistate, token);
+}
+
+static void
+store_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+				   struct BulkInsertStateData *bistate)
+{
+	store_check_readable(rel);
+	store_heap()->multi_insert(rel, slots, nslots, cid, options, bistate);
+}
+
 /* TOAST tables are heaps. */
 static Oid
 store_relation_toast_am(Relation rel)
@@ -113,6 +138,9 @@ static TableAmRoutine routine = {
 	.tuple_satisfies_snapshot = store_tuple_satisfies_snapshot,
 	.index_delete_tuples = store_index_delete_tuples,
 
+	.tuple_insert = store_tuple_insert,
+	.tuple_insert_speculative = store_tuple_insert_speculative,
+	.multi_insert = store_multi_insert,
 	.tuple_delete = store_tuple_delete,
 	.tuple_update = store_tuple_update,
 	.tuple_lock = store_tuple_lock,
@@ -165,10 +193,7 @@ store_handler_init(void)
 {
 	const TableAmRoutine *heap = store_heap();
 
-	routine.tuple_insert = heap->tuple_insert;
-	routine.tuple_insert_speculative = heap->tuple_insert_speculative;
 	routine.tuple_complete_speculative = heap->tuple_complete_speculative;
-	routine.multi_insert = heap->multi_insert;
 	routine.finish_bulk_insert = heap->finish_bulk_insert;
 	routine.relation_copy_data = heap->relation_copy_data;
 	routine.relation_needs_toast_table = heap->relation_needs_toast_table;

@@ -30,8 +30,11 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-static void
-list_init(Page page, BlockNumber block, uint64 incarnation)
+/*
+ * Make a page of the list, without runs.
+ */
+void
+store_list_init(Page page, BlockNumber block, uint64 incarnation)
 {
 	StoreList  *list;
 
@@ -70,7 +73,7 @@ store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fo
 	SMgrRelation smgr = smgropen(*locator, backend);
 	KyroPage	page;
 
-	list_init(page.data, 0, store_random_id());
+	store_list_init(page.data, 0, store_random_id());
 	if (fork == INIT_FORKNUM || (persistence == RELPERSISTENCE_PERMANENT && XLogIsNeeded()))
 		log_newpage((KyroLocator *) locator, fork, 0, page.data, true);
 	PageSetChecksumInplace(page.data, 0);
@@ -81,24 +84,34 @@ store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fo
 }
 
 /*
- * The same after the fork of a relation was truncated to nothing.  The table
- * is locked exclusively.
+ * The same for a relation that has no blocks: it was truncated to nothing, or its
+ * file was swapped for an empty one.  Does nothing if there are blocks by now.
  */
 void
 store_list_recreate(Relation rel)
 {
 	uint64		incarnation = store_random_id();
-	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	bool		local = RelationUsesLocalBuffers(rel);
+	Buffer		buffer;
 
-	if (BufferGetBlockNumber(buffer) != 0)
-		elog(ERROR, "truncated table \"%s\" is not empty", RelationGetRelationName(rel));
+	if (!local)
+		LockRelationForExtension(rel, ExclusiveLock);
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		if (!local)
+			UnlockRelationForExtension(rel, ExclusiveLock);
+		return;
+	}
+	buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
 	START_CRIT_SECTION();
-	list_init(BufferGetPage(buffer), 0, incarnation);
+	store_list_init(BufferGetPage(buffer), 0, incarnation);
 	MarkBufferDirty(buffer);
 	if (RelationNeedsWAL(rel))
 		log_newpage_buffer(buffer, true);
 	END_CRIT_SECTION();
 	UnlockReleaseBuffer(buffer);
+	if (!local)
+		UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
 /* Pin and share-lock a page of the list, and check it. */
@@ -117,20 +130,38 @@ list_read(Relation rel, BlockNumber block, int lockmode)
 
 /*
  * Incarnation and generation on block 0: what a backend's copy is compared
- * with.  Cheap: the page's checksum is verified when the list is loaded.
+ * with.  Both are 0 if the table is all log (whole.c).  Cheap: the page's checksum
+ * is verified when the list is loaded.  may_be_empty: the file may have no
+ * blocks at all, which is so only before a list was seen in it.
  */
 void
-store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation)
+store_list_stamp(Relation rel, bool may_be_empty, uint64 *incarnation, uint64 *generation)
 {
-	Buffer		buffer = ReadBuffer(rel, 0);
-	Page		page = BufferGetPage(buffer);
+	Buffer		buffer;
+	Page		page;
+	bool		heap;
 
+	*incarnation = *generation = 0;
+	if (may_be_empty && RelationGetNumberOfBlocks(rel) == 0)
+	{
+		if (rel->rd_rel->relpages > 0)
+			store_corrupt(rel, 0, "file is empty");
+		return;
+	}
+	buffer = ReadBuffer(rel, 0);
+	page = BufferGetPage(buffer);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	if (store_page_kind(page) != STORE_LIST)
-		store_corrupt(rel, 0, "page is not a run list");
-	*incarnation = StorePageGetHeader(page)->run;
-	*generation = StorePageGetList(page)->generation;
+	if (likely(store_page_kind(page) == STORE_LIST))
+	{
+		*incarnation = StorePageGetHeader(page)->run;
+		*generation = StorePageGetList(page)->generation;
+		UnlockReleaseBuffer(buffer);
+		return;
+	}
+	heap = store_page_is_heap(page);
 	UnlockReleaseBuffer(buffer);
+	if (!heap)
+		store_corrupt(rel, 0, "page is not a run list");
 }
 
 static int
@@ -205,6 +236,20 @@ replace_copy(StoreTable *table, int n)
 	table->list_block = (BlockNumber *) (runs + max);
 	table->max_runs = max;
 	table->nruns = 0;
+}
+
+/*
+ * The copy of a table that is all log.
+ */
+void
+store_list_none(StoreTable *table)
+{
+	if (table->runs == NULL || table->nruns > 0)
+		replace_copy(table, 0);
+	table->last = 0;
+	table->list_room = InvalidBlockNumber;
+	table->seal_from = 0;
+	table->generation = 0;
 }
 
 /*
@@ -362,7 +407,7 @@ store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from)
 		list->next = more_block;
 		list->h.hash = store_page_hash(page, block);
 		page = GenericXLogRegisterBuffer(state, more, GENERIC_XLOG_FULL_IMAGE);
-		list_init(page, more_block, incarnation);
+		store_list_init(page, more_block, incarnation);
 		list = StorePageGetList(page);
 		block = more_block;
 	}
@@ -372,6 +417,16 @@ store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from)
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(more))
 		UnlockReleaseBuffer(more);
+	list_bump(rel, &seal_from);
+}
+
+/*
+ * Note where the next seal is to begin reading, and so that no index has entries
+ * of block 0.  Locks as for store_list_add().
+ */
+void
+store_list_set_seal_from(Relation rel, BlockNumber seal_from)
+{
 	list_bump(rel, &seal_from);
 }
 
@@ -394,6 +449,8 @@ list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void 
 	BlockNumber hops = 0;
 	bool		changed = false;
 
+	if (!store_is_whole(rel))
+		return;
 	while (block != InvalidBlockNumber)
 	{
 		Buffer		buffer;

@@ -131,6 +131,46 @@ store_list_problem(const void *page, BlockNumber block)
 }
 
 /*
+ * Is this without doubt a page that heap code has made?  Neither noise nor a
+ * page of ours with damage in some place passes, nor does a page of zeros.
+ */
+bool
+store_page_is_heap(const void *page)
+{
+	const PageHeaderData *p = (const PageHeaderData *) page;
+	int			n = ((int) p->pd_lower - (int) SizeOfPageHeaderData) / (int) sizeof(ItemIdData);
+	bool		stored = false;
+
+	if (p->pd_lower < SizeOfPageHeaderData || (p->pd_lower - SizeOfPageHeaderData) % sizeof(ItemIdData) != 0 ||
+		p->pd_lower > p->pd_upper || p->pd_upper > BLCKSZ || p->pd_upper != MAXALIGN(p->pd_upper) ||
+		p->pd_special != BLCKSZ || PageGetPageSize((Page) page) != BLCKSZ ||
+		PageGetPageLayoutVersion((Page) page) != PG_PAGE_LAYOUT_VERSION ||
+		(p->pd_flags & ~PD_VALID_FLAG_BITS) != 0 || n > (int) MaxHeapTuplesPerPage)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		const ItemIdData *item = &p->pd_linp[i];
+
+		if (ItemIdIsNormal(item))
+		{
+			const HeapTupleHeaderData *t = (const HeapTupleHeaderData *) ((const char *) page + ItemIdGetOffset(item));
+
+			if (ItemIdGetOffset(item) < p->pd_upper || ItemIdGetOffset(item) != MAXALIGN(ItemIdGetOffset(item)) ||
+				ItemIdGetLength(item) < SizeofHeapTupleHeader ||
+				ItemIdGetOffset(item) + ItemIdGetLength(item) > BLCKSZ ||
+				t->t_hoff < SizeofHeapTupleHeader || t->t_hoff > ItemIdGetLength(item))
+				return false;
+			stored = true;
+		}
+		else if (ItemIdIsRedirected(item) ? ItemIdGetRedirect(item) < 1 || (int) ItemIdGetRedirect(item) > n :
+				 ItemIdHasStorage(item))
+			return false;
+	}
+	/* heap code leaves no hole behind the last tuple */
+	return (stored || p->pd_upper == BLCKSZ) && (n > 0 || StorePageGetHeader(page)->magic != STORE_MAGIC);
+}
+
+/*
  * Raise an error about a damaged page.
  */
 void

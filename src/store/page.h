@@ -154,10 +154,13 @@ typedef struct StoreList
 	StoreHeader h;
 	uint64		generation;		/* grows with each change; on block 0 */
 	BlockNumber next;			/* continuation, InvalidBlockNumber: none */
-	BlockNumber seal_from;		/* on block 0: where the next seal begins to read,
-								 * a hint; 0: from the beginning */
+	BlockNumber seal_from;		/* on block 0: where the next seal begins to read, a
+								 * hint; 0: from the beginning; or STORE_ENTRIES_LEFT */
 	StoreRun	runs[FLEXIBLE_ARRAY_MEMBER];
 } StoreList;
+
+/* Indexes may have entries of rows that block 0 held before it was the list (whole.c). */
+#define STORE_ENTRIES_LEFT InvalidBlockNumber
 
 #define StorePageGetList(page) ((StoreList *) StorePageGetHeader(page))
 #define STORE_RUNS_PER_PAGE \
@@ -213,5 +216,6 @@ extern void store_page_init(Page page, StorePageKind kind, uint64 run);
 extern uint64 store_page_hash(const void *page, BlockNumber block);
 extern const char *store_rows_problem(const void *page, BlockNumber block);
 extern const char *store_list_problem(const void *page, BlockNumber block);
+extern bool store_page_is_heap(const void *page);
 
 #endif							/* KYRO_STORE_PAGE_H */

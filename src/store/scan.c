@@ -152,6 +152,8 @@ load_page(StoreScan *scan, BlockNumber block)
 	else
 	{
 		kyro_heap_page(heap, block);
+		if (unlikely(scan->table->incarnation == 0))
+			store_check_log_page(rel, BufferGetPage(heap->rs_cbuf), block);
 		if (page_mode(scan))
 			drop_ledgers(heap);
 	}

@@ -436,6 +436,9 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 	BlockNumber next;			/* where the next seal begins */
 	bool		any;
 
+	if (!store_is_whole(rel))
+		store_make_whole(rel);
+	store_remove_old_entries(rel);
 	store_trim(rel);
 	PushActiveSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
@@ -535,7 +538,7 @@ check_table(Relation rel)
  * Open a kyro table to seal it, and lock it.
  */
 static Relation
-open_table(Oid relid)
+open_table(Oid relid, LOCKMODE mode)
 {
 	Relation	rel;
 	char		relkind = get_rel_relkind(relid);
@@ -564,7 +567,7 @@ open_table(Oid relid)
 		check_table(rel);
 		table_close(rel, AccessShareLock);
 	}
-	kyro_lock_patiently(relid, ExclusiveLock, "seal it");
+	kyro_lock_patiently(relid, mode, "seal it");
 	rel = table_open(relid, NoLock);
 	check_table(rel);
 	return rel;
@@ -631,7 +634,17 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 				 errdetail("Rows committed since the snapshot would be lost from view."),
 				 errhint("Use isolation level READ COMMITTED.")));
 
-	rel = open_table(PG_GETARG_OID(0));
+	rel = open_table(PG_GETARG_OID(0), ExclusiveLock);
+	if (!store_is_whole(rel))
+	{
+		store_check_all_log(rel);
+		/* readers, too, must be out while it gets its list; see store_make_whole() */
+		table_close(rel, ExclusiveLock);
+		rel = open_table(PG_GETARG_OID(0), AccessExclusiveLock);
+		LockRelation(rel, ExclusiveLock);
+		if (store_is_whole(rel))
+			UnlockRelation(rel, AccessExclusiveLock);
+	}
 
 	any = seal_as_owner(rel, max_rows, &run);
 	if (any)

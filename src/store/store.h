@@ -35,7 +35,7 @@ typedef struct StoreTable
 	KyroLocator locator;		/* hash key */
 	Oid			relid;
 	MemoryContext cxt;			/* of all that hangs on this */
-	uint64		incarnation;	/* random, of block 0 */
+	uint64		incarnation;	/* random, of block 0; 0: no list, the table is all log */
 	uint64		generation;		/* of the run list, as read */
 	int			nruns;
 	int			max_runs;		/* there is room for */
@@ -75,6 +75,8 @@ extern bool store_is_kyro(Relation rel);
 
 extern StoreTable *store_open(Relation rel);
 extern StoreTable *store_known(Relation rel);
+extern bool store_is_whole(Relation rel);
+extern void store_check_readable(Relation rel);
 extern bool store_forget_coldest(void);
 extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
 extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber block);
@@ -87,12 +89,15 @@ extern void store_table_init(void);
 /* --- list.c: the list of runs, on disk ----------------------------------- */
 
 extern uint64 store_random_id(void);
+extern void store_list_init(Page page, BlockNumber block, uint64 incarnation);
 extern void store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fork, char persistence);
 extern void store_list_recreate(Relation rel);
-extern void store_list_stamp(Relation rel, uint64 *incarnation, uint64 *generation);
+extern void store_list_stamp(Relation rel, bool may_be_empty, uint64 *incarnation, uint64 *generation);
 extern bool store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks);
 extern void store_list_load(Relation rel, StoreTable *table);
+extern void store_list_none(StoreTable *table);
 extern void store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from);
+extern void store_list_set_seal_from(Relation rel, BlockNumber seal_from);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
 extern void store_list_cut(Relation rel, BlockNumber end);
@@ -292,6 +297,13 @@ extern void store_copy_for_cluster(Relation OldTable, Relation NewTable, Relatio
 								   MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
 								   double *tups_recently_dead);
 extern void store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+
+/* --- whole.c: tables without a list ----------------------------------------------------- */
+
+extern void store_check_log_page(Relation rel, Page page, BlockNumber block);
+extern void store_check_all_log(Relation rel);
+extern void store_make_whole(Relation rel);
+extern void store_remove_old_entries(Relation rel);
 
 /* --- trim.c: what failed seals left --------------------------------------------------- */
 

@@ -48,6 +48,7 @@ static MemoryContext tables_cxt;
 static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last comes first */
 static dlist_head suspects = DLIST_STATIC_INIT(suspects);
 static Size total_bytes;		/* of all entries, as of the end of a transaction */
+static StoreTable *checked_last; /* the one checked last, or NULL */
 static uint64 clock_hand;
 static uint64 xact_began;		/* clock_hand at the end of the last transaction */
 
@@ -128,6 +129,8 @@ forget(StoreTable *table)
 		dlist_delete(&table->suspect_node);
 	dlist_delete(&table->by_use);
 	total_bytes -= table->bytes;
+	if (checked_last == table)
+		checked_last = NULL;
 	MemoryContextDelete(table->cxt);
 	hash_search(tables, &table->locator, HASH_REMOVE, NULL);
 }
@@ -223,7 +226,7 @@ create_table(const KyroLocator *locator)
 
 	memset((char *) table + sizeof(KyroLocator), 0, sizeof(StoreTable) - sizeof(KyroLocator));
 	table->cxt = cxt;
-	dlist_push_head(&by_use, &table->by_use);
+	dlist_push_tail(&by_use, &table->by_use);
 	return table;
 }
 
@@ -256,10 +259,8 @@ store_open(Relation rel)
 		dlist_delete(&table->suspect_node);
 		table->suspect = 0;
 	}
-	table->used = ++clock_hand;
-	dlist_move_head(&by_use, &table->by_use);
 
-	store_list_stamp(rel, &incarnation, &generation);
+	store_list_stamp(rel, table->incarnation == 0, &incarnation, &generation);
 	if (table->incarnation != incarnation)
 	{
 		store_map_drop(table);
@@ -267,8 +268,13 @@ store_open(Relation rel)
 		table->incarnation = incarnation;
 		table->generation = 0;
 	}
-	if (table->generation != generation)
+	if (incarnation == 0)
+		store_list_none(table);
+	else if (table->generation != generation)
 		store_list_load(rel, table);
+	/* now that it is certain to be readable */
+	table->used = ++clock_hand;
+	dlist_move_head(&by_use, &table->by_use);
 	return table;
 }
 
@@ -284,6 +290,40 @@ store_known(Relation rel)
 	StoreTable *table = tables == NULL ? NULL : hash_search(tables, &locator, HASH_FIND, NULL);
 
 	return table == NULL || !used_now(table) || table->generation == 0 ? NULL : table;
+}
+
+/*
+ * Has the table a list of runs?  If not, it is all log.  Raises an error if
+ * block 0 is damaged.  The caller holds a lock on the table.
+ */
+bool
+store_is_whole(Relation rel)
+{
+	return store_open(rel)->incarnation != 0;
+}
+
+/*
+ * Raise an error if the table's list is damaged: what is written into a table
+ * that cannot be read would be lost with the rest.  Looks once in a transaction.
+ * A table without blocks gets its list now, while that is easy.
+ */
+void
+store_check_readable(Relation rel)
+{
+	StoreTable *table = checked_last;
+
+	if (likely(table != NULL && used_now(table) && table->relid == RelationGetRelid(rel) &&
+			   memcmp(&table->locator, &kyro_locator(rel), sizeof(KyroLocator)) == 0))
+		return;
+	if (tables != NULL)
+		table = hash_search(tables, &kyro_locator(rel), HASH_FIND, NULL);
+	if (table == NULL || !used_now(table) || table->relid != RelationGetRelid(rel))
+	{
+		table = store_open(rel);
+		if (unlikely(table->incarnation == 0 && RelationGetNumberOfBlocks(rel) == 0))
+			store_list_recreate(rel);
+	}
+	checked_last = table;
 }
 
 /*

@@ -103,7 +103,7 @@ store_trim(Relation rel)
 	BlockNumber end;
 
 	/* a look without the lock: nearly always there is nothing */
-	if (find_end(rel, table) == RelationGetNumberOfBlocks(rel) ||
+	if (table->incarnation == 0 || find_end(rel, table) == RelationGetNumberOfBlocks(rel) ||
 		!ConditionalLockRelation(rel, AccessExclusiveLock))
 		return;
 	end = find_end(rel, table);

@@ -41,6 +41,7 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -531,6 +532,13 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	ctl.hcxt = CurrentMemoryContext;
 	v.dead_pages = hash_create("kyrodb dead rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
+	if (!store_is_whole(rel))
+	{
+		store_check_all_log(rel);
+		if (ConditionalLockRelation(rel, AccessExclusiveLock))
+			store_make_whole(rel);
+	}
+	store_remove_old_entries(rel);
 	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
 	store_list_resolve(rel);
 	DEBUG_POINT("vacuum-resolved");

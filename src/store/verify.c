@@ -61,6 +61,17 @@ verify_list(StoreVerify *v)
 	StoreList  *list = StorePageGetList(v->page);
 	uint64		before = v->problems;
 
+	if (v->nblocks == 0 && v->rel->rd_rel->relpages > 0)
+	{
+		VERIFY_REPORT(v, InvalidBlockNumber, "file is empty");
+		return false;
+	}
+	if (v->nblocks == 0 || (copy_page(v, 0, v->page) == STORE_NOT_OURS && store_page_is_heap(v->page)))
+	{
+		/* all log, see whole.c */
+		v->table = store_open(v->rel);
+		return true;
+	}
 	while (block != InvalidBlockNumber)
 	{
 		const char *problem;
@@ -560,6 +571,8 @@ verify_log(StoreVerify *v)
 			case STORE_LINKS:
 			case STORE_ROWS:	/* of a seal that crashed */
 			case STORE_GROUPS:
+				if (v->table->incarnation == 0)
+					VERIFY_REPORT(v, block, "page is one of ours, but block 0 is not a run list");
 				break;
 			default:
 				VERIFY_REPORT(v, block, "unknown kind of page");
@@ -582,11 +595,6 @@ store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 	v.arg = arg;
 	v.page = palloc(BLCKSZ);
 	v.again = palloc(BLCKSZ);
-	if (v.nblocks == 0)
-	{
-		VERIFY_REPORT(&v, InvalidBlockNumber, "table has no run list");
-		return;
-	}
 	kyro_progress_phase(KYRO_PHASE_STRUCTURE, InvalidOid, 0);
 	if (!verify_list(&v))
 		return;
