@@ -82,7 +82,6 @@ sub fuzz_world
 	my (@list, $failure);
 	my $do = sub {
 		my ($st) = @_;
-		my $was = $twins->{statements};
 
 		push @list, $st;
 		print { $opt{trace} } $json->encode($st), "\n" if $opt{trace};
