@@ -493,10 +493,12 @@ part_guards() {
   guard "the library exports what SQL calls and nothing else" guard_exports
   guard "scripts parse" guard_scripts
   guard "no merge was left half done" guard_merges
+  guard "documents hold together: links, names, README.md's size" tools/check-docs.pl
   if command -v python3 >/dev/null; then
-    guard "the tables of README.md are those of bench/results" bench/table.py --check README.md
+    guard "the tables of docs/performance.md are those of bench/results" bench/table.py --check docs/performance.md
+    guard "pictures are what docs/pictures/draw.py draws" docs/pictures/draw.py --check
   else
-    skip "guards: the tables of README.md (no python3)"
+    skip "guards: the tables of docs/performance.md, and the pictures (no python3)"
   fi
 }
 

@@ -20,7 +20,7 @@ done
 grep -q "^## $version " CHANGELOG.md ||
   { say "CHANGELOG.md has no entry for $version"; bad=1; }
 
-if grep -rnF "$version" Makefile Makefile.pgxs README.md sql/kyrodb.sql src tools demo .ci \
+if grep -rnF "$version" Makefile Makefile.pgxs README.md CONTRIBUTING.md docs sql/kyrodb.sql src tools demo .ci .github \
     --include='*' --exclude='*.o' --exclude='verify-version.sh'; then
   say "the version is spelled out in the files above"
   bad=1

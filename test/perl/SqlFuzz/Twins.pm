@@ -157,7 +157,7 @@ sub follow
 	}
 }
 
-# Why kyro may give this error where the heap gives none; undef if it may not.  README, Limitations, says all that.
+# Why kyro may give this error where the heap gives none; undef if it may not.  docs/limitations.md says all that.
 sub excused
 {
 	my ($self, $s, $error, $sql) = @_;
