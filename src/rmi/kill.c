@@ -21,7 +21,8 @@
  * Like nbtree's, this needs no cleanup lock.  Who has read an entry and goes
  * to the heap for it finds a dead row there; that the address is not given to
  * another row before he is done is VACUUM's duty, which goes through all
- * leaves under cleanup locks first, whatever is left on them.
+ * leaves under cleanup locks first, whatever is left on them, and lets standbys
+ * do so for leaves that something has left (README, I10).
  *
  * IDENTIFICATION
  *	  src/rmi/kill.c

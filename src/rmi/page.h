@@ -45,12 +45,18 @@ typedef struct KyroPageTrailer
 {
 	uint32		index_id;		/* random, from the meta page: whose page */
 	BlockNumber block;			/* this page's own number */
-	uint16		spare;			/* zero */
+	uint16		flags;			/* of leaves; else zero */
 	uint8		kind;			/* RmiPageKind */
 	uint8		format;			/* KYRO_PAGE_FORMAT */
 	uint16		spare2;			/* zero */
 	uint16		page_id;		/* KYRO_PAGE_ID */
 } KyroPageTrailer;
+
+/*
+ * KyroPageTrailer.flags: entries have left the leaf, by a split or without VACUUM,
+ * since VACUUM was there (README, I10).
+ */
+#define RMI_LEAF_UNSWEPT	0x0001
 
 StaticAssertDecl(BLCKSZ == KYRO_PAGE_SIZE, "kyrodb needs 8 kB blocks");
 #ifdef WORDS_BIGENDIAN

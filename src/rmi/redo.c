@@ -73,8 +73,8 @@ redo_block(XLogReaderState *record, int i, Buffer *buf)
 	const char *problem;
 
 	/*
-	 * What VACUUM removes may be held by index-only scans.  A leaf that it
-	 * frees holds nothing: who has a pin there has read it before.
+	 * What VACUUM removes, or finds gone, may be held by index-only scans.  A leaf that it
+	 * frees holds nothing, and nothing has left it since VACUUM was there.
 	 */
 	if (XLogReadBufferForRedoExtended(record, i, init ? RBM_ZERO_AND_LOCK : RBM_NORMAL,
 									  kind == RMI_OP_VACUUM, buf) != BLK_NEEDS_REDO)

@@ -74,6 +74,17 @@ rmi_vacuum_dead(void *arg, uint64_t tid)
 }
 
 /*
+ * Index-only scans on standbys may hold on to entries that have left this leaf
+ * without their waiting: VACUUM must not go on before they are done.
+ */
+static inline bool
+rmi_must_sweep(const RmiVacuum *v, Page page)
+{
+	return (rmi_trailer(page)->flags & RMI_LEAF_UNSWEPT) != 0 && v->seen.carrier == RMI_CARRIER_OWN &&
+		RelationNeedsWAL(v->info->index);
+}
+
+/*
  * Remove dead entries from a leaf under cleanup lock; returns how many
  * entries stay.  If it must be split, the new leaf on the right is left for
  * the walk, which comes to it next.
@@ -106,10 +117,12 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 		}
 		if (removed < 0)
 			rmi_corrupt(index, BufferGetBlockNumber(buf), "a block of the leaf is not valid");
-		if (removed > 0)
+		if (removed > 0 || rmi_must_sweep(v, BufferGetPage(buf)))
 		{
 			RmiChange	c;
 
+			if (removed == 0)
+				memcpy(w->image[0], BufferGetPage(buf), BLCKSZ);
 			rmi_leaf_finish(w->image[0]);
 			rmi_change_begin(&c, index, v->seen.carrier);
 			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_VACUUM, .gaps = &v->gaps, .image = w->image[0]});
@@ -172,7 +185,7 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	}
 	page = BufferGetPage(buf);
 	rmi_check_leaf(index, v->index_id, buf);
-	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0;
+	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0 && !rmi_must_sweep(v, page);
 
 	/*
 	 * A leaf holds keys or NULLs, never both: the leaf before the NULLs cannot

@@ -131,7 +131,7 @@ register_op(int i, Buffer buf, const RmiOp *op, uint8 *bytes, int len)
 	/* the kind of the first is that of the record */
 	XLogRegisterBufData(i, (char *) bytes + (i == 0), len + (i != 0));
 	tail = rmi_op_tail(op, &tail_len);
-	if (tail != NULL)
+	if (tail != NULL && tail_len > 0)
 		XLogRegisterBufData(i, (char *) tail, tail_len);
 }
 
@@ -310,6 +310,8 @@ compute_image(const RmiOp *op, Page page)
 				gaps_next(&r);
 				if (leaf_vacuum(page, image, gaps_gone, &r, &live, w->scratch) != (int) op->gaps->removed)
 					return NULL;
+				if (op->gaps->removed == 0)
+					memcpy(image, page, BLCKSZ);
 			}
 			break;
 
@@ -362,6 +364,10 @@ rmi_apply(const RmiOp *op, Page page)
 				((PageHeader) page)->pd_lsn = lsn;
 				((PageHeader) page)->pd_checksum = 0;
 			}
+			if (op->kind == RMI_OP_SPLIT || op->kind == RMI_OP_DELETE)
+				rmi_trailer(page)->flags |= RMI_LEAF_UNSWEPT;
+			else if (op->kind == RMI_OP_VACUUM)
+				rmi_trailer(page)->flags &= ~RMI_LEAF_UNSWEPT;
 			break;
 
 		case RMI_OP_SET_LEFT:

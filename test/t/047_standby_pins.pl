@@ -1,0 +1,72 @@
+# An index-only scan on a standby holds on to a leaf; what it has read there may be removed from
+# the leaf, or moved to another by a split, before VACUUM gives the rows' addresses away.
+# VACUUM's replay waits for it all the same, so that it does not take a page of the table for
+# visible to all where it has read an entry of a row that was dead before.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use PostgreSQL::Test::BackgroundPsql;
+use KyroTest;
+use Test::More;
+
+delete $ENV{KYRO_CARRIER};
+my $node = new_node('pins', init => [ allows_streaming => 1 ],
+	conf => "hot_standby_feedback = off\nmax_standby_streaming_delay = -1\n");
+my $set = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;';
+
+add_index_checks($node, 'postgres');
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('pins_standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+
+# What becomes of the entries of dead rows before VACUUM.  They lie at the end of the first leaf,
+# which has enough others before them to be split there.  Rows that come would be a conflict of
+# snapshots, so they are undone.
+my $split = 'BEGIN; INSERT INTO TABLE SELECT FIRST + g * 7919 % 200000, 1 FROM generate_series(1, 20000) g; ROLLBACK;';
+my $kill = "$set SELECT count(n) FROM TABLE WHERE k > 0;";
+my %ways = (nothing => '', killed => $kill, split => $split, split_killed => "$split $kill");
+
+foreach my $way (sort keys %ways)
+{
+	$node->safe_psql('postgres', qq{
+CREATE TABLE $way (k bigint, n bigint);
+INSERT INTO $way SELECT g * 1000 + (hashint8(g) & 511), 0 FROM generate_series(1, 30000) g;
+CREATE INDEX ${way}_k ON $way USING kyro_rmi (k);
+VACUUM (FREEZE, ANALYZE) $way;
+});
+
+	my $last = $node->safe_psql('postgres', "SELECT max(g) FROM generate_series(1000, 30000000, 1000) g, kyro.trace('${way}_k', g) t WHERE t.leaf = 1");
+	my $first = $last - 300000;
+
+	cmp_ok($last, '>', 1500000, "$way: the first leaf has more entries");
+	# who read now would remove the entries
+	my $rows = $node->safe_psql('postgres', "SELECT k FROM $way WHERE k NOT BETWEEN $first AND $last ORDER BY k OFFSET 1");
+	$node->safe_psql('postgres', "DELETE FROM $way WHERE k BETWEEN $first AND $last");
+	$node->wait_for_catchup($standby);
+
+	my $reader = $standby->background_psql('postgres');
+
+	like($reader->query_safe("$set EXPLAIN (COSTS OFF) SELECT k FROM $way WHERE k > 0 ORDER BY k"), qr/Index Only Scan/, "$way: an index-only scan on the standby");
+	$reader->query_safe("BEGIN; DECLARE c CURSOR FOR SELECT k FROM $way WHERE k > 0 ORDER BY k");
+	$reader->query_safe('FETCH 1 FROM c');
+
+	(my $sql = $ways{$way}) =~ s/TABLE/$way/g;
+	$sql =~ s/FIRST/$first/;
+	$node->safe_psql('postgres', $sql);
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) $way");
+	my $lsn = $node->lsn('insert');
+	ok($standby->poll_query_until('postgres', qq{SELECT pg_last_wal_replay_lsn() >= '$lsn' OR EXISTS (
+		SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event = 'BufferPin')}), "$way: as far as replay goes");
+	is($standby->safe_psql('postgres', q{SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'}), 'BufferPin', "$way: replay waits for it");
+	ok($reader->query_safe('FETCH ALL FROM c') eq $rows, "$way: the rest of its rows, and no dead ones");
+	$reader->query_safe('COMMIT');
+	$reader->quit;
+	$node->wait_for_catchup($standby);
+	indexes_agree($standby, 'postgres', "$way: then the standby goes on, and agrees", [$way, 'k', "${way}_k"]);
+}
+log_lacks($standby, 'inconsistent page|PANIC|TRAP', 'nothing bad in the log');
+$standby->stop;
+$node->stop;
+done_testing();
