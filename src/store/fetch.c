@@ -115,10 +115,14 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		}
 		if (!unlikely(store_page_is_ours(BufferGetPage(fetch->heap.xs_cbuf))))
 			return false;
-		/* sealed since the list was read */
-		if (all_dead)
-			*all_dead = false;
+		/* sealed since the list was read, or by a transaction that was rolled back */
 		fetch->table = store_open(rel);
+		if (all_dead)
+		{
+			StoreRun   *run = store_find_run(fetch->table, ItemPointerGetBlockNumber(tid));
+
+			*all_dead = run != NULL && store_run_aborted(run);
+		}
 		if (fetch->table->incarnation == 0)
 			store_check_log_page(rel, BufferGetPage(fetch->heap.xs_cbuf), ItemPointerGetBlockNumber(tid));
 		if (!store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
@@ -251,7 +255,12 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			if (delstate->bottomup && npages++ == BOTTOMUP_PAGES)
 				break;
 			if (!store_page_get(rel, table, block, NULL, &p))
+			{
+				/* a run that was rolled back, or the list: nobody sees a row there */
+				status->knowndeletable = true;
+				delstate->deltids[delstate->ndeltids++] = sealed[i];
 				continue;
+			}
 		}
 		if (row <= store_page_rows(&p)->h.count &&
 			store_row_removable(rel, &p, row, status->knowndeletable, &non_vacuumable, &sealed_horizon))

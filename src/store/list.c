@@ -186,22 +186,28 @@ store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
 }
 
 /*
- * Is a run of the copy not in the list any more?  It was cut off, under a lock
- * that no scan of ours can have held through; other runs will be where it was.
+ * Forget what is known of the pages of runs that are not in the list any more:
+ * they were cut off, or VACUUM gave them to the log.
  */
-static bool
-run_is_gone(const StoreTable *table, StoreRun *const *order, int n)
+static void
+forget_gone_runs(StoreTable *table, StoreRun *const *order, int n)
 {
+	bool		any = false;
 	int			at = 0;
 
 	for (int i = 0; i < table->nruns; i++)
 	{
-		while (at < n && order[at]->first < table->runs[i].first)
+		StoreRun   *run = &table->runs[i];
+
+		while (at < n && order[at]->first < run->first)
 			at++;
-		if (at == n || order[at]->id != table->runs[i].id)
-			return true;
+		if (at < n && order[at]->id == run->id)
+			continue;
+		store_map_unverify(table, run->first, STORE_RUN_END(run));
+		any = true;
 	}
-	return false;
+	if (any)
+		store_links_forget(table);
 }
 
 /* Does a list begin with the runs of the backend's copy? */
@@ -318,14 +324,8 @@ store_list_load(Relation rel, StoreTable *table)
 	}
 	if (table->runs == NULL || !continues_copy(table, order, n))
 	{
-		bool		gone = table->runs != NULL && run_is_gone(table, order, n);
-
+		forget_gone_runs(table, order, n);
 		replace_copy(table, n);
-		if (gone)
-		{
-			store_map_drop(table);
-			store_links_forget(table);
-		}
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -548,4 +548,40 @@ void
 store_list_cut(Relation rel, BlockNumber end)
 {
 	list_change(rel, cut, &end);
+}
+
+typedef struct Ids
+{
+	const uint64 *ids;
+	int			n;
+} Ids;
+
+static int
+id_compare(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static ListChange
+drop(StoreRun *run, void *arg)
+{
+	const Ids  *ids = (const Ids *) arg;
+
+	return bsearch(&run->id, ids->ids, ids->n, sizeof(uint64), id_compare) ? LIST_DROP : LIST_KEEP;
+}
+
+/*
+ * Take some runs out of the list that were rolled back, and that no reader can
+ * have seen in progress.  Sorts their ids.
+ */
+void
+store_list_drop(Relation rel, uint64 *ids, int n)
+{
+	Ids			arg = {ids, n};
+
+	qsort(ids, n, sizeof(uint64), id_compare);
+	list_change(rel, drop, &arg);
 }

@@ -405,6 +405,22 @@ store_page_set_verified(StoreTable *table, BlockNumber block)
 }
 
 /*
+ * Trust pages no longer whose run is gone: other pages will be there.  They stay
+ * mapped, since scans of ours may be reading pages beside them.
+ */
+void
+store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end)
+{
+	for (BlockNumber block = first; block < end; block++)
+	{
+		StoreSegment *s = get_segment(table, block);
+
+		if (is_verified(s, block % RELSEG_SIZE))
+			s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
+	}
+}
+
+/*
  * Did the kernel fail to deliver a mapped page since last asked?  To be called
  * after reading one and before using what was read.
  */

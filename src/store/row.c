@@ -27,24 +27,37 @@
 
 /*
  * Get the page of rows at a block in hand, mapped or pinned.  False if the
- * block belongs to no run that the backend knows of.  Raises an error if the
- * page is damaged.  p->page must be NULL at first; afterwards the same p can be
- * used for one page after the other.
+ * block belongs to no run that the backend knows of, or to one that was rolled
+ * back: VACUUM may have made a log page of it since, and if not, heap code finds
+ * nothing there.  Raises an error if the page is damaged.  p->page must be NULL
+ * at first; afterwards the same p can be used for one page after the other.
  */
 bool
 store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 			   BufferAccessStrategy strategy, StorePage *p)
 {
-	StoreRun   *run;
+	StoreRun   *run = store_find_run(table, block);
+
+	if (run == NULL || store_run_aborted(run))
+		return false;
+	store_page_get_of_run(rel, table, run, block, strategy, p);
+	return true;
+}
+
+/*
+ * The same for a block of a run, whatever became of it.  Of one that was rolled
+ * back the caller knows that VACUUM has not taken it out of the list.
+ */
+void
+store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run, BlockNumber block,
+					  BufferAccessStrategy strategy, StorePage *p)
+{
 	const char *page;
 
-	run = store_find_run(table, block);
-	if (run == NULL)
-		return false;
 	if (p->page != NULL && p->block == block && p->table == table && StorePageGetHeader(p->page)->run == run->id)
 	{
 		p->run = run;			/* the list may have been read anew */
-		return true;
+		return;
 	}
 
 	page = store_map_page(rel, table, block);
@@ -83,7 +96,6 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 	p->run = run;
 	p->block = block;
 	p->page = page;
-	return true;
 }
 
 static inline void

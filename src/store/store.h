@@ -83,6 +83,7 @@ extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber blo
 extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
 extern bool store_run_aborted(StoreRun *run);
 extern bool store_run_committed(StoreRun *run);
+extern bool store_run_older_than(const StoreRun *run, TransactionId horizon);
 extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
 extern void store_table_init(void);
 
@@ -101,6 +102,7 @@ extern void store_list_set_seal_from(Relation rel, BlockNumber seal_from);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
 extern void store_list_cut(Relation rel, BlockNumber end);
+extern void store_list_drop(Relation rel, uint64 *ids, int n);
 
 /* --- map.c: reading the file through memory ------------------------------ */
 
@@ -110,6 +112,7 @@ extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
 extern void store_map_drop(StoreTable *table);
+extern void store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end);
 extern int	store_map_segments(const StoreTable *table);
 extern bool store_page_verified(StoreTable *table, BlockNumber block);
 extern void store_page_set_verified(StoreTable *table, BlockNumber block);
@@ -137,6 +140,8 @@ typedef struct StorePage
 
 extern bool store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 						   BufferAccessStrategy strategy, StorePage *p);
+extern void store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run, BlockNumber block,
+								  BufferAccessStrategy strategy, StorePage *p);
 extern void store_page_drop(StorePage *p);
 extern void store_page_release(StorePage *p);
 extern int	store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n);
@@ -308,6 +313,7 @@ extern void store_remove_old_entries(Relation rel);
 /* --- trim.c: what failed seals left --------------------------------------------------- */
 
 extern void store_trim(Relation rel);
+extern void store_free_pages(Relation rel, TransactionId horizon);
 
 /* --- verify.c ------------------------------------------------------------------------- */
 

@@ -434,6 +434,16 @@ fxid_is_ancient(uint64 fxid)
 }
 
 /*
+ * Is the transaction that sealed a run, however it ended, older than every
+ * snapshot, if none is older than the horizon?
+ */
+bool
+store_run_older_than(const StoreRun *run, TransactionId horizon)
+{
+	return fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon);
+}
+
+/*
  * Is a run visible to every snapshot, if none is older than the horizon?
  */
 bool
@@ -441,8 +451,7 @@ store_run_seen_by_all(StoreRun *run, TransactionId horizon)
 {
 	if (run->fxid == 0)
 		return true;
-	return store_run_committed(run) &&
-		(fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon));
+	return store_run_committed(run) && store_run_older_than(run, horizon);
 }
 
 /*

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * trim.c
- *	  Cutting off what seals that failed have left at the end of the file.
+ *	  Space that seals which failed have left.
  *
  * A seal that fails before its run is in the list leaves pages that belong to
  * no run; one that fails later leaves a run of an aborted transaction, which
@@ -9,7 +9,13 @@
  * Were seals to fail again and again, for want of space or by a timeout, the
  * table would grow each time.  So VACUUM and the next seal cut off what of it
  * lies at the end of the file, as core's VACUUM does with empty pages: if the
- * exclusive lock that this takes can be had at once.
+ * exclusive lock that this takes can be had at once.  What is left after that
+ * VACUUM makes empty log pages of, for new rows.
+ *
+ * Readers with an older copy of the list do not look for rows in runs that were
+ * rolled back, but read their pages by heap code.  One that has seen the run in
+ * progress might have such a page in hand; so its transaction must be older than
+ * every snapshot, on standbys too.
  *
  * A run whose rows were touched stays: ledger tuples may still name it.
  *
@@ -20,27 +26,35 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/storage.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
+#include "storage/freespace.h"
 #include "storage/lmgr.h"
 
 #include "debug_point.h"
 #include "store/store.h"
 
-/* A page that is in no run: does nobody need it? */
+/* Has a seal left this page, that is in no run?  A log page is nothing to cut off: links may lead there. */
 static bool
-is_orphan(Relation rel, BlockNumber block)
+is_orphan(Page page)
+{
+	StorePageKind kind = store_page_kind(page);
+
+	return kind == STORE_ROWS || kind == STORE_GROUPS;
+}
+
+static bool
+block_is_orphan(Relation rel, BlockNumber block, bool or_new)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
-	Page		page = BufferGetPage(buffer);
-	StorePageKind kind;
-	bool		is_new;
+	bool		result;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	is_new = PageIsNew(page);
-	kind = store_page_kind(page);
+	result = is_orphan(BufferGetPage(buffer)) || (or_new && PageIsNew(BufferGetPage(buffer)));
 	UnlockReleaseBuffer(buffer);
-	return is_new || kind == STORE_ROWS || kind == STORE_GROUPS;
+	return result;
 }
 
 /* Has a row of the run ever been touched? */
@@ -83,7 +97,7 @@ find_end(Relation rel, StoreTable *table)
 			end = run->first;
 			nruns--;
 		}
-		else if (is_orphan(rel, end - 1))
+		else if (block_is_orphan(rel, end - 1, true))
 			end--;
 		else
 			break;
@@ -115,4 +129,100 @@ store_trim(Relation rel)
 		RelationTruncate(rel, end);
 	}
 	UnlockRelation(rel, AccessExclusiveLock);
+}
+
+/* Make an empty log page of what a seal has left, unless somebody has it pinned. */
+static bool
+free_page(Relation rel, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	bool		done = false;
+
+	if (ConditionalLockBufferForCleanup(buffer))
+	{
+		Page		page = BufferGetPage(buffer);
+
+		if (is_orphan(page))
+		{
+			GenericXLogState *state = GenericXLogStart(rel);
+
+			PageInit(GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE), BLCKSZ, 0);
+			store_log_page_finish(state);
+			done = true;
+		}
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
+	if (done)
+		RecordPageWithFreeSpace(rel, block, PageGetHeapFreeSpace(BufferGetPage(buffer)));
+	ReleaseBuffer(buffer);
+	return done;
+}
+
+/*
+ * Take runs out of the list that were rolled back, are in no index any more, were
+ * never touched, and are older than every snapshot.
+ */
+static void
+drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
+{
+	uint64	   *ids = palloc(Max(table->nruns, 1) * sizeof(uint64));
+	uint64		newest = 0;
+	int			n = 0;
+
+	for (int i = 0; i < table->nruns; i++)
+	{
+		StoreRun   *run = &table->runs[i];
+
+		if (run->state != RUN_CLEAN || !store_run_older_than(run, horizon) || run_touched(rel, run))
+			continue;
+		ids[n++] = run->id;
+		newest = Max(newest, run->fxid);
+	}
+	if (n > 0)
+	{
+		if (RelationNeedsWAL(rel))
+			(void) kyro_log_conflict(rel, newest);
+		store_list_drop(rel, ids, n);
+		DEBUG_POINT("free-listed");
+	}
+	pfree(ids);
+}
+
+/*
+ * Give pages that failed seals left to the log.  For VACUUM, which has cleaned
+ * the indexes; no snapshot is older than the horizon.
+ */
+void
+store_free_pages(Relation rel, TransactionId horizon)
+{
+	StoreTable *table = store_open(rel);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber block = 0;
+	Buffer		vmbuffer = InvalidBuffer;
+	bool		any = false;
+	int			next_run;
+
+	if (table->incarnation == 0)
+		return;
+	drop_runs(rel, table, horizon);
+	table = store_open(rel);
+	next_run = 0;
+	while (block < nblocks)
+	{
+		if (next_run < table->nruns && block >= table->runs[next_run].first)
+		{
+			block = STORE_RUN_END(&table->runs[next_run]);
+			next_run++;
+			continue;
+		}
+		/* heap code has just read all that are not marked */
+		vacuum_delay_point();
+		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block, false))
+			any |= free_page(rel, block);
+		block++;
+	}
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+	if (any)
+		FreeSpaceMapVacuum(rel);
 }

@@ -19,12 +19,10 @@
  *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
  *	  row counts as dead when its ledger tuple is gone: the record that removed it
  *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
- * 6. what failed seals left at the end of the file is cut off;
- * 7. pg_class gets the numbers of pages as they are now.
- *
- * pg_stat_progress_vacuum shows our steps in the terms it has: 4 as a scan of the
- * heap, of which the blocks are those of runs, 5 as indexes and heap being
- * vacuumed, and then cleaned up.
+ * 6. what failed seals left at the end of the file is cut off, and what they left
+ *	  elsewhere becomes log;
+ * 7. statistics are written again, with the sealed rows, which core does not
+ *	  see.
  *
  * IDENTIFICATION
  *	  src/store/vacuum.c
@@ -126,8 +124,8 @@ drop_ledgers_of_aborted_runs(StoreVacuum *v)
 		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (!store_page_get(v->rel, v->table, block, NULL, &p) ||
-				store_links_read(v->rel, &p, links) == 0)
+			store_page_get_of_run(v->rel, v->table, run, block, NULL, &p);
+			if (store_links_read(v->rel, &p, links) == 0)
 				continue;
 			for (OffsetNumber row = 1; row <= store_page_rows(&p)->h.count; row++)
 			{
@@ -568,6 +566,7 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	}
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	store_trim(rel);
+	store_free_pages(rel, v.horizon);
 	v.table = store_open(rel);
 	write_statistics(&v);
 	pgstat_progress_end_command();

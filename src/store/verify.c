@@ -191,6 +191,19 @@ verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber b
 	}
 }
 
+/*
+ * Has VACUUM taken a run out of the list meanwhile, and given its pages to the
+ * log?  It does so if the run was rolled back.
+ */
+static bool
+run_is_gone(StoreVerify *v, const StoreRun *run)
+{
+	StoreTable *table = store_open(v->rel);
+	int			i = store_first_run_ending_after(table, run->first);
+
+	return i == table->nruns || table->runs[i].id != run->id;
+}
+
 static void
 verify_run(StoreVerify *v, StoreRun *run)
 {
@@ -217,6 +230,8 @@ verify_run(StoreVerify *v, StoreRun *run)
 		if (copy_page(v, block, v->page) != STORE_GROUPS || groups->h.run != run->id ||
 			groups->h.version != STORE_VERSION || groups->h.hash != store_page_hash(v->page, block) || groups->first != g || groups->h.count != n)
 		{
+			if (run_is_gone(v, run))
+				goto done;
 			VERIFY_REPORT(v, block, "page does not hold the groups of run %u", run->first);
 			continue;
 		}
@@ -247,6 +262,8 @@ verify_run(StoreVerify *v, StoreRun *run)
 			problem = "page belongs to another run";
 		if (problem != NULL)
 		{
+			if (run_is_gone(v, run))
+				goto done;
 			VERIFY_REPORT(v, block, "sealed page: %s", problem);
 			gaps = true;
 			continue;
@@ -285,6 +302,7 @@ verify_run(StoreVerify *v, StoreRun *run)
 	}
 	if (!gaps && count != run->rows)
 		VERIFY_REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, count, run->rows);
+done:
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
 	pfree(link_page);
@@ -302,14 +320,18 @@ tag_problem(StoreVerify *v, BlockNumber block, OffsetNumber offset, HeapTupleHea
 				link;
 	StorePage	p = {0};
 	const char *problem = NULL;
+	StoreRun   *run;
 
 	if (!store_ledger_tag(t, &tid))
 		return "ledger tuple has a damaged tag";
-	if (!ItemPointerIsValid(&tid) || !store_page_get(v->rel, v->table, ItemPointerGetBlockNumber(&tid), NULL, &p))
+	run = ItemPointerIsValid(&tid) ? store_find_run(v->table, ItemPointerGetBlockNumber(&tid)) : NULL;
+	if (run != NULL && store_run_aborted(run))
+		return NULL;
+	if (run == NULL || !store_page_get(v->rel, v->table, ItemPointerGetBlockNumber(&tid), NULL, &p))
 		return "ledger tuple belongs to no sealed row";
 	if (ItemPointerGetOffsetNumber(&tid) > store_page_rows(&p)->h.count)
 		problem = "ledger tuple belongs to no sealed row";
-	else if (!store_run_aborted(p.run))
+	else
 	{
 		link = store_link_read(v->rel, &p, ItemPointerGetOffsetNumber(&tid));
 		if (ItemPointerGetBlockNumberNoCheck(&link) != block || ItemPointerGetOffsetNumberNoCheck(&link) != offset)
@@ -599,8 +621,18 @@ store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 	if (!verify_list(&v))
 		return;
 	kyro_progress_phase(KYRO_PHASE_SEALED, InvalidOid, v.nblocks);
-	for (int i = 0; i < v.table->nruns; i++)
-		verify_run(&v, &v.table->runs[i]);
+	/* the list may be read anew meanwhile */
+	for (BlockNumber block = 0;;)
+	{
+		int			i = store_first_run_ending_after(v.table, block);
+		StoreRun	run;
+
+		if (i == v.table->nruns)
+			break;
+		run = v.table->runs[i];
+		verify_run(&v, &run);
+		block = STORE_RUN_END(&run);
+	}
 	if (v.problems == 0)
 		verify_log(&v);
 

@@ -66,6 +66,7 @@ my %points = (
 	'vacuum-map-set' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'vacuum-indexes-cleaned' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'trim-listed' => q{VACUUM (INDEX_CLEANUP ON) a},
+	'free-listed' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'compact-log-written' => q{VACUUM FULL a},
 	'compact-run-written' => q{CLUSTER a USING a_pkey},
 );
@@ -87,6 +88,10 @@ SELECT add_rows(100);
 	# something to cut off
 	$node->safe_psql('postgres', q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK}) if $point eq 'trim-listed';
 
+	# and something that does not lie at the end; twice, since the error has done half of it
+	my $undone = q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK; SELECT kyro.snapshot('a', 50)};
+	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
+
 	# first an error, which the session survives and others see nothing of
 	if ($point !~ /^(touch-map-cleared|update-record)$/)
 	{
@@ -96,6 +101,7 @@ SELECT add_rows(100);
 	}
 
 	# then a crash
+	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
 	my $log_end = -s $node->logfile;
 	my ($rc) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$point}");
 	isnt($rc, 0, "$point: the server crashes");
@@ -111,6 +117,7 @@ SELECT add_rows(100);
 }
 
 # an aborted run leaves no index entries behind
+$node->safe_psql('postgres', q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK});
 is($node->safe_psql('postgres', q{SELECT count(*) > 0 FROM kyro.stat_runs WHERE state = 'aborted'}), 't',
 	'runs of aborted seals are listed');
 $node->safe_psql('postgres', 'VACUUM FULL a');
