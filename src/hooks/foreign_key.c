@@ -20,7 +20,10 @@
  * A foreign key without column names takes the primary key, and one with
  * several columns cannot meet an index of ours.  If a column that others refer
  * to changes its type, its indexes are made anew before the foreign keys are:
- * those of ours are marked as soon as they are there.
+ * those of ours that could be taken for the target are marked as soon as they are
+ * there.  Such an index, beside the btree that the foreign key means, cannot be
+ * that of CLUSTER ON or the replica identity at the same time: the server would
+ * say so of an index that is not valid.
  *
  * IDENTIFICATION
  *	  src/hooks/foreign_key.c
@@ -70,8 +73,8 @@ typedef struct Target
 /* Indexes marked not valid by this transaction. */
 static List *hidden = NIL;
 
-/* Is a command at work that makes indexes anew and then foreign keys? */
-static bool hide_new = false;
+/* Tables of which a command makes indexes anew, and then the foreign keys that refer to them. */
+static List *hide_new = NIL;
 
 static object_access_hook_type prev_object_access = NULL;
 
@@ -255,7 +258,27 @@ hide(Oid indexoid)
 	set_valid(indexoid, false);
 }
 
-/* Is what this command has just made an index of ours? */
+/* Does a foreign key refer to this table? */
+static bool
+is_referred_to(Oid table)
+{
+	Relation	rel = table_open(ConstraintRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	/* there is no index for this, as the server knows too */
+	ScanKeyInit(&key, Anum_pg_constraint_confrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = ((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Has this command just made an index of ours? */
 static bool
 is_new_index(Oid relid)
 {
@@ -287,11 +310,23 @@ kyro_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void
 	if (prev_object_access)
 		prev_object_access(access, class, object, sub, arg);
 
-	if (hide_new && access == OAT_POST_CREATE && class == RelationRelationId && sub == 0 && is_new_index(object))
+	if (hide_new != NIL && access == OAT_POST_CREATE && class == RelationRelationId && sub == 0 && is_new_index(object))
 	{
+		HeapTuple	tuple;
+
 		/* the server does that next, too */
 		CommandCounterIncrement();
-		hide(object);
+		tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(object));
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+			bool		way = list_member_oid(hide_new, form->indrelid) &&
+				in_the_way(tuple, form->indkey.values[0], get_index_am_oid(AM_NAME, true));
+
+			ReleaseSysCache(tuple);
+			if (way)
+				hide(object);
+		}
 	}
 }
 
@@ -313,7 +348,20 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 		return before;
 
 	foreach(lc, stmt->cmds)
-		hide_new |= lfirst_node(AlterTableCmd, lc)->subtype == AT_AlterColumnType;
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype != AT_AlterColumnType)
+			continue;
+		foreach(lc2, find_all_inheritors(table, NoLock, NULL))
+		{
+			MemoryContext oldcontext;
+
+			if (!is_referred_to(lfirst_oid(lc2)))
+				continue;
+			oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+			hide_new = list_append_unique_oid(hide_new, lfirst_oid(lc2));
+			MemoryContextSwitchTo(oldcontext);
+		}
+	}
 
 	targets = targets_of_command(stmt, table);
 	foreach(lc, targets)
@@ -336,7 +384,8 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 void
 kyro_foreign_key_end(int before)
 {
-	hide_new = false;
+	list_free(hide_new);
+	hide_new = NIL;
 	while (list_length(hidden) > before)
 	{
 		set_valid(llast_oid(hidden), true);
@@ -348,7 +397,7 @@ static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		hide_new = false;		/* the command has failed */
+		hide_new = NIL;			/* the command has failed */
 }
 
 /* An index must not stay hidden, though nobody has told us that the command is done. */
@@ -360,7 +409,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
 	{
 		hidden = NIL;			/* the memory is the transaction's */
-		hide_new = false;
+		hide_new = NIL;
 	}
 }
 

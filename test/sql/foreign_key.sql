@@ -99,6 +99,18 @@ REVOKE ALL ON SCHEMA foreign_key FROM regress_foreign_key;
 BEGIN READ ONLY;
 ALTER TABLE c2 ADD FOREIGN KEY (a) REFERENCES par (id);
 ROLLBACK;
+-- an index that nobody refers to, and that the command makes anew, keeps its roles
+CREATE TABLE roles (id bigint NOT NULL, v bigint NOT NULL, up int REFERENCES bare (id));
+CREATE UNIQUE INDEX roles_id ON roles USING kyro_rmi (id);
+CREATE UNIQUE INDEX roles_v ON roles USING kyro_rmi (v);
+ALTER TABLE roles CLUSTER ON roles_id, REPLICA IDENTITY USING INDEX roles_v;
+ALTER TABLE roles ALTER id TYPE int, ALTER v TYPE int, ALTER up TYPE bigint;
+SELECT indexrelid::regclass, indisvalid, indisclustered, indisreplident FROM pg_index WHERE indrelid = 'roles'::regclass ORDER BY 1;
+-- as do, of a table that others refer to, those that cannot be a target
+CREATE INDEX bare_plain ON bare USING kyro_rmi (id);
+ALTER TABLE bare CLUSTER ON bare_plain;
+ALTER TABLE bare ALTER id TYPE bigint;
+SELECT indexrelid::regclass, indisvalid, indisclustered FROM pg_index WHERE indrelid = 'bare'::regclass AND indisclustered;
 -- an index that is the replica identity is so still
 ALTER TABLE par REPLICA IDENTITY USING INDEX par_id;
 ALTER TABLE par ALTER v SET NOT NULL, ALTER id SET NOT NULL;
