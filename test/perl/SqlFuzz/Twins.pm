@@ -140,7 +140,7 @@ sub follow
 	}
 	elsif ($sql =~ /^BEGIN/)
 	{
-		%$s = (%$s, state => 'open', fixed => scalar($sql =~ /REPEATABLE|SERIALIZABLE/), serializable => scalar($sql =~ /SERIALIZABLE/), sealed => 0, seals => $self->{seals}) if $s->{state} eq 'idle';
+		%$s = (%$s, state => 'open', fixed => scalar($sql =~ /REPEATABLE|SERIALIZABLE/), serializable => scalar($sql =~ /SERIALIZABLE/), sealed => 0, alone => 0, seals => $self->{seals}) if $s->{state} eq 'idle';
 	}
 	elsif ($sql =~ /^(COMMIT|ROLLBACK) PREPARED '(.*)'/)
 	{
@@ -168,6 +168,8 @@ sub excused
 	return 'sealed since the snapshot' if $error eq '40001' && $s->{fixed} && $self->{seals} > $s->{seals};
 	# SERIALIZABLE locks all of a table or an index where others lock pages
 	return 'serialization' if $error eq '40001' && $s->{serializable};
+	# what ran for kyro alone has looked at temporary tables
+	return 'temporary tables' if $error eq '0A000' && $s->{alone} && $sql =~ /^PREPARE TRANSACTION/;
 	return 'unique kyro_rmi index of a partition' if $error eq '0A000' && $sql =~ /^(WITH|INSERT) .* ON CONFLICT/;
 	# a function of ours keeps its lock till the end of its transaction
 	return 'behind a seal or a rebuild' if $error eq '55P03' && grep { $_->{sealed} } @others;
@@ -202,6 +204,7 @@ sub run
 	$s->{sealed} = 1 if $sql =~ /kyro\.(snapshot|rebuild)/ && !$k->{error};
 	if ($alone)
 	{
+		$s->{alone} = 1;
 		if ($k->{error})
 		{
 			return "refused: $k->{text}" if !$refused{ $k->{error} } && !$self->excused($s, $k->{error}, $sql);
