@@ -14,7 +14,7 @@ use Test::More;
 
 my $rounds = $ENV{KYRO_EXCHANGES} // 8;
 my $clients = 8;
-my $node = new_node('keys_exchange', init => [ extra => ['--data-checksums'] ], conf => "max_connections = 40\nwal_consistency_checking = ''\n");
+my $node = new_node('keys_exchange', init => [ extra => ['--data-checksums'] ], conf => "max_connections = 40\nrestart_after_crash = on\nwal_consistency_checking = ''\n");
 
 my $schema = q{
 SET client_min_messages = error;
