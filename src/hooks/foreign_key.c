@@ -76,6 +76,20 @@ static List *hidden = NIL;
 /* Tables of which a command makes indexes anew, and then the foreign keys that refer to them. */
 static List *hide_new = NIL;
 
+/*
+ * CLUSTER ON and REPLICA IDENTITY of such a table, if by an index of ours: the
+ * server would set them again while the new index is hidden, and refuses that.
+ */
+typedef struct Role
+{
+	Oid			table;
+	char	   *index;
+	bool		clustered;
+	bool		identity;
+} Role;
+
+static List *roles = NIL;
+
 static object_access_hook_type prev_object_access = NULL;
 
 static List *
@@ -258,6 +272,81 @@ hide(Oid indexoid)
 	set_valid(indexoid, false);
 }
 
+static void
+set_roles(Oid indexoid, bool clustered, bool identity)
+{
+	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(indexoid));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+		form->indisclustered = clustered;
+		form->indisreplident = identity;
+		CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+		CacheInvalidateRelcacheByRelid(form->indrelid);
+		CommandCounterIncrement();
+		heap_freetuple(tuple);
+	}
+	table_close(rel, RowExclusiveLock);
+}
+
+/* Take the roles that indexes of ours have for a table away, and remember them.  It is locked against everybody. */
+static void
+take_roles(Oid table)
+{
+	Oid			am = get_index_am_oid(AM_NAME, true);
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	List	   *found = NIL;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+		MemoryContext oldcontext;
+		Role	   *role;
+
+		if ((!form->indisclustered && !form->indisreplident) || !in_the_way(tuple, form->indkey.values[0], am))
+			continue;
+		oldcontext = MemoryContextSwitchTo(TopTransactionContext);
+		role = palloc(sizeof(Role));
+		role->table = table;
+		role->index = get_rel_name(form->indexrelid);
+		role->clustered = form->indisclustered;
+		role->identity = form->indisreplident;
+		roles = lappend(roles, role);
+		MemoryContextSwitchTo(oldcontext);
+		found = lappend_oid(found, form->indexrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	foreach(lc, found)
+		set_roles(lfirst_oid(lc), false, false);
+}
+
+/* And give them back, to the indexes of those names. */
+static void
+give_roles(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, roles)
+	{
+		Role	   *role = lfirst(lc);
+		Oid			index = get_relname_relid(role->index, get_rel_namespace(role->table));
+
+		if (OidIsValid(index))
+			set_roles(index, role->clustered, role->identity);
+	}
+	roles = NIL;
+}
+
 /* Does a foreign key refer to this table? */
 static bool
 is_referred_to(Oid table)
@@ -360,6 +449,9 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 			oldcontext = MemoryContextSwitchTo(TopTransactionContext);
 			hide_new = list_append_unique_oid(hide_new, lfirst_oid(lc2));
 			MemoryContextSwitchTo(oldcontext);
+			/* as the command will */
+			LockRelationOid(lfirst_oid(lc2), AccessExclusiveLock);
+			take_roles(lfirst_oid(lc2));
 		}
 	}
 
@@ -391,13 +483,17 @@ kyro_foreign_key_end(int before)
 		set_valid(llast_oid(hidden), true);
 		hidden = list_delete_last(hidden);
 	}
+	give_roles();
 }
 
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		hide_new = NIL;			/* the command has failed */
+		roles = NIL;
+	}
 }
 
 /* An index must not stay hidden, though nobody has told us that the command is done. */
@@ -410,6 +506,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 	{
 		hidden = NIL;			/* the memory is the transaction's */
 		hide_new = NIL;
+		roles = NIL;
 	}
 }
 

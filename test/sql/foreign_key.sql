@@ -121,3 +121,20 @@ SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT * FROM par WHERE w = 5;
 RESET enable_seqscan;
 SELECT c.oid::regclass, v.* FROM pg_class c, LATERAL kyro.verify(c.oid, deep => true) v WHERE relnamespace = 'foreign_key'::regnamespace AND relam = (SELECT oid FROM pg_am WHERE amname = 'kyro_rmi');
+
+-- an index that is made anew keeps its roles for the table, though it was hidden meanwhile
+CREATE TABLE again (id bigint UNIQUE NOT NULL, up bigint REFERENCES again (id));
+CREATE UNIQUE INDEX again_id ON again USING kyro_rmi (id);
+ALTER TABLE again CLUSTER ON again_id;
+ALTER TABLE again REPLICA IDENTITY USING INDEX again_id;
+INSERT INTO again SELECT g, nullif(g / 2, 0) FROM generate_series(1, 100) g;
+ALTER TABLE again ALTER id TYPE integer;
+SELECT indexrelid::regclass, indisvalid, indisclustered, indisreplident FROM pg_index WHERE indrelid = 'again'::regclass ORDER BY 1::text COLLATE "C";
+BEGIN;
+SAVEPOINT s;
+ALTER TABLE again ALTER id TYPE smallint USING 1 / (id - 50);
+ROLLBACK TO s;
+ALTER TABLE again ALTER id TYPE bigint;
+COMMIT;
+SELECT indexrelid::regclass, indisvalid, indisclustered, indisreplident FROM pg_index WHERE indrelid = 'again'::regclass ORDER BY 1::text COLLATE "C";
+CLUSTER again;
