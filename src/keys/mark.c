@@ -356,8 +356,22 @@ keys_depend_on_shown(Oid index)
 void
 keys_after_build(Relation heap, Relation index, struct IndexInfo *info)
 {
-	if (info->ii_Unique && (index->rd_index->indisprimary || keys_is_key(RelationGetRelid(index))))
-		keys_mark(RelationGetRelid(index));
+	Oid			indexoid = RelationGetRelid(index);
+	Oid			shown,
+				own,
+				namesake;
+
+	if (!info->ii_Unique)
+		return;
+	if (index->rd_index->indisprimary || keys_is_key(indexoid))
+	{
+		keys_mark(indexoid);
+		return;
+	}
+	/* a copy made by REINDEX CONCURRENTLY shows what its model does, and depends on that alone */
+	shown = lookup_classes(indexoid, &own, &namesake);
+	if (shown == namesake && OidIsValid(own))
+		set_class_dependencies(indexoid, own, shown);
 }
 
 /* ---- looking at it ---- */

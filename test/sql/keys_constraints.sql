@@ -146,3 +146,18 @@ UPDATE pg_index SET indclass = (SELECT oid::text::oidvector FROM pg_opclass WHER
 SELECT * FROM kyro.verify('looked_pkey');
 ROLLBACK;
 SELECT * FROM kyro.verify('looked_pkey');
+
+-- what a REINDEX CONCURRENTLY leaves that fails at another index, once it is whole
+CREATE FUNCTION fails(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN IF current_setting(''keys.fail'', true) = ''on'' THEN RAISE ''it fails''; END IF; RETURN $1; END';
+CREATE TABLE left_over (id bigint NOT NULL, n int);
+INSERT INTO left_over VALUES (1, 1);
+CREATE INDEX left_over_n ON left_over (fails(n));
+ALTER TABLE left_over ADD PRIMARY KEY (id) WITH (kyro_rmi);
+SET keys.fail = on;
+\set VERBOSITY terse
+REINDEX TABLE CONCURRENTLY left_over;
+\set VERBOSITY default
+RESET keys.fail;
+REINDEX TABLE left_over;
+SELECT * FROM keys() WHERE tbl = 'left_over'::regclass;
+SELECT i.indexrelid::regclass, v.problem FROM pg_index i, LATERAL kyro.verify(i.indexrelid) v WHERE i.indrelid = 'left_over'::regclass AND i.indisunique;
