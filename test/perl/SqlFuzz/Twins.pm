@@ -215,6 +215,11 @@ sub run
 		{
 			return "unsound: $k->{text}";
 		}
+		elsif ($s->{fixed})
+		{
+			# which takes the snapshot, if it is the first
+			$s->{heap}->run('SELECT 1');
+		}
 		return;
 	}
 
