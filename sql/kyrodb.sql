@@ -249,7 +249,12 @@ CREATE FUNCTION kyro.snapshot(
 RETURNS record
 	AS 'MODULE_PATHNAME', 'kyro_snapshot' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION kyro.snapshot(tbl regclass, max_rows bigint) IS
-	'seal the rows in the log of a kyro table, at most max_rows, into a packed, ordered run; blocks writers, not readers';
+	'seal the rows in the log of a kyro table, at most max_rows, into a packed, ordered run; blocks neither readers nor writers';
+
+CREATE PROCEDURE kyro.seal(tbl regclass, batch bigint DEFAULT 20000, older_than interval DEFAULT NULL)
+	AS 'MODULE_PATHNAME', 'kyro_seal' LANGUAGE C;
+COMMENT ON PROCEDURE kyro.seal(tbl regclass, batch bigint, older_than interval) IS
+	'seal the rows in the log of a kyro table, about batch rows in each transaction; can be stopped and called again. older_than: only rows committed before that, with track_commit_timestamp';
 
 CREATE FUNCTION kyro.warmup(rel regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'kyro_warmup' LANGUAGE C VOLATILE STRICT;

@@ -33,6 +33,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
@@ -168,6 +169,9 @@ wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 				 errmsg("could not lock \"%s\" to %s within lock_timeout", w->name, w->purpose),
 				 pids == NIL ? 0 : errdetail("Processes that use it: %s.", list_of(pids))));
 	}
+	/* what it takes to read catalogs holds back VACUUM, and CREATE INDEX CONCURRENTLY waits for it */
+	InvalidateCatalogSnapshot();
+
 	/* a wait ends by lock_timeout with an error, which takes a subtransaction to survive */
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);

@@ -363,32 +363,6 @@ store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *
 	}
 }
 
-/*
- * Note of some rows of a page that they are dead to all and no index has them
- * any more.
- */
-void
-store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
-{
-	GenericXLogState *state;
-	Page		page;
-	ItemPointerData *links;
-
-	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
-		return;
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
-	links = links_on_page(p, page);
-	for (int i = 0; i < store_page_rows(p)->h.count; i++)
-	{
-		if (reclaim[i])
-			ItemPointerSet(&links[i], 0, STORE_LINK_RECLAIMED);
-	}
-	set_hash(page, BufferGetBlockNumber(p->link_buffer));
-	GenericXLogFinish(state);
-	unlock_links(p);
-}
-
 /* The link page of p's group, made if there is none. */
 static BlockNumber
 make_link_page(Relation rel, const StorePage *p)
@@ -426,6 +400,52 @@ make_link_page(Relation rel, const StorePage *p)
 	}
 	UnlockReleaseBuffer(buffer);
 	return block;
+}
+
+/* Set links of some rows of the page in hand, whose link page is locked exclusively, to a number. */
+static void
+mark_links(Relation rel, StorePage *p, const bool *which, OffsetNumber mark)
+{
+	GenericXLogState *state = GenericXLogStart(rel);
+	Page		page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
+	ItemPointerData *links = links_on_page(p, page);
+
+	for (int i = 0; i < store_page_rows(p)->h.count; i++)
+	{
+		if (which[i])
+			ItemPointerSet(&links[i], 0, mark);
+	}
+	set_hash(page, BufferGetBlockNumber(p->link_buffer));
+	GenericXLogFinish(state);
+}
+
+/*
+ * Note of some rows of a page that they are dead to all and no index has them
+ * any more.
+ */
+void
+store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
+{
+	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
+		return;
+	mark_links(rel, p, reclaim, STORE_LINK_RECLAIMED);
+	unlock_links(p);
+}
+
+/*
+ * Note of some rows of a page, which nobody has touched, that they are dead to
+ * all: the seal that wrote them did not get them.
+ */
+void
+store_links_kill(Relation rel, StorePage *p, const bool *which)
+{
+	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
+	{
+		(void) make_link_page(rel, p);
+		(void) lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE);
+	}
+	mark_links(rel, p, which, STORE_LINK_DEAD);
+	unlock_links(p);
 }
 
 /*
@@ -631,7 +651,7 @@ lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapT
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(ledger);
 	ItemPointerData tag;
 
-	if (offset == STORE_LINK_RECLAIMED)
+	if (store_link_is_dead(ledger))
 		return false;
 	if (block == InvalidBlockNumber)
 		store_corrupt(rel, ItemPointerGetBlockNumber(row), "link of a row leads nowhere");

@@ -115,8 +115,16 @@ typedef struct StoreLinks
 #define STORE_LINKS_PER_GROUP \
 	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreLinks, links)) / sizeof(ItemPointerData)))
 
-/* A row that is dead to all and has left all indexes. */
-#define STORE_LINK_RECLAIMED 0xFFFF /* offset number; block number 0 */
+/* In place of a ledger tuple, as offset number with block number 0: */
+#define STORE_LINK_RECLAIMED 0xFFFF /* dead to all and in no index any more */
+#define STORE_LINK_DEAD 0xFFFE	/* dead to all from birth: the seal did not get the row */
+
+/* Does a link say that the row is dead, whatever there was? */
+static inline bool
+store_link_is_dead(const ItemPointerData *link)
+{
+	return link->ip_posid >= STORE_LINK_DEAD && BlockIdGetBlockNumber(&link->ip_blkid) == 0;
+}
 
 typedef enum StoreRunState
 {

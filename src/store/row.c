@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "debug_point.h"
 #include "store/store.h"
 
 /*
@@ -191,11 +192,22 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 	{
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
+		if (store_run_in_progress(p->run))
+		{
+			/* as a row that the sealing transaction inserts: the reader waits for that */
+			link = store_link_read(rel, p, row);
+			if (store_link_is_dead(&link))
+				return false;
+			snapshot->xmin = (TransactionId) p->run->fxid;
+			return true;
+		}
 	}
 	if (!store_link_known(p, row) && store_vm_test(rel, p->block, &p->vmbuffer))
 		return true;
 	if (!store_run_visible(p->run, snapshot))
 	{
+		if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+			DEBUG_POINT_POLL("dirty-unseen");
 		if (all_dead)
 			*all_dead = store_run_aborted(p->run);
 		return false;

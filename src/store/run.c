@@ -7,8 +7,9 @@
  * that any key that an index can order will do and memory is bounded by
  * maintenance_work_mem.  They come back in order and are packed into pages
  * which are logged and written past the buffer manager at the end of the file.
- * Nobody else extends the table meanwhile, nobody has buffers of these
- * blocks, and nobody looks at them before the run is in the list: a crash in
+ * Others write to the table meanwhile, but the extension lock keeps them from
+ * making it longer; so nobody has buffers of these
+ * blocks before they are there with what they will always have, and nobody looks for rows in them before the run is in the list: a crash in
  * between leaves pages that belong to no run.
  *
  * IDENTIFICATION
@@ -21,6 +22,7 @@
 #include "access/genam.h"
 #include "access/nbtree.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "catalog/pg_operator_d.h"
@@ -28,6 +30,7 @@
 #include "commands/defrem.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/smgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -353,18 +356,23 @@ void
 store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 				   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg)
 {
+	bool		local = RelationUsesLocalBuffers(w->target);
+	XLogRecPtr	redo;
+
 	memset(run, 0, sizeof(*run));
 	run->id = store_random_id();
 	run->fxid = fxid;
 	run->xmin = fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId();
-	run->first = RelationGetNumberOfBlocks(w->target);
 	w->run = run;
-	w->block = run->first;
 	w->placed = placed;
 	w->arg = arg;
 	w->batch = kyro_palloc_pages(WRITE_BATCH);
 
 	tuplesort_performsort(w->sort);
+	if (!local)
+		LockRelationForExtension(w->target, ExclusiveLock);
+	run->first = w->block = RelationGetNumberOfBlocks(w->target);
+	redo = GetRedoRecPtr();
 	while (tuplesort_gettupleslot(w->sort, true, false, w->sorted, NULL))
 	{
 		bool		isnull;
@@ -397,8 +405,15 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 	}
 	write_batch(w);
 
-	/* A checkpoint may have passed between logging and writing. */
-	if (!RelationUsesLocalBuffers(w->target))
+	if (!local)
+		UnlockRelationForExtension(w->target, ExclusiveLock);
+
+	/*
+	 * Each checkpoint that begins from now on syncs what was written.  One that began
+	 * between logging and writing a page may have synced before, and recovery would
+	 * begin behind the record.
+	 */
+	if (!local && redo != GetRedoRecPtr())
 		smgrimmedsync(RelationGetSmgr(w->target), MAIN_FORKNUM);
 	pfree(w->batch);
 	run->sealed_at = GetCurrentTimestamp();

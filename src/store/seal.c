@@ -3,22 +3,23 @@
  * seal.c
  *	  kyro.snapshot(): move the rows of the log into a new run.
  *
- * The lock keeps out writers, row lockers, VACUUM and other seals, but no
- * reader.  Then, with a snapshot taken under the lock:
+ * The lock keeps out VACUUM, other seals, index builds and what changes the
+ * table's definition, but no reader and no writer.  With a snapshot that is
+ * kept until the end:
  *
- * 1. the rows of the log that it sees are sorted and written as a run at the
- *	  end of the file;
+ * 1. the rows of the log that it sees and nobody has changed or locked are
+ *	  sorted and written as a run at the end of the file;
  * 2. the run is entered in the list, with the xid and command id that sealed;
  * 3. index entries for the sealed rows are inserted.  Nothing is checked: the
  *	  set of rows does not change;
- * 4. each log tuple is stamped as deleted by us, and points to the sealed row.
+ * 4. each log tuple that is still free is stamped as deleted by us, and points to
+ *	  the sealed row; the sealed copies of the others are dead from birth
+ *	  (stamp.c).
  *
  * A snapshot that sees our transaction sees the run and not the log tuples,
  * any other sees the log tuples and not the run.  If we fail, or the server
  * does, the run is one of an aborted transaction and the stamps are too.
- *
- * Stamping is not a heap_delete(): that would delete the TOAST values that the
- * sealed row points to as well, and would be decoded as a deletion.
+ * Stamps come last, because writers wait for them: for that step and the commit.
  *
  * IDENTIFICATION
  *	  src/store/seal.c
@@ -29,16 +30,14 @@
 
 #include <math.h>
 
+#include "access/commit_ts.h"
 #include "access/genam.h"
 #include "access/multixact.h"
 #include "access/table.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_operator_d.h"
-#include "catalog/pg_type_d.h"
 #include "commands/tablecmds.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
@@ -47,7 +46,6 @@
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
-#include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -56,7 +54,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/tuplesort.h"
 
 #include "debug_point.h"
 #include "patience.h"
@@ -68,45 +65,56 @@ PG_FUNCTION_INFO_V1(kyro_snapshot);
 
 /* ---- which rows ---- */
 
-/*
- * A row that our own transaction has locked must keep its lock if what sealed it
- * is rolled back to a savepoint; the stamp would overwrite it.
- */
-static void
-refuse_locked(Relation rel, HeapTuple tuple)
+/* Was a row committed before a moment?  One of which that is not known was. */
+static bool
+is_older(HeapTupleHeader t, TimestampTz moment)
 {
-	HeapTupleHeader t = tuple->t_data;
-	bool		locked;
+	TransactionId xid = HeapTupleHeaderGetXmin(t);
+	TimestampTz committed;
 
-	if ((t->t_infomask & HEAP_XMAX_INVALID) || !HEAP_XMAX_IS_LOCKED_ONLY(t->t_infomask))
-		return;
-	if (t->t_infomask & HEAP_XMAX_IS_MULTI)
-		locked = MultiXactIdIsRunning(HeapTupleHeaderGetRawXmax(t), true);
-	else
-		locked = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(t)) ||
-			TransactionIdIsInProgress(HeapTupleHeaderGetRawXmax(t));
-	if (locked)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("cannot seal rows of \"%s\" that this transaction has locked",
-						RelationGetRelationName(rel)),
-				 errhint("Commit first.")));
+	return TransactionIdIsCurrentTransactionId(xid) ? false :
+		!TransactionIdIsNormal(xid) || !TransactionIdGetCommitTsData(xid, &committed, NULL) || committed < moment;
+}
+
+/* Of the rows of a log page that the snapshot sees, keep those that may be sealed. */
+static int
+free_rows(Relation rel, HeapScanDesc heap, Snapshot snapshot, OffsetNumber *rows)
+{
+	Page		page = BufferGetPage(heap->rs_cbuf);
+	int			n = 0;
+
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_SHARE);
+	for (int i = 0; i < heap->rs_ntuples; i++)
+	{
+		ItemId		item = PageGetItemId(page, heap->rs_vistuples[i]);
+		HeapTupleData tuple;
+
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, heap->rs_cblock, heap->rs_vistuples[i]);
+		if (store_tuple_is_free(&tuple, snapshot, snapshot->curcid, heap->rs_cbuf))
+			rows[n++] = heap->rs_vistuples[i];
+	}
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_UNLOCK);
+	return n;
 }
 
 /*
- * Collect up to max_rows rows of the log.  The log is read from where the last
- * seal stopped, and at its end from the beginning, so that a series of seals
+ * Collect rows of the log.  kyro.snapshot() reads it from where the last has
+ * stopped, and at its end from the beginning, so that a series of calls
  * reads it once, and each finds whatever there is.  Returns where the next one
  * is to begin, 0 if this one has read all.
  */
 static BlockNumber
-collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, StoreWriter *w)
+collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *what, StoreWriter *w)
 {
 	HeapScanDesc heap = (HeapScanDesc) heap_beginscan(rel, snapshot, 0, NULL, NULL,
 													  SO_TYPE_SEQSCAN | SO_ALLOW_STRAT | SO_ALLOW_PAGEMODE);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb seal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	BlockNumber start = table->seal_from < heap->rs_nblocks ? table->seal_from : 0;
+	BlockNumber end = what->pages ? Min(what->end, heap->rs_nblocks) : heap->rs_nblocks;
+	BlockNumber start = what->pages ? what->from : table->seal_from < end ? table->seal_from : 0;
 	BlockNumber block = start;
 	BlockNumber next = 0;
 	int			next_run = store_first_run_ending_after(table, start);
@@ -114,11 +122,14 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, Sto
 
 	while (!wrapped || block < start)
 	{
-		Page		page;
+		OffsetNumber rows[MaxHeapTuplesPerPage];
+		int			n;
+		int			i;
 
-		if (block >= heap->rs_nblocks)
+		CHECK_FOR_INTERRUPTS();
+		if (block >= end)
 		{
-			if (start == 0)
+			if (start == 0 || what->pages)
 				break;
 			wrapped = true;
 			block = 0;
@@ -132,26 +143,28 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, Sto
 			continue;
 		}
 		kyro_heap_page(heap, block);
-		page = BufferGetPage(heap->rs_cbuf);
-		for (int i = 0; i < heap->rs_ntuples && store_writer_rows(w) < max_rows; i++)
+		n = free_rows(rel, heap, snapshot, rows);
+		for (i = 0; i < n && (what->pages || store_writer_rows(w) < what->rows); i++)
 		{
-			ItemId		item = PageGetItemId(page, heap->rs_vistuples[i]);
+			/* pinned, so it stays where it is; what others change of it now is not copied */
+			Page		page = BufferGetPage(heap->rs_cbuf);
+			ItemId		item = PageGetItemId(page, rows[i]);
 			HeapTupleData tuple;
 
 			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
 			tuple.t_len = ItemIdGetLength(item);
 			tuple.t_tableOid = RelationGetRelid(rel);
-			ItemPointerSet(&tuple.t_self, block, heap->rs_vistuples[i]);
-			if (store_is_ledger(tuple.t_data))
+			ItemPointerSet(&tuple.t_self, block, rows[i]);
+			if (what->older_than != DT_NOEND && !is_older(tuple.t_data, what->older_than))
 				continue;
-			refuse_locked(rel, &tuple);
 			if (store_writer_fits(rel, &tuple))
 				store_writer_put(w, &tuple);
 		}
 		MemoryContextReset(cxt);
-		if (store_writer_rows(w) >= max_rows)
+		if (store_writer_rows(w) >= what->rows)
 		{
-			next = block;		/* there may be more on this page */
+			/* there may be more on this page, unless it was taken as a whole */
+			next = what->pages ? block + 1 : block;
 			break;
 		}
 		block++;
@@ -160,157 +173,6 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, uint64 max_rows, Sto
 	MemoryContextDelete(cxt);
 	heap_endscan((TableScanDesc) heap);
 	return next;
-}
-
-/* ---- stamping ---- */
-
-/* (log TID, sealed TID) of all rows, to be sorted by the former */
-typedef struct Moves
-{
-	Tuplesortstate *sort;
-	TupleTableSlot *slot;		/* going in */
-	TupleTableSlot *sorted;		/* coming out */
-} Moves;
-
-static int64
-tid_encode(ItemPointer tid)
-{
-	return (int64) ItemPointerGetBlockNumber(tid) << 16 | ItemPointerGetOffsetNumber(tid);
-}
-
-static void
-tid_decode(int64 encoded, ItemPointer tid)
-{
-	ItemPointerSet(tid, (BlockNumber) (encoded >> 16), (OffsetNumber) (encoded & 0xFFFF));
-}
-
-static void
-moves_begin(Moves *moves)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(2);
-	AttrNumber	attnum = 1;
-	Oid			operator = Int8LessOperator;
-	Oid			collation = InvalidOid;
-	bool		nulls_first = false;
-
-	TupleDescInitEntry(desc, 1, NULL, INT8OID, -1, 0);
-	TupleDescInitEntry(desc, 2, NULL, INT8OID, -1, 0);
-	moves->sort = tuplesort_begin_heap(desc, 1, &attnum, &operator, &collation, &nulls_first,
-									   maintenance_work_mem, NULL, TUPLESORT_NONE);
-	moves->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	moves->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-}
-
-static void
-moves_put(void *arg, ItemPointer from, ItemPointer to)
-{
-	Moves	   *moves = (Moves *) arg;
-
-	ExecClearTuple(moves->slot);
-	moves->slot->tts_values[0] = Int64GetDatum(tid_encode(from));
-	moves->slot->tts_values[1] = Int64GetDatum(tid_encode(to));
-	moves->slot->tts_isnull[0] = moves->slot->tts_isnull[1] = false;
-	ExecStoreVirtualTuple(moves->slot);
-	tuplesort_puttupleslot(moves->sort, moves->slot);
-}
-
-static bool
-moves_next(Moves *moves, ItemPointer from, ItemPointer to)
-{
-	if (!tuplesort_gettupleslot(moves->sort, true, false, moves->sorted, NULL))
-		return false;
-	slot_getallattrs(moves->sorted);
-	tid_decode(DatumGetInt64(moves->sorted->tts_values[0]), from);
-	tid_decode(DatumGetInt64(moves->sorted->tts_values[1]), to);
-	return true;
-}
-
-static void
-moves_end(Moves *moves)
-{
-	tuplesort_end(moves->sort);
-	ExecDropSingleTupleTableSlot(moves->slot);
-	ExecDropSingleTupleTableSlot(moves->sorted);
-}
-
-/*
- * What heap_delete() leaves in a tuple, but for the link to the sealed row.
- */
-static void
-stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
-{
-	bool		combo;
-
-	HeapTupleHeaderAdjustCmax(t, &cid, &combo);
-	t->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_MOVED);
-	t->t_infomask2 |= HEAP_KEYS_UPDATED;
-	HeapTupleHeaderClearHotUpdated(t);
-	HeapTupleHeaderSetXmax(t, xid);
-	HeapTupleHeaderSetCmax(t, cid, combo);
-	t->t_ctid = *to;
-}
-
-/*
- * What runs while we seal, say in an expression of an index, runs in our
- * transaction: the table's lock does not keep it from changing rows.
- */
-static void
-check_unchanged(Relation rel, HeapTupleHeader t, ItemPointer tid)
-{
-	if (!(t->t_infomask & HEAP_XMAX_INVALID) &&
-		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(t)))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("row (%u,%u) of \"%s\" was changed while it was sealed",
-						ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
-						RelationGetRelationName(rel)),
-				 errhint("Expressions and predicates of indexes must not change the table.")));
-}
-
-/* Stamp all log tuples that were sealed, one record for each page. */
-static void
-stamp(Relation rel, Moves *moves, TransactionId xid, CommandId cid)
-{
-	ItemPointerData from,
-				to;
-	Buffer		vmbuffer = InvalidBuffer;
-	bool		more;
-
-	tuplesort_performsort(moves->sort);
-	more = moves_next(moves, &from, &to);
-	while (more)
-	{
-		BlockNumber block = ItemPointerGetBlockNumber(&from);
-		Buffer		buffer = ReadBuffer(rel, block);
-		GenericXLogState *state;
-		Page		page;
-
-		CHECK_FOR_INTERRUPTS();
-		visibilitymap_pin(rel, block, &vmbuffer);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		if (PageIsAllVisible(BufferGetPage(buffer)))
-			store_vm_clear(rel, block, 1, &vmbuffer);
-		state = GenericXLogStart(rel);
-		page = GenericXLogRegisterBuffer(state, buffer, 0);
-		PageClearAllVisible(page);
-		PageSetPrunable(page, xid);
-		do
-		{
-			ItemId		item = PageGetItemId(page, ItemPointerGetOffsetNumber(&from));
-
-			if (!ItemIdIsNormal(item))
-				elog(ERROR, "sealed row (%u,%u) of \"%s\" left the log", block,
-					 ItemPointerGetOffsetNumber(&from), RelationGetRelationName(rel));
-			check_unchanged(rel, (HeapTupleHeader) PageGetItem(page, item), &from);
-			stamp_tuple((HeapTupleHeader) PageGetItem(page, item), xid, cid, &to);
-			more = moves_next(moves, &from, &to);
-		} while (more && ItemPointerGetBlockNumber(&from) == block);
-		store_log_page_finish(state);
-		UnlockReleaseBuffer(buffer);
-		DEBUG_POINT("seal-page-stamped");
-	}
-	if (BufferIsValid(vmbuffer))
-		ReleaseBuffer(vmbuffer);
 }
 
 /* ---- indexes ---- */
@@ -412,40 +274,61 @@ update_statistics(Relation rel, const StoreRun *run)
 {
 	Form_pg_class form = rel->rd_rel;
 	double		rows = form->reltuples;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);	/* others make it longer, too */
 
 	if (rows < 0 || form->relpages <= 0)
 		return;
-	rows = rint(rows / form->relpages * run->first);
-	vac_update_relstats(rel, STORE_RUN_END(run), rows, form->relallvisible, form->relhasindex,
+	rows = rint(rows / form->relpages * (nblocks - (STORE_RUN_END(run) - run->first)));
+	vac_update_relstats(rel, nblocks, rows, form->relallvisible, form->relhasindex,
 						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, true);
 }
 
 /*
- * Seal up to max_rows rows; false if there was none.
+ * Lock all indexes that will be written to.  Once our run can be found others may
+ * wait for us, and we for nobody, not even for who waits for a lock on an index.
  */
+static void
+lock_indexes(Relation rel)
+{
+	List	   *oids = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	foreach(lc, oids)
+		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+	list_free(oids);
+}
+
+/* Seal rows; false if there was none. */
 static bool
-seal(Relation rel, uint64 max_rows, StoreRun *run)
+seal(Relation rel, StoreSeal *what, StoreRun *run)
 {
 	Snapshot	snapshot;
 	StoreTable *table;
 	StoreWriter *w;
-	Oid			order = store_order_index(rel);
-	Relation	index = OidIsValid(order) ? index_open(order, AccessShareLock) : NULL;
+	Oid			order;
+	Relation	index;
 	TimestampTz start = GetCurrentTimestamp();
-	Moves		moves;
-	BlockNumber next;			/* where the next seal begins */
 	bool		any;
 
 	if (!store_is_whole(rel))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
 		store_make_whole(rel);
+		PopActiveSnapshot();
+	}
 	store_remove_old_entries(rel);
+	lock_indexes(rel);
+	order = store_order_index(rel);
+	index = OidIsValid(order) ? index_open(order, AccessShareLock) : NULL;
 	store_trim(rel);
+
+	/* nothing that it sees is removed while we have it */
 	PushActiveSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
 	table = store_open(rel);
 	TransferPredicateLocksToHeapRelation(rel);
 	w = store_writer_begin(rel, rel, index);
-	next = collect(rel, table, snapshot, max_rows, w);
+	what->next = collect(rel, table, snapshot, what, w);
 	any = store_writer_rows(w) > 0;
 	DEBUG_POINT("seal-collected");
 	if (any)
@@ -453,20 +336,25 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 		FullTransactionId fxid = GetCurrentFullTransactionId();
 		TransactionId xid = XidFromFullTransactionId(fxid);
 		CommandId	cid = GetCurrentCommandId(true);
+		StoreMoves *moves = store_moves_begin();
 
-		moves_begin(&moves);
-		store_writer_write(w, U64FromFullTransactionId(fxid), run, moves_put, &moves);
+		store_writer_write(w, U64FromFullTransactionId(fxid), run, store_moves_put, moves);
 		run->cmin = cid;
 		run->duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("seal-written");
-		store_list_add(rel, run, next);
+		store_list_add(rel, run, what->next);
 		DEBUG_POINT("seal-listed");
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");
-		stamp(rel, &moves, xid, cid);
+
+		/* so that the commit, for which writers will wait, has little left to flush */
+		if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF && RelationNeedsWAL(rel))
+			XLogFlush(XactLastRecEnd);
+		what->losers = store_stamp(rel, moves, snapshot, xid, cid);
 		DEBUG_POINT("seal-stamped");
-		moves_end(&moves);
-		kyro_report_moved_rows(rel, run->rows, run->rows);
+		store_moves_end(moves);
+		what->sealed = run->rows - what->losers;
+		kyro_report_moved_rows(rel, what->sealed, run->rows);
 		update_statistics(rel, run);
 		CacheInvalidateRelcache(rel);
 		run->duration = GetCurrentTimestamp() - start;
@@ -479,11 +367,13 @@ seal(Relation rel, uint64 max_rows, StoreRun *run)
 }
 
 /*
- * The same as the table's owner, whose code index expressions are, and with
- * what goes wrong on record.
+ * Seal rows of a table that store_seal_open() has opened, as its owner, whose code
+ * index expressions are, and with what goes wrong on record.  False if there was none; else
+ * *run is the run, of which what->losers rows are not sealed.  In any case what->next is where to
+ * go on, 0 if nothing is left.
  */
-static bool
-seal_as_owner(Relation rel, uint64 max_rows, StoreRun *run)
+bool
+store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	Oid			save_user;
@@ -496,7 +386,7 @@ seal_as_owner(Relation rel, uint64 max_rows, StoreRun *run)
 	nest_level = NewGUCNestLevel();
 	PG_TRY();
 	{
-		any = seal(rel, max_rows, run);
+		any = seal(rel, what, run);
 	}
 	PG_CATCH();
 	{
@@ -574,6 +464,28 @@ open_table(Oid relid, LOCKMODE mode)
 }
 
 /*
+ * Open a kyro table to seal it, and lock it until the end of the transaction.
+ * Raises an error if the caller may not seal it, or not now.
+ */
+Relation
+store_seal_open(Oid relid)
+{
+	Relation	rel = open_table(relid, ShareUpdateExclusiveLock);
+
+	if (!store_is_whole(rel))
+	{
+		store_check_all_log(rel);
+		/* readers and writers must be out while it gets its list; see store_make_whole() */
+		table_close(rel, ShareUpdateExclusiveLock);
+		rel = open_table(relid, AccessExclusiveLock);
+		LockRelation(rel, ShareUpdateExclusiveLock);
+		if (store_is_whole(rel))
+			UnlockRelation(rel, AccessExclusiveLock);
+	}
+	return rel;
+}
+
+/*
  * Nothing was found to seal.  Say so if an earlier call in the same command has
  * sealed what its snapshot still sees in the log.
  */
@@ -607,7 +519,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Relation	rel;
 	StoreRun	run;
-	uint64		max_rows = PG_UINT64_MAX;
+	StoreSeal	what = {.rows = PG_UINT64_MAX,.older_than = DT_NOEND};
 	bool		any;
 	Datum		values[5];
 	bool		nulls[5] = {false};
@@ -622,7 +534,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("max_rows must be greater than 0")));
-		max_rows = PG_GETARG_INT64(1);
+		what.rows = PG_GETARG_INT64(1);
 	}
 	PreventCommandIfReadOnly("kyro.snapshot()");
 	PreventCommandIfParallelMode("kyro.snapshot()");
@@ -634,19 +546,8 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 				 errdetail("Rows committed since the snapshot would be lost from view."),
 				 errhint("Use isolation level READ COMMITTED.")));
 
-	rel = open_table(PG_GETARG_OID(0), ExclusiveLock);
-	if (!store_is_whole(rel))
-	{
-		store_check_all_log(rel);
-		/* readers, too, must be out while it gets its list; see store_make_whole() */
-		table_close(rel, ExclusiveLock);
-		rel = open_table(PG_GETARG_OID(0), AccessExclusiveLock);
-		LockRelation(rel, ExclusiveLock);
-		if (store_is_whole(rel))
-			UnlockRelation(rel, AccessExclusiveLock);
-	}
-
-	any = seal_as_owner(rel, max_rows, &run);
+	rel = store_seal_open(PG_GETARG_OID(0));
+	any = store_seal(rel, &what, &run);
 	if (any)
 	{
 		Interval   *duration = palloc0(sizeof(Interval));
@@ -655,7 +556,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 		CommandCounterIncrement();
 		duration->time = run.duration;
 		values[0] = Int64GetDatum(run.first);
-		values[1] = Int64GetDatum(run.rows);
+		values[1] = Int64GetDatum(what.sealed);
 		values[2] = Int64GetDatum(STORE_RUN_END(&run) - run.first);
 		values[3] = Int64GetDatum((int64) (STORE_RUN_END(&run) - run.first) * BLCKSZ);
 		values[4] = IntervalPGetDatum(duration);

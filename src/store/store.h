@@ -82,6 +82,7 @@ extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
 extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber block);
 extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
 extern bool store_run_aborted(StoreRun *run);
+extern bool store_run_in_progress(StoreRun *run);
 extern bool store_run_committed(StoreRun *run);
 extern bool store_run_older_than(const StoreRun *run, TransactionId horizon);
 extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
@@ -164,6 +165,7 @@ extern void store_ledger_noted(StorePage *p, OffsetNumber row);
 extern int	store_links_read(Relation rel, StorePage *p, ItemPointerData *links);
 extern void store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *arg);
 extern void store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim);
+extern void store_links_kill(Relation rel, StorePage *p, const bool *which);
 extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
 extern bool store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *length);
 extern bool store_ledger_tag(HeapTupleHeader t, ItemPointer row);
@@ -280,10 +282,26 @@ extern void store_writer_end(StoreWriter *writer);
 
 /* --- seal.c ----------------------------------------------------------------------- */
 
+/* What a seal is to take, and has taken. */
+typedef struct StoreSeal
+{
+	uint64		rows;			/* so many at most */
+	bool		pages;			/* whole pages, from .. end - 1, with a few more rows */
+	BlockNumber from;
+	BlockNumber end;
+	TimestampTz older_than;		/* committed before; DT_NOEND: all */
+
+	BlockNumber next;			/* where to go on; 0: all was read */
+	uint64		sealed;
+	uint64		losers;			/* rows that somebody changed or locked meanwhile */
+} StoreSeal;
+
+extern Relation store_seal_open(Oid relid);
+extern bool store_seal(Relation rel, StoreSeal *what, StoreRun *run);
+
 /*
- * An access method that can take many entries at once, while nobody else
- * writes to the index.  Registered at start, because this layer does not know
- * index access methods.
+ * An access method that can take many entries at once.  Registered at start,
+ * because this layer does not know index access methods.
  */
 typedef struct StoreBulkInsert
 {
@@ -294,6 +312,16 @@ typedef struct StoreBulkInsert
 } StoreBulkInsert;
 
 extern void store_set_bulk_insert(const StoreBulkInsert *methods);
+
+/* --- stamp.c: the last step of a seal ---------------------------------------------------- */
+
+typedef struct StoreMoves StoreMoves;
+
+extern StoreMoves *store_moves_begin(void);
+extern void store_moves_put(void *moves, ItemPointer from, ItemPointer to);
+extern void store_moves_end(StoreMoves *moves);
+extern bool store_tuple_is_free(HeapTuple tuple, Snapshot snapshot, CommandId cid, Buffer buffer);
+extern uint64 store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xid, CommandId cid);
 
 /* --- compact.c, vacuum.c ------------------------------------------------------------ */
 

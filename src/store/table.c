@@ -414,6 +414,18 @@ store_run_aborted(StoreRun *run)
 }
 
 /*
+ * Is another transaction sealing a run just now?
+ */
+bool
+store_run_in_progress(StoreRun *run)
+{
+	TransactionId xid = (TransactionId) run->fxid;
+
+	return run->state == RUN_IN_DOUBT && run->fxid != 0 &&
+		!TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid);
+}
+
+/*
  * Is a run sealed for good, for everyone who takes a snapshot now?
  */
 bool

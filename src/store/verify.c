@@ -135,7 +135,7 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 	ItemPointerData tag;
 
 	*problem = NULL;
-	if (offset == STORE_LINK_RECLAIMED && ItemPointerGetBlockNumberNoCheck(link) == 0)
+	if (store_link_is_dead(link))
 		return false;
 	if (ItemPointerGetBlockNumberNoCheck(link) >= RelationGetNumberOfBlocks(v->rel) ||
 		offset > MaxHeapTuplesPerPage)

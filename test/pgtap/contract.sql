@@ -30,6 +30,8 @@ SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = 
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'kyro'::regnamespace), 'deep', 'verify(..., deep => ...)');
 SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'false', 'deep is off unless asked for');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
+SELECT is((SELECT concat_ws(' ', prokind, pg_get_function_arguments(oid)) FROM pg_proc WHERE proname = 'seal' AND pronamespace = 'kyro'::regnamespace),
+	'p IN tbl regclass, IN batch bigint DEFAULT 20000, IN older_than interval DEFAULT NULL::interval', 'CALL kyro.seal(tbl, batch => ..., older_than => ...)');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'trace' AND pronamespace = 'kyro'::regnamespace), 'key', 'trace(..., key => ...)');
 
 -- views

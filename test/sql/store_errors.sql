@@ -90,14 +90,20 @@ INSERT INTO trg VALUES (1);
 DROP INDEX trg_e;
 INSERT INTO trg VALUES (1);
 CREATE INDEX trg_e ON trg (seal_by(id));
--- with rows that this transaction has locked
+-- rows that this transaction has locked stay in the log, locked
 BEGIN;
 SELECT id FROM t WHERE id = 999 FOR UPDATE;
-SELECT kyro.snapshot('t');
+SELECT rows > 400 AS most FROM kyro.snapshot('t');
+SELECT xmax <> 0 AS locked FROM t WHERE id = 999;
 ROLLBACK;
 BEGIN;
+SAVEPOINT a;
 SELECT id FROM t WHERE id = 999 FOR KEY SHARE;
-SELECT kyro.snapshot('t');
+SAVEPOINT b;
+SELECT rows > 400 AS most FROM kyro.snapshot('t');
+SELECT rows FROM kyro.snapshot('t');
+ROLLBACK TO b;
+SELECT xmax <> 0 AS locked FROM t WHERE id = 999;
 ROLLBACK;
 -- locks that are gone are no hindrance, nor those of sealed rows
 BEGIN;

@@ -36,10 +36,21 @@ SELECT 'by index' FROM (SELECT count(*), sum(length(v)) FROM a WHERE id > 0 EXCE
 # --- prepared transactions
 $node->safe_psql('postgres', q{BEGIN; SELECT kyro.snapshot('a'); PREPARE TRANSACTION 'seal'});
 agree('a prepared seal is not seen', 1);
-my ($rc, $out, $err) = $node->psql('postgres', q{SET lock_timeout = '100ms'; INSERT INTO a VALUES (0, 'x')});
-like($err, qr/lock timeout/, 'a prepared seal keeps its lock');
+$node->safe_psql('postgres', q{SELECT twice('INSERT INTO $t VALUES (2999, ''beside'')')});
+my ($rc, $out, $err);
+sub is_kept
+{
+	my ($when) = @_;
+
+	($rc, $out, $err) = $node->psql('postgres', q{SET lock_timeout = '100ms'; SELECT kyro.snapshot('a')});
+	like($err, qr/could not lock "a" to seal it within lock_timeout/, "$when, a prepared seal keeps its lock");
+	($rc, $out, $err) = $node->psql('postgres', q{SET lock_timeout = '100ms'; UPDATE a SET v = 'x' WHERE id = 7});
+	like($err, qr/lock timeout/, "$when, and its rows");
+}
+is_kept('before a crash');
 $node->stop('immediate');
 $node->start;
+is_kept('after a crash');
 agree('nor after a crash', 1);
 $node->safe_psql('postgres', q{COMMIT PREPARED 'seal'});
 agree('it is once it commits');

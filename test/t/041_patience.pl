@@ -47,7 +47,7 @@ ok($node->poll_query_until('postgres', q{SELECT autovacuum_count > 0 FROM pg_sta
 unlike(slurp_file($node->logfile), qr/canceling autovacuum task/, 'no autovacuum was cancelled');
 
 # A seal waits for a prepared transaction, and can be cancelled.
-$node->safe_psql('postgres', q{BEGIN; INSERT INTO p VALUES (1002, 1); PREPARE TRANSACTION 'p'});
+$node->safe_psql('postgres', q{BEGIN; INSERT INTO p VALUES (1002, 1); ANALYZE p; PREPARE TRANSACTION 'p'});
 send_query($seal, q{SELECT kyro.snapshot('p');});
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' AND query LIKE '%snapshot%' FROM pg_stat_activity WHERE pid = $sealer"), 'a seal waits for a prepared transaction');
 $node->safe_psql('postgres', q{INSERT INTO p VALUES (1003, 1)});

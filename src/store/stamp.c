@@ -1,0 +1,318 @@
+/*-------------------------------------------------------------------------
+ *
+ * stamp.c
+ *	  The last step of a seal: log tuples are stamped as deleted, and point to
+ *	  the sealed rows.
+ *
+ * Writers have been at work since the rows were collected.  So each log tuple
+ * is looked at again while its page is locked exclusively: a row that nobody has
+ * changed or locked is stamped, under the same lock.  One that somebody has is a loser: it
+ * stays in the log, and its sealed copy, which nobody has seen yet, becomes dead
+ * from birth.  We wait for nobody.  Who comes to a stamp waits for us, as for
+ * any transaction that deletes a row.
+ *
+ * Stamping is not a heap_delete(): that would delete the TOAST values that the
+ * sealed row points to as well, and would be decoded as a deletion.
+ *
+ * IDENTIFICATION
+ *	  src/store/stamp.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "debug_point.h"
+#include "store/store.h"
+
+struct StoreMoves
+{
+	Tuplesortstate *sort;		/* (log TID, sealed TID), by the former */
+	TupleTableSlot *slot;		/* going in */
+	TupleTableSlot *sorted;		/* coming out */
+};
+
+/* Sealed copies of losers. */
+typedef struct Losers
+{
+	int64	   *tids;
+	Size		n;
+	Size		max;
+} Losers;
+
+/* Rows of one log page. */
+typedef struct PageMoves
+{
+	int			n;
+	OffsetNumber from[MaxHeapTuplesPerPage];
+	ItemPointerData to[MaxHeapTuplesPerPage];
+} PageMoves;
+
+static int64
+tid_encode(ItemPointer tid)
+{
+	return (int64) ItemPointerGetBlockNumber(tid) << 16 | ItemPointerGetOffsetNumber(tid);
+}
+
+static void
+tid_decode(int64 encoded, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (encoded >> 16), (OffsetNumber) (encoded & 0xFFFF));
+}
+
+/*
+ * Begin to collect the rows that are moved.
+ */
+StoreMoves *
+store_moves_begin(void)
+{
+	StoreMoves *moves = palloc(sizeof(StoreMoves));
+	TupleDesc	desc = CreateTemplateTupleDesc(2);
+	AttrNumber	attnum = 1;
+	Oid			operator = Int8LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	TupleDescInitEntry(desc, 1, NULL, INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, NULL, INT8OID, -1, 0);
+	moves->sort = tuplesort_begin_heap(desc, 1, &attnum, &operator, &collation, &nulls_first,
+									   maintenance_work_mem, NULL, TUPLESORT_NONE);
+	moves->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	moves->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	return moves;
+}
+
+/*
+ * The log tuple at `from` is sealed at `to`; arg are the moves.
+ */
+void
+store_moves_put(void *arg, ItemPointer from, ItemPointer to)
+{
+	StoreMoves *moves = (StoreMoves *) arg;
+
+	ExecClearTuple(moves->slot);
+	moves->slot->tts_values[0] = Int64GetDatum(tid_encode(from));
+	moves->slot->tts_values[1] = Int64GetDatum(tid_encode(to));
+	moves->slot->tts_isnull[0] = moves->slot->tts_isnull[1] = false;
+	ExecStoreVirtualTuple(moves->slot);
+	tuplesort_puttupleslot(moves->sort, moves->slot);
+}
+
+static bool
+moves_next(StoreMoves *moves, ItemPointer from, ItemPointer to)
+{
+	if (!tuplesort_gettupleslot(moves->sort, true, false, moves->sorted, NULL))
+		return false;
+	slot_getallattrs(moves->sorted);
+	tid_decode(DatumGetInt64(moves->sorted->tts_values[0]), from);
+	tid_decode(DatumGetInt64(moves->sorted->tts_values[1]), to);
+	return true;
+}
+
+void
+store_moves_end(StoreMoves *moves)
+{
+	tuplesort_end(moves->sort);
+	ExecDropSingleTupleTableSlot(moves->slot);
+	ExecDropSingleTupleTableSlot(moves->sorted);
+	pfree(moves);
+}
+
+/*
+ * What heap_delete() leaves in a tuple, but for the link to the sealed row.
+ */
+static void
+stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
+{
+	bool		combo;
+
+	HeapTupleHeaderAdjustCmax(t, &cid, &combo);
+	t->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_MOVED);
+	t->t_infomask2 |= HEAP_KEYS_UPDATED;
+	HeapTupleHeaderClearHotUpdated(t);
+	HeapTupleHeaderSetXmax(t, xid);
+	HeapTupleHeaderSetCmax(t, cid, combo);
+	t->t_ctid = *to;
+}
+
+/*
+ * What runs while we seal, say in an expression of an index, runs in our
+ * transaction, and is not to change rows of the table.
+ */
+static void
+check_unchanged(Relation rel, HeapTupleHeader t, ItemPointer tid)
+{
+	if (!(t->t_infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(t->t_infomask) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(t)))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("row (%u,%u) of \"%s\" was changed while it was sealed",
+						ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
+						RelationGetRelationName(rel)),
+				 errhint("Expressions and predicates of indexes must not change the table.")));
+}
+
+/*
+ * May a tuple of the log, on a locked page, be sealed?  The snapshot sees it, it is no ledger
+ * tuple, and nobody has changed or locked it, this transaction
+ * included.  cid: the command that would do it.
+ */
+bool
+store_tuple_is_free(HeapTuple tuple, Snapshot snapshot, CommandId cid, Buffer buffer)
+{
+	return !store_is_ledger(tuple->t_data) &&
+		HeapTupleSatisfiesVisibility(tuple, snapshot, buffer) &&
+		HeapTupleSatisfiesUpdate(tuple, cid, buffer) == TM_Ok;
+}
+
+/*
+ * Is this still the row that was collected, and free?  If it has left its item, which the
+ * snapshot prevents unless it is too old, whatever is there now the snapshot does not see.
+ */
+static bool
+may_stamp(Relation rel, Buffer buffer, OffsetNumber offset, Snapshot snapshot, CommandId cid)
+{
+	Page		page = BufferGetPage(buffer);
+	HeapTupleData tuple;
+
+	ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), offset);
+	tuple.t_tableOid = RelationGetRelid(rel);
+	if (!store_log_tuple(page, offset, &tuple.t_data, &tuple.t_len))
+		store_corrupt(rel, BufferGetBlockNumber(buffer), "tuple of a row that is sealed is out of place");
+	if (tuple.t_data == NULL)
+		return false;
+	check_unchanged(rel, tuple.t_data, &tuple.t_self);
+	return store_tuple_is_free(&tuple, snapshot, cid, buffer);
+}
+
+static void
+add_loser(Losers *losers, ItemPointer to)
+{
+	if (losers->n == losers->max)
+	{
+		losers->max = Max(2 * losers->max, 64);
+		losers->tids = losers->tids == NULL ? palloc(losers->max * sizeof(int64)) :
+			repalloc_huge(losers->tids, losers->max * sizeof(int64));
+	}
+	losers->tids[losers->n++] = tid_encode(to);
+}
+
+/* Stamp the rows of one log page, in one record. */
+static void
+stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
+		   TransactionId xid, CommandId cid, Buffer *vmbuffer, Losers *losers)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	bool		stamps[MaxHeapTuplesPerPage];
+	int			n = 0;
+
+	visibilitymap_pin(rel, block, vmbuffer);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	for (int i = 0; i < rows->n; i++)
+		n += stamps[i] = may_stamp(rel, buffer, rows->from[i], snapshot, cid);
+	if (n > 0)
+	{
+		GenericXLogState *state;
+		Page		page;
+
+		if (PageIsAllVisible(BufferGetPage(buffer)))
+			store_vm_clear(rel, block, 1, vmbuffer);
+		state = GenericXLogStart(rel);
+		page = GenericXLogRegisterBuffer(state, buffer, 0);
+		PageClearAllVisible(page);
+		PageSetPrunable(page, xid);
+		for (int i = 0; i < rows->n; i++)
+		{
+			if (stamps[i])
+				stamp_tuple((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, rows->from[i])),
+							xid, cid, &rows->to[i]);
+		}
+		store_log_page_finish(state);
+	}
+	UnlockReleaseBuffer(buffer);
+	for (int i = 0; i < rows->n; i++)
+	{
+		if (!stamps[i])
+			add_loser(losers, &rows->to[i]);
+	}
+}
+
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The sealed copies of losers are dead, whatever becomes of this transaction. */
+static void
+kill_losers(Relation rel, Losers *losers)
+{
+	StoreTable *table = store_open(rel);
+	StorePage	p = {0};
+
+	qsort(losers->tids, losers->n, sizeof(int64), compare_int64);
+	for (Size i = 0; i < losers->n;)
+	{
+		bool		which[MaxHeapTuplesPerPage] = {false};
+		BlockNumber block = (BlockNumber) (losers->tids[i] >> 16);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!store_page_get(rel, table, block, NULL, &p))
+			elog(ERROR, "sealed page %u of \"%s\" belongs to no run", block, RelationGetRelationName(rel));
+		for (; i < losers->n && (BlockNumber) (losers->tids[i] >> 16) == block; i++)
+			which[(losers->tids[i] & 0xFFFF) - 1] = true;
+		store_links_kill(rel, &p, which);
+	}
+	store_page_release(&p);
+}
+
+/*
+ * Stamp the log tuples of a run that is listed and in all indexes, one record for each page;
+ * returns how many rows were losers.  snapshot: that by which they were collected, held since.
+ */
+uint64
+store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xid, CommandId cid)
+{
+	ItemPointerData from,
+				to;
+	Buffer		vmbuffer = InvalidBuffer;
+	Losers		losers = {0};
+	bool		more;
+
+	tuplesort_performsort(moves->sort);
+	more = moves_next(moves, &from, &to);
+	while (more)
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&from);
+		PageMoves	rows = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		do
+		{
+			rows.from[rows.n] = ItemPointerGetOffsetNumber(&from);
+			rows.to[rows.n++] = to;
+			more = moves_next(moves, &from, &to);
+		} while (more && ItemPointerGetBlockNumber(&from) == block);
+		stamp_page(rel, block, &rows, snapshot, xid, cid, &vmbuffer, &losers);
+		DEBUG_POINT("seal-page-stamped");
+	}
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+	if (losers.n > 0)
+	{
+		kill_losers(rel, &losers);
+		pfree(losers.tids);
+	}
+	return losers.n;
+}
