@@ -212,7 +212,7 @@ wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 }
 
 /*
- * Lock a table until the end of the transaction, in a mode that excludes writers.
+ * Lock a table until the end of the transaction, in a mode that others may hold for long.
  * Waits for those that hold it, up to lock_timeout all in all, but does not hold
  * up who comes meanwhile for longer than LONGEST ms at a time.  Raises 55P03 if
  * the time is up, or if one of them waits for us.  `purpose` is a verb for messages.

@@ -8,9 +8,10 @@
  * maintenance_work_mem.  They come back in order and are packed into pages
  * which are logged and written past the buffer manager at the end of the file.
  * Others write to the table meanwhile, but the extension lock keeps them from
- * making it longer; so nobody has buffers of these
- * blocks before they are there with what they will always have, and nobody looks for rows in them before the run is in the list: a crash in
- * between leaves pages that belong to no run.
+ * making it longer.  So nobody has buffers of these blocks before they are
+ * there with what they will always have; and nobody looks for rows in them
+ * before the run is in the list: a crash in between leaves pages that belong
+ * to no run.
  *
  * IDENTIFICATION
  *	  src/store/run.c

@@ -20,7 +20,7 @@ SELECT twice('INSERT INTO $t SELECT g, ''first'' FROM generate_series(1, 2000) g
 sub agree
 {
 	my ($what, $locked) = @_;
-	# kyro.verify() of the table waits for a seal
+	# with a seal that may yet be rolled back
 	my $verify = $locked ? '' : q{
 UNION ALL SELECT 'verify: ' || block || ': ' || problem FROM kyro.verify('a', true)
 UNION ALL SELECT 'index: ' || block || ': ' || problem FROM kyro.verify('a_id', true)};
