@@ -530,8 +530,10 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	ctl.hcxt = CurrentMemoryContext;
 	v.dead_pages = hash_create("kyrodb dead rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	if (!store_is_whole(rel))
+	/* a look whether the lock can be had, before all is read */
+	if (!store_is_whole(rel) && ConditionalLockRelation(rel, AccessExclusiveLock))
 	{
+		UnlockRelation(rel, AccessExclusiveLock);
 		store_check_all_log(rel);
 		if (ConditionalLockRelation(rel, AccessExclusiveLock))
 			store_make_whole(rel);

@@ -29,6 +29,7 @@
 #include "index.h"
 #include "guc.h"
 #include "preload.h"
+#include "keys/keys.h"
 #include "rmi/build.h"
 #include "store/store.h"
 
@@ -44,6 +45,12 @@ idx_row_cmp(const void *a, const void *b)
 /* ---- what src/rmi and src/inspect want of the rest of the server ---- */
 
 int			kyro_directory_cache = 1024;
+
+char *
+keys_problem(Oid index)
+{
+	return NULL;
+}
 
 bool		kyro_resource_manager = true;
 bool		rmi_rmgr_registered = true;
