@@ -329,7 +329,12 @@ store_list_load(Relation rel, StoreTable *table)
 	}
 	for (int i = 0; i < n; i++)
 	{
+		uint32		known = i < table->nruns ? table->runs[i].state : RUN_IN_DOUBT;
+
 		table->runs[i] = *order[i];
+		/* what clog has told once need not be asked again */
+		if (table->runs[i].state == RUN_IN_DOUBT)
+			table->runs[i].state = known;
 		table->list_block[i] = blocks[order[i] - runs];
 	}
 	pfree(order);
