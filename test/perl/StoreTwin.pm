@@ -828,6 +828,8 @@ BEGIN
 	ELSIF r < 0.91 THEN
 		RETURN tw_static(i);
 	ELSIF r < 0.93 THEN
+		-- held, for a seal that moves them is to the statement as who updates them
+		PERFORM tw_pair('count', format('SELECT FROM $t WHERE %s FOR NO KEY UPDATE', span));
 		RETURN tw_pair('count', format('UPDATE $t SET %s WHERE ctid = ANY (ARRAY(SELECT ctid FROM $t WHERE %s))', tw_set(), span));
 	ELSIF r < 0.95 THEN
 		-- rows move to keys beyond and are deleted there
