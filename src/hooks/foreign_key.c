@@ -21,9 +21,9 @@
  * several columns cannot meet an index of ours.  If a column that others refer
  * to changes its type, its indexes are made anew before the foreign keys are:
  * those of ours that could be taken for the target are marked as soon as they are
- * there.  Such an index, beside the btree that the foreign key means, cannot be
- * that of CLUSTER ON or the replica identity at the same time: the server would
- * say so of an index that is not valid.
+ * there.  If such an index is that of CLUSTER ON or the replica identity, that is
+ * taken away before and given back at the end, since the server would try to set
+ * it again for an index that is not valid.
  *
  * IDENTIFICATION
  *	  src/hooks/foreign_key.c

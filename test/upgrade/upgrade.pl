@@ -97,6 +97,15 @@ ALTER TABLE parent ADD PRIMARY KEY (id);
 INSERT INTO parent SELECT generate_series(1, 500);
 CREATE TABLE child (id bigint REFERENCES parent (id));
 INSERT INTO child SELECT generate_series(1, 500);
+-- keys with indexes of ours, by option and by exchange
+LOAD 'kyrodb';
+CREATE TABLE keyed (id bigint PRIMARY KEY WITH (kyro_rmi), u int CONSTRAINT keyed_u UNIQUE WITH (kyro_rmi, fillfactor = 60) DEFERRABLE, up bigint REFERENCES keyed);
+INSERT INTO keyed SELECT g, g, nullif(g / 2, 0) FROM generate_series(1, 2000) g;
+CREATE TABLE keyed_child (k bigint CONSTRAINT keyed_child_fk REFERENCES keyed);
+INSERT INTO keyed_child SELECT g FROM generate_series(1, 1000) g;
+CREATE TABLE exchanged (id int PRIMARY KEY, v int);
+INSERT INTO exchanged SELECT g, g FROM generate_series(1, 2000) g;
+CALL kyro.replace_btree('exchanged');
 });
 }
 
@@ -191,7 +200,7 @@ CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 my @kyro_indexes = map { [ $_, 'k', "${_}_k" ] } qw(s unl compacted never_sealed resolved);
 my @other = (['hp1', 'k', 'hp1_k_idx'], ['hp2', 'k', 'hp2_k_idx'], ['hm', 'i8', 'hm_i8'], ['hu', 'i8', 'hu_i8'], ['empty', 'k', 'empty_k'],
 	['p1', 'k', 'p1_k_idx'], ['p2', 'k', 'p2_k_idx']);
-my @sound = qw(h_unique h_one_null h_partial h_expression hq1_k parent_k);
+my @sound = qw(h_unique h_one_null h_partial h_expression hq1_k parent_k keyed_pkey keyed_u exchanged_pkey);
 
 $old->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$tablespace'");
 $old->safe_psql('postgres', 'CREATE DATABASE one');
@@ -271,6 +280,11 @@ REFRESH MATERIALIZED VIEW hm;
 });
 	my ($rc, $out, $err) = $new->psql('one', 'INSERT INTO h (id) VALUES (100)');
 	like($err, qr/duplicate key value violates unique constraint "h_unique"/, "$what: a unique index refuses");
+	($rc, $out, $err) = $new->psql('one', 'INSERT INTO exchanged VALUES (100)');
+	like($err, qr/duplicate key value violates unique constraint "exchanged_pkey"/, "$what: a key refuses");
+	($rc, $out, $err) = $new->psql('one', 'INSERT INTO keyed_child VALUES (-5)');
+	like($err, qr/violates foreign key constraint "keyed_child_fk"/, "$what: a foreign key refuses");
+	is($new->safe_psql('one', 'UPDATE keyed SET u = u + 1; SELECT count(*) FROM keyed WHERE u = 2001'), '1', "$what: a deferrable key waits");
 	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
 	{
 		$new->safe_psql('two', qq{
