@@ -47,7 +47,8 @@ SKIP:
 		like($sealer->query_until(qr/sealed \d+/, ''), qr/sealed 100/, "$am: the seal goes on");
 		ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'u_$am'::regclass AND mode = 'ShareUpdateExclusiveLock')"), "$am: and commits");
 		$control->query_safe("SELECT pg_advisory_unlock(hashtextextended('dirty-unseen', 0))");
-		returned($writer);
+		# it may have failed at once, and then told so already
+		ok($node->poll_query_until('postgres', "SELECT state LIKE 'idle%' FROM pg_stat_activity WHERE pid = $pid"), "$am: the insert has ended");
 		is(sql("SELECT count(*), count(DISTINCT id) FROM u_$am"), '100|100', "$am: no key is there twice");
 		$_->quit foreach $control, $sealer, $writer;
 	}
