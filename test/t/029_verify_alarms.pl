@@ -106,7 +106,7 @@ for (my $round = 1; ($round <= $rounds || $splits <= 50) && $runs[0]{bench}->pum
 			my ($rc, $out, $err) = $node->psql('postgres', sprintf($verify, $deep));
 
 			# an index that is dropped meanwhile, or a standby's query in the way of that
-			next if $err =~ /^psql:.*(?:ERROR|FATAL):  (there is no relation with OID|could not open relation with OID|canceling statement due to conflict with recovery|relation with OID \d+ does not exist|index "\w+" is not valid)/;
+			next if $err =~ /^(?:psql:.*)?(?:ERROR|FATAL):  (there is no relation with OID|could not open relation with OID|(?:canceling statement|terminating connection) due to conflict with recovery|relation with OID \d+ does not exist|index "\w+" is not valid)/;
 			$alarm{ $node->name } .= "round $round: $out$err\n" if $rc != 0 || $out ne '' || $err ne '';
 		}
 	}
