@@ -29,7 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "inspect/monitor.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "rmi/kyro_rmi.h"
 
 /* Leaves kyro.model() looks into; more are sampled evenly. */
@@ -112,7 +112,7 @@ kyro_model(PG_FUNCTION_ARGS)
 	bool		nulls[13] = {false};
 	RmiMetaData meta;
 	RmiFenceList list;
-	RmiModel   *model;
+	LearnedModel   *model;
 	EpsCollector leaf = {0},
 				dir = {0};
 	PGAlignedBlock copy;
@@ -128,7 +128,7 @@ kyro_model(PG_FUNCTION_ARGS)
 		dir.size = dir.n = model->nmodels;
 		dir.eps = palloc(Max(dir.size, 1) * sizeof(int));
 		for (int i = 0; i < dir.n; i++)
-			dir.eps[i] = rmi_models(model)[i].eps;
+			dir.eps[i] = learned_lines(model)[i].eps;
 		qsort(dir.eps, dir.n, sizeof(int), int_cmp);
 	}
 
@@ -185,7 +185,7 @@ kyro_model_leaves(PG_FUNCTION_ARGS)
 	Relation	heap,
 				index;
 	RmiMetaData meta;
-	RmiModel   *model;
+	LearnedModel   *model;
 
 	InitMaterializedSRF(fcinfo, 0);
 	index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, false, &heap);
@@ -193,7 +193,7 @@ kyro_model_leaves(PG_FUNCTION_ARGS)
 	model = rmi_model_read(index, &meta, true);
 	for (uint32 i = 0; model != NULL && i < model->nmodels; i++)
 	{
-		const RmiLinear *lm = &rmi_models(model)[i];
+		const LearnedLine *lm = &learned_lines(model)[i];
 		char		slope[32];
 		Datum		values[8];
 		bool		nulls[8] = {false};
@@ -232,7 +232,7 @@ kyro_trace(PG_FUNCTION_ARGS)
 	bool		nulls[15] = {false};
 	RmiMetaData meta;
 	RmiFenceList list;
-	RmiModel   *model;
+	LearnedModel   *model;
 	bool		stale;
 	BlockNumber visited;
 	Buffer		buf;
@@ -254,7 +254,7 @@ kyro_trace(PG_FUNCTION_ARGS)
 
 	if (model != NULL && model->nmodels > 0)
 	{
-		RmiWindow	w = rmi_predict(model, key);
+		LearnedWindow	w = learned_predict(model, key);
 
 		values[0] = CStringGetTextDatum("model");
 		values[1] = Int32GetDatum(w.model);
@@ -335,7 +335,7 @@ typedef struct Shape
 	bool		have_size;
 	int64		size;
 	RmiMetaData meta;
-	RmiModel   *model;
+	LearnedModel   *model;
 } Shape;
 
 static void

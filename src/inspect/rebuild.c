@@ -26,7 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "inspect/table.h"
 #include "inspect/target.h"
 #include "rmi/kyro_rmi.h"
@@ -99,7 +99,7 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	RmiMetaData seen,
 				meta;
 	RmiFenceList leaves;
-	RmiModel   *model;
+	LearnedModel   *model;
 	BlockNumber before;
 	instr_time	start,
 				duration;

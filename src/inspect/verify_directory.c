@@ -23,7 +23,7 @@
 
 #include "inspect/report.h"
 #include "inspect/verify.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
 
@@ -174,7 +174,7 @@ verify_model(Verify *v)
 	BlockNumber from = RMI_META_BLOCK;
 	PGAlignedBlock copy;
 	Size		got = 0;
-	RmiModel   *model;
+	LearnedModel   *model;
 
 	if (v->meta.generation == 0 || block == InvalidBlockNumber)
 		return true;
@@ -222,13 +222,13 @@ verify_model(Verify *v)
 	}
 	for (uint32 i = 0; i < model->nentries; i++)
 	{
-		RmiWindow	w;
+		LearnedWindow	w;
 
 		CHECK_FOR_INTERRUPTS();
 		/* the promise is about the last entry of a key */
 		if (i + 1 < model->nentries && v->leaves.items[i + 1].key == v->leaves.items[i].key)
 			continue;
-		w = rmi_predict(model, v->leaves.items[i].key);
+		w = learned_predict(model, v->leaves.items[i].key);
 		if (w.lo > i || w.hi < i)
 			REPORT(v, v->meta.model_first, "model predicts positions %u to %u for position %u", w.lo, w.hi, i);
 	}

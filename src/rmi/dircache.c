@@ -33,7 +33,7 @@
 
 #include "debug_point.h"
 #include "guc.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "rmi/kyro_rmi.h"
 
 /*
@@ -87,7 +87,7 @@ struct RmiDir
 	uint32		nkeys;			/* those before the NULL pages */
 	RmiDirEntry *e;
 	uint64	   *tids;			/* low tids; NULL if all are 0 */
-	RmiModel   *model;			/* NULL: binary search */
+	LearnedModel   *model;			/* NULL: binary search */
 	uint32		log_seen;		/* split log entries taken in */
 
 	RmiOverlayEntry *over;
@@ -281,7 +281,7 @@ rmi_dir_reset(RmiDir *dir)
 
 /* Make the arrays from an ascending list; train a model unless given one. */
 static void
-rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
+rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model)
 {
 	MemoryContext old = MemoryContextSwitchTo(dir->cxt);
 	bool		need_tids = false;
@@ -320,7 +320,7 @@ rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const RmiModel *model)
 	}
 	else if (model == NULL && dir->nkeys > 0)
 	{
-		model_bytes = rmi_model_bytes(dir->nkeys);
+		model_bytes = learned_bytes(dir->nkeys);
 		dir->model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
 		rmi_train_leaves(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
 		bytes += model_bytes;
@@ -448,7 +448,7 @@ rmi_dir_load_guts(Relation index, RmiDir *dir)
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	RmiFenceList list,
 				log;
-	RmiModel   *model = NULL;
+	LearnedModel   *model = NULL;
 	bool		ok = false;
 
 	rmi_dir_reset(dir);
@@ -582,7 +582,7 @@ rmi_dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, ui
 static int64
 rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 {
-	RmiWindow	w;
+	LearnedWindow	w;
 	uint32		lo,
 				hi;
 	int64		i;
@@ -591,7 +591,7 @@ rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 		return rmi_dir_search(dir, target, strictly, 0, dir->n);
 
 	/* the last entry with this key or a smaller one */
-	w = rmi_predict(dir->model, target.key);
+	w = learned_predict(dir->model, target.key);
 	lo = w.lo;
 	hi = w.hi;
 	while (lo < hi)
@@ -739,7 +739,7 @@ rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
 }
 
 /* For kyro.trace() and kyro.model(): what the last lookup stood on. */
-const RmiModel *
+const LearnedModel *
 rmi_dir_model(const RmiDir *dir)
 {
 	return dir->loaded ? dir->model : NULL;

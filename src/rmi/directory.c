@@ -35,7 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "debug_point.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
 
@@ -361,13 +361,13 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
  * that is predicted to be at the first leaf in any case.
  */
 void
-rmi_train_leaves(RmiModel *model, int64 *keys, Size stride, uint32 n, uint64 generation)
+rmi_train_leaves(LearnedModel *model, int64 *keys, Size stride, uint32 n, uint64 generation)
 {
 	int64		lowest = keys[0];
 
 	if (n > 1)
 		keys[0] = *(int64 *) ((char *) keys + stride);
-	rmi_train(model, keys, stride, n, generation);
+	learned_train(model, keys, stride, n, generation);
 	keys[0] = lowest;
 }
 
@@ -381,7 +381,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	RmiDirItem *items = list->items;
 	uint32		n = list->n;
 	BlockNumber root = InvalidBlockNumber;
-	RmiModel   *model;
+	LearnedModel   *model;
 	Size		model_bytes;
 	BlockNumber model_first = InvalidBlockNumber;
 	uint32		model_pages;
@@ -432,7 +432,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	pfree(items);
 	DEBUG_POINT_POLL("rmi-dir-tree");
 
-	model_bytes = rmi_model_bytes(nkeys);
+	model_bytes = learned_bytes(nkeys);
 	model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
 	rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), nkeys, generation);
 	model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
@@ -578,7 +578,7 @@ rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, 
 	return true;
 }
 
-RmiModel *
+LearnedModel *
 rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 {
 	char	   *bytes;
@@ -590,8 +590,8 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 	if (meta->generation == 0 || meta->model_first == InvalidBlockNumber)
 		return NULL;
 	if (meta->model_bytes > (Size) meta->model_pages * RMI_DIR_SPACE ||
-		meta->model_bytes < sizeof(RmiModel) ||
-		meta->model_bytes > rmi_model_bytes(meta->dir_entries))
+		meta->model_bytes < sizeof(LearnedModel) ||
+		meta->model_bytes > learned_bytes(meta->dir_entries))
 	{
 		if (warn)
 			rmi_dir_warn(index, RMI_META_BLOCK, "model", "its size is out of range");
@@ -632,10 +632,10 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 		pfree(page);
 	}
 	if (problem == NULL)
-		problem = rmi_check(bytes, got);
+		problem = learned_check(bytes, got);
 	if (problem == NULL &&
-		(((RmiModel *) bytes)->generation != meta->generation ||
-		 ((RmiModel *) bytes)->nentries != meta->dir_keys))
+		(((LearnedModel *) bytes)->generation != meta->generation ||
+		 ((LearnedModel *) bytes)->nentries != meta->dir_keys))
 		problem = "it belongs to another directory";
 	if (problem != NULL)
 	{
@@ -645,7 +645,7 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 		pfree(bytes);
 		return NULL;
 	}
-	return (RmiModel *) bytes;
+	return (LearnedModel *) bytes;
 }
 
 /*

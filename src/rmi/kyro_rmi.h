@@ -371,7 +371,7 @@ extern void rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockN
 extern void rmi_dir_refresh(Relation index);
 
 /* For inspection: the copy's model (NULL if none) and number of leaves (0 if no copy). */
-extern const struct RmiModel *rmi_dir_model(const RmiDir *dir);
+extern const struct LearnedModel *rmi_dir_model(const RmiDir *dir);
 extern uint32 rmi_dir_entries(const RmiDir *dir);
 
 /* Forget this index's copy (build, truncate); all of them (tests). */
@@ -414,13 +414,13 @@ extern const char *rmi_dir_page_problem(Relation index, const RmiMetaData *meta,
  */
 extern bool rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale);
 /* Train a model on n low keys of leaves, stride bytes apart, the leftmost leaf's first. */
-extern void rmi_train_leaves(struct RmiModel *model, int64 *keys, Size stride, uint32 n,
+extern void rmi_train_leaves(struct LearnedModel *model, int64 *keys, Size stride, uint32 n,
 							 uint64 generation);
 /* A landing from the shared pages alone; false if that did not work. */
 extern bool rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target,
 								bool strictly, RmiLanding *landing);
 /* The trained model, palloc'd, or NULL (with one WARNING if damaged). */
-extern struct RmiModel *rmi_model_read(Relation index, const RmiMetaData *meta, bool warn);
+extern struct LearnedModel *rmi_model_read(Relation index, const RmiMetaData *meta, bool warn);
 /* Entries of the split log from number 'from' on, appended to list. */
 extern void rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list);
 /* Best-effort note of new leaves, without locks held. */

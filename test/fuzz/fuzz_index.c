@@ -23,7 +23,7 @@
 
 #include "fuzz.h"
 #include "index.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "rmi/splitlog.h"
 
 #define INDEX_ID 0x46555A5A
@@ -95,13 +95,13 @@ mend(Page page, BlockNumber block, int how)
 			char	   *body = (char *) (h + 1);
 
 			h->generation = GENERATION;
-			if (kind == RMI_PAGE_MODEL && h->level == 0 && h->count == bytes && bytes >= sizeof(RmiModel))
+			if (kind == RMI_PAGE_MODEL && h->level == 0 && h->count == bytes && bytes >= sizeof(LearnedModel))
 			{
 				/* a model of one piece has a checksum of its own */
-				RmiModel   *m = (RmiModel *) body;
+				LearnedModel   *m = (LearnedModel *) body;
 
 				m->generation = GENERATION;
-				if (m->bytes <= bytes && m->bytes >= sizeof(RmiModel) + sizeof(uint64))
+				if (m->bytes <= bytes && m->bytes >= sizeof(LearnedModel) + sizeof(uint64))
 				{
 					uint64		hash = XXH64(m, m->bytes - sizeof(hash), 0);
 
@@ -178,7 +178,7 @@ read_directory(void *session)
 	Relation	index = server_relation(*(int *) session);
 	RmiMetaData meta;
 	RmiFenceList list;
-	RmiModel   *model;
+	LearnedModel   *model;
 	bool		stale;
 
 	rmi_read_meta(index, &meta);
@@ -188,10 +188,10 @@ read_directory(void *session)
 	model = rmi_model_read(index, &meta, true);
 	if (model != NULL)
 	{
-		EXPECT(rmi_check(model, model->bytes) == NULL);
+		EXPECT(learned_check(model, model->bytes) == NULL);
 		for (int i = 0; i < 20 && model->nentries > 0; i++)
 		{
-			RmiWindow	w = rmi_predict(model, some_fence().key);
+			LearnedWindow	w = learned_predict(model, some_fence().key);
 
 			EXPECT(w.lo <= w.predicted && w.predicted <= w.hi && w.hi < model->nentries);
 		}

@@ -14,7 +14,7 @@
 #include <xxhash.h>
 
 #include "fuzz.h"
-#include "model/rmi.h"
+#include "model/learned.h"
 #include "model_check.h"
 
 #define KEYS_MAX 20000
@@ -30,29 +30,29 @@ some_key(void)
 		(r & 1024 ? 1 : -1);
 }
 
-/* What rmi_check() lets through can be used, and the router is a search. */
+/* What learned_check() lets through can be used, and the router is a search. */
 static void
-use_model(const RmiModel *m)
+use_model(const LearnedModel *m)
 {
 	for (int i = 0; i < 64 && m->nentries > 0; i++)
 	{
 		int64_t		key = some_key();
 		uint32_t	route = 0;
-		RmiWindow	w;
-		const RmiLinear *lm;
+		LearnedWindow	w;
+		const LearnedLine *lm;
 
 		if (i & 1)
-			key = (int64_t) ((uint64_t) rmi_splits(m)[fuzz_random(&rng) % m->nmodels] + fuzz_random(&rng) % 3 - 1);
-		w = rmi_predict(m, key);
+			key = (int64_t) ((uint64_t) learned_splits(m)[fuzz_random(&rng) % m->nmodels] + fuzz_random(&rng) % 3 - 1);
+		w = learned_predict(m, key);
 		for (uint32_t j = 1; j < m->nmodels; j++)
-			if (rmi_splits(m)[j] <= key)
+			if (learned_splits(m)[j] <= key)
 				route = j;
 		EXPECT(w.model == route);
-		lm = &rmi_models(m)[route];
+		lm = &learned_lines(m)[route];
 		EXPECT(w.lo >= lm->first && w.lo <= w.predicted);
 		EXPECT(w.predicted <= w.hi && w.hi < lm->first + lm->count && w.hi < m->nentries);
 		if (key < INT64_MAX)
-			EXPECT(rmi_predict_one(lm, key) <= rmi_predict_one(lm, key + 1));
+			EXPECT(learned_predict_one(lm, key) <= learned_predict_one(lm, key + 1));
 	}
 }
 
@@ -60,23 +60,23 @@ static void
 any_bytes(FuzzInput *in, int what)
 {
 	size_t		size = in->left;
-	RmiModel   *m = malloc(size ? size : 1);
+	LearnedModel   *m = malloc(size ? size : 1);
 
 	memcpy(m, in->p, size);
-	if (what & 1 && size >= sizeof(RmiModel) + 8)
+	if (what & 1 && size >= sizeof(LearnedModel) + 8)
 	{
 		uint64_t	hash;
 
-		memcpy(m->magic, KYRO_RMI_MAGIC, sizeof(m->magic));
-		m->version = KYRO_RMI_VERSION;
+		memcpy(m->magic, LEARNED_MAGIC, sizeof(m->magic));
+		m->version = LEARNED_VERSION;
 		m->spare = 0;
 		if (what & 2)
 		{
 			/* as many models as there is room for, one after the other */
-			RmiLinear  *lm = (RmiLinear *) (m + 1);
+			LearnedLine  *lm = (LearnedLine *) (m + 1);
 			int64_t    *splits;
 
-			m->nmodels = (uint32_t) ((size - sizeof(RmiModel) - 8) / (sizeof(RmiLinear) + 8));
+			m->nmodels = (uint32_t) ((size - sizeof(LearnedModel) - 8) / (sizeof(LearnedLine) + 8));
 			m->segment = m->segment % 1000 + 1;
 			m->nentries = m->nmodels ? (m->nmodels - 1) * m->segment + 1 + m->nentries % m->segment : 0;
 			splits = (int64_t *) (lm + m->nmodels);
@@ -99,15 +99,15 @@ any_bytes(FuzzInput *in, int what)
 			m->key_min = m->nmodels ? lm[0].key_min : 0;
 			m->key_max = m->nmodels ? lm[m->nmodels - 1].key_max : 0;
 		}
-		if (m->bytes >= sizeof(RmiModel) + 8 && m->bytes <= size)
+		if (m->bytes >= sizeof(LearnedModel) + 8 && m->bytes <= size)
 		{
 			hash = XXH64(m, m->bytes - 8, 0);
 			memcpy((char *) m + m->bytes - 8, &hash, 8);
 		}
-		if ((what & 2) && m->nmodels > 0 && m->nmodels <= KYRO_RMI_MODELS_MAX)
-			EXPECT(rmi_check(m, size) == NULL);
+		if ((what & 2) && m->nmodels > 0 && m->nmodels <= LEARNED_LINES_MAX)
+			EXPECT(learned_check(m, size) == NULL);
 	}
-	if (rmi_check(m, size) == NULL)
+	if (learned_check(m, size) == NULL)
 		use_model(m);
 	free(m);
 }
@@ -139,7 +139,7 @@ train(FuzzInput *in)
 	uint32_t	n = 0;
 	size_t		stride = 8 * (1 + rng % 3);
 	char	   *spaced;
-	RmiModel   *m;
+	LearnedModel   *m;
 
 	/* stretches of a step each, with some noise */
 	while (in->left >= 4 && n < KEYS_MAX)
@@ -163,16 +163,16 @@ train(FuzzInput *in)
 	spaced = malloc(n * stride + 1);
 	for (uint32_t i = 0; i < n; i++)
 		memcpy(spaced + i * stride, &keys[i], 8);
-	m = malloc(rmi_model_bytes(n));
-	rmi_train(m, (const int64_t *) spaced, stride, n, rng);
-	EXPECT(m->bytes == rmi_model_bytes(n));
-	EXPECT(rmi_check(m, m->bytes) == NULL);
+	m = malloc(learned_bytes(n));
+	learned_train(m, (const int64_t *) spaced, stride, n, rng);
+	EXPECT(m->bytes == learned_bytes(n));
+	EXPECT(learned_check(m, m->bytes) == NULL);
 	EXPECT(m->nentries == n);
 	EXPECT(eps_is_exact(m, keys));
 	for (uint32_t i = 0; i < n * 3 + 100 && n > 0; i++)
 	{
 		int64_t		k = i < n * 3 ? (int64_t) ((uint64_t) keys[i / 3] + i % 3 - 1) : some_key();
-		RmiWindow	w = rmi_predict(m, k);
+		LearnedWindow	w = learned_predict(m, k);
 		uint32_t	at = last_at(keys, n, k);
 
 		EXPECT(w.lo <= at && at <= w.hi && w.hi < n);

@@ -11,22 +11,22 @@
 #ifndef KYRO_MODEL_CHECK_H
 #define KYRO_MODEL_CHECK_H
 
-#include "model/rmi.h"
+#include "model/learned.h"
 
 /* Is each epsilon the largest error over the model's keys, and eps_max the largest of all? */
 static inline bool
-eps_is_exact(const RmiModel *m, const int64_t *keys)
+eps_is_exact(const LearnedModel *m, const int64_t *keys)
 {
 	uint32_t	eps_max = 0;
 
 	for (uint32_t j = 0; j < m->nmodels; j++)
 	{
-		const RmiLinear *lm = &rmi_models(m)[j];
+		const LearnedLine *lm = &learned_lines(m)[j];
 		uint32_t	eps = 0;
 
 		for (uint32_t i = lm->first; i < lm->first + lm->count; i++)
 		{
-			uint32_t	got = rmi_predict_one(lm, keys[i]);
+			uint32_t	got = learned_predict_one(lm, keys[i]);
 			uint32_t	err = got > i ? got - i : i - got;
 
 			eps = err > eps ? err : eps;

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * rmi.h
+ * learned.h
  *	  The recursive model index over the directory of leaf pages.
  *
  * The directory is the sorted list of leaf low fences.  The model predicts a
@@ -15,21 +15,21 @@
  * only, closed by an xxHash64.
  *
  * IDENTIFICATION
- *	  src/model/rmi.h
+ *	  src/model/learned.h
  *
  *-------------------------------------------------------------------------
  */
-#ifndef KYRO_RMI_MODEL_H
-#define KYRO_RMI_MODEL_H
+#ifndef KYRO_LEARNED_H
+#define KYRO_LEARNED_H
 
 #include "key.h"
 
-#define KYRO_RMI_MAGIC		"KYRO_RMI"	/* 8 bytes, no terminator on disk */
-#define KYRO_RMI_VERSION	1
-#define KYRO_RMI_SEGMENT	64		/* entries a stage-1 model gets, at least */
-#define KYRO_RMI_MODELS_MAX	4096	/* so the router stays in the L1/L2 cache */
+#define LEARNED_MAGIC		"KYRO_RMI"	/* 8 bytes, no terminator on disk */
+#define LEARNED_VERSION	1
+#define LEARNED_SEGMENT	64		/* entries a stage-1 model gets, at least */
+#define LEARNED_LINES_MAX	4096	/* so the router stays in the L1/L2 cache */
 
-typedef struct RmiLinear
+typedef struct LearnedLine
 {
 	int64_t		key_min;		/* first and last key trained on */
 	int64_t		key_max;
@@ -42,9 +42,9 @@ typedef struct RmiLinear
 								 * predictions clamped to the model's range */
 	uint32_t	shift;			/* 0 .. 127 */
 	uint32_t	spare;			/* zero */
-} RmiLinear;					/* 48 bytes */
+} LearnedLine;					/* 48 bytes */
 
-typedef struct RmiModel
+typedef struct LearnedModel
 {
 	char		magic[8];
 	uint32_t	version;
@@ -57,33 +57,33 @@ typedef struct RmiModel
 	int64_t		key_min;
 	int64_t		key_max;
 	uint64_t	spare;			/* zero */
-	/* RmiLinear models[nmodels]; int64_t splits[nmodels]; uint64_t hash; */
-} RmiModel;						/* 64 bytes */
+	/* LearnedLine models[nmodels]; int64_t splits[nmodels]; uint64_t hash; */
+} LearnedModel;						/* 64 bytes */
 
-/* Bytes rmi_train() needs for n directory entries. */
-extern size_t rmi_model_bytes(uint32_t n);
+/* Bytes learned_train() needs for n directory entries. */
+extern size_t learned_bytes(uint32_t n);
 
 /*
  * Train on keys[0..n), ascending, duplicates allowed: one per directory
  * entry that is not a NULL page.  keys[i] is keys + i * stride bytes.
  * Cannot fail; n may be 0.
  */
-extern void rmi_train(RmiModel *model, const int64_t *keys, size_t stride,
+extern void learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 					  uint32_t n, uint64_t generation);
 
 /* NULL if these bytes are a sound model, else what is wrong. */
-extern const char *rmi_check(const void *bytes, size_t len);
+extern const char *learned_check(const void *bytes, size_t len);
 
-static inline const RmiLinear *
-rmi_models(const RmiModel *m)
+static inline const LearnedLine *
+learned_lines(const LearnedModel *m)
 {
-	return (const RmiLinear *) (m + 1);
+	return (const LearnedLine *) (m + 1);
 }
 
 static inline const int64_t *
-rmi_splits(const RmiModel *m)
+learned_splits(const LearnedModel *m)
 {
-	return (const int64_t *) (rmi_models(m) + m->nmodels);
+	return (const int64_t *) (learned_lines(m) + m->nmodels);
 }
 
 /*
@@ -91,18 +91,18 @@ rmi_splits(const RmiModel *m)
  * for keys below all).  With duplicates over several models it is the last of
  * them.  nmodels must be > 0.
  */
-extern uint32_t rmi_route(const RmiModel *m, int64_t key);
+extern uint32_t learned_route(const LearnedModel *m, int64_t key);
 
 /* Predicted position, clamped to the model's own range. */
-extern uint32_t rmi_predict_one(const RmiLinear *lm, int64_t key);
+extern uint32_t learned_predict_one(const LearnedLine *lm, int64_t key);
 
-typedef struct RmiWindow
+typedef struct LearnedWindow
 {
 	uint32_t	lo;				/* the answer lies in lo .. hi, both inclusive */
 	uint32_t	hi;
 	uint32_t	predicted;
 	uint32_t	model;
-} RmiWindow;
+} LearnedWindow;
 
 /*
  * Window of positions that holds the LAST entry whose key is <= key, for
@@ -110,6 +110,6 @@ typedef struct RmiWindow
  * nentries must be > 0.  The caller searches the window by full fences, and
  * with duplicate keys across entries walks left from it.
  */
-extern RmiWindow rmi_predict(const RmiModel *m, int64_t key);
+extern LearnedWindow learned_predict(const LearnedModel *m, int64_t key);
 
-#endif							/* KYRO_RMI_MODEL_H */
+#endif							/* KYRO_LEARNED_H */

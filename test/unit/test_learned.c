@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
- * test_rmi.c
+ * test_learned.c
  *	  Unit tests of the recursive model index.
  *
  * The property under test: for every int64 target the window holds the last
  * entry with key <= target, and eps is the largest error, exactly.
  *
  * IDENTIFICATION
- *	  test/unit/test_rmi.c
+ *	  test/unit/test_learned.c
  *
  *-------------------------------------------------------------------------
  */
-#include "model/rmi.h"
+#include "model/learned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,66 +54,66 @@ last_at_or_before(const int64_t *keys, uint32_t n, int64_t target)
 
 /* Last model whose split is <= target, by looking at all. */
 static uint32_t
-route_slowly(const RmiModel *m, int64_t target)
+route_slowly(const LearnedModel *m, int64_t target)
 {
 	uint32_t	at = 0;
 
 	for (uint32_t i = 0; i < m->nmodels; i++)
 	{
-		if (rmi_splits(m)[i] <= target)
+		if (learned_splits(m)[i] <= target)
 			at = i;
 	}
 	return at;
 }
 
 static bool
-holds(const RmiModel *m, const int64_t *keys, int64_t target)
+holds(const LearnedModel *m, const int64_t *keys, int64_t target)
 {
 	uint32_t	answer = last_at_or_before(keys, m->nentries, target);
-	RmiWindow	w = rmi_predict(m, target);
-	const RmiLinear *lm;
+	LearnedWindow	w = learned_predict(m, target);
+	const LearnedLine *lm;
 
 	if (w.model >= m->nmodels)
 		return false;
-	lm = &rmi_models(m)[w.model];
+	lm = &learned_lines(m)[w.model];
 	return w.lo <= answer && answer <= w.hi && w.hi < m->nentries &&
 		w.lo <= w.predicted && w.predicted <= w.hi &&
 		w.hi - w.lo <= 2 * lm->eps + 1 &&
-		w.predicted == rmi_predict_one(lm, target);
+		w.predicted == learned_predict_one(lm, target);
 }
 
 /* With its neighbours, as far as there are any. */
 static bool
-holds_around(const RmiModel *m, const int64_t *keys, int64_t target)
+holds_around(const LearnedModel *m, const int64_t *keys, int64_t target)
 {
 	return holds(m, keys, target) &&
 		(target == INT64_MIN || holds(m, keys, target - 1)) &&
 		(target == INT64_MAX || holds(m, keys, target + 1));
 }
 
-static RmiModel *
+static LearnedModel *
 train(const int64_t *keys, uint32_t n)
 {
-	RmiModel   *m = malloc(rmi_model_bytes(n));
+	LearnedModel   *m = malloc(learned_bytes(n));
 
-	rmi_train(m, keys, sizeof(int64_t), n, 77);
+	learned_train(m, keys, sizeof(int64_t), n, 77);
 	return m;
 }
 
 static void
 check_keys(const char *name, const int64_t *keys, uint32_t n)
 {
-	RmiModel   *m = train(keys, n);
-	const char *problem = rmi_check(m, rmi_model_bytes(n));
+	LearnedModel   *m = train(keys, n);
+	const char *problem = learned_check(m, learned_bytes(n));
 	bool		good = true;
 	double		eps_sum = 0;
 
 	ok(problem == NULL && m->nentries == n && m->generation == 77 &&
-	   m->bytes == rmi_model_bytes(n),
+	   m->bytes == learned_bytes(n),
 	   "%s, %u entries: the trained model is sound%s%s", name, n,
 	   problem ? ": " : "", problem ? problem : "");
 	for (uint32_t i = 0; i < m->nmodels; i++)
-		eps_sum += rmi_models(m)[i].eps;
+		eps_sum += learned_lines(m)[i].eps;
 	ok(eps_is_exact(m, keys), "%s, %u entries: eps is exact; mean %.1f, max %u",
 	   name, n, m->nmodels ? eps_sum / m->nmodels : 0, m->eps_max);
 
@@ -139,22 +139,22 @@ check_keys(const char *name, const int64_t *keys, uint32_t n)
 		good = true;
 		for (uint32_t i = 0; i < m->nmodels && good; i++)
 		{
-			int64_t		split = rmi_splits(m)[i];
+			int64_t		split = learned_splits(m)[i];
 
-			good = rmi_route(m, split) == route_slowly(m, split) &&
-				(split == INT64_MIN || rmi_route(m, split - 1) == route_slowly(m, split - 1)) &&
-				(split == INT64_MAX || rmi_route(m, split + 1) == route_slowly(m, split + 1));
+			good = learned_route(m, split) == route_slowly(m, split) &&
+				(split == INT64_MIN || learned_route(m, split - 1) == route_slowly(m, split - 1)) &&
+				(split == INT64_MAX || learned_route(m, split + 1) == route_slowly(m, split + 1));
 		}
 		ok(good, "%s, %u entries: routes around every split", name, n);
 
 		good = true;
 		for (uint32_t i = 0; i < m->nmodels && good; i++)
 		{
-			const RmiLinear *lm = &rmi_models(m)[i];
+			const LearnedLine *lm = &learned_lines(m)[i];
 
 			good = lm->count <= m->segment;
 		}
-		ok(good && m->segment >= KYRO_RMI_SEGMENT && m->nmodels <= KYRO_RMI_MODELS_MAX,
+		ok(good && m->segment >= LEARNED_SEGMENT && m->nmodels <= LEARNED_LINES_MAX,
 		   "%s, %u entries: no model has more than its share", name, n);
 	}
 	free(m);
@@ -257,7 +257,7 @@ static void
 check_quality(void)
 {
 	int64_t		keys[640];
-	RmiModel   *m;
+	LearnedModel   *m;
 
 	/* A straight line must be found as such, whatever its slope. */
 	for (int shift = 0; shift < 54; shift++)
@@ -298,8 +298,8 @@ check_stride(void)
 		uint32_t	more;
 	}			items[1000];
 	int64_t		keys[1000];
-	RmiModel   *a;
-	RmiModel   *b = malloc(rmi_model_bytes(1000));
+	LearnedModel   *a;
+	LearnedModel   *b = malloc(learned_bytes(1000));
 
 	for (int i = 0; i < 1000; i++)
 	{
@@ -307,16 +307,16 @@ check_stride(void)
 		items[i].other = items[i].more = (uint32_t) rnd();
 	}
 	a = train(keys, 1000);
-	rmi_train(b, &items[0].key, sizeof(items[0]), 1000, 77);
-	ok(memcmp(a, b, rmi_model_bytes(1000)) == 0, "keys inside of structures");
-	rmi_train(b, &items[0].key, sizeof(items[0]), 1000, 77);
-	ok(memcmp(a, b, rmi_model_bytes(1000)) == 0, "the same keys give the same bytes");
+	learned_train(b, &items[0].key, sizeof(items[0]), 1000, 77);
+	ok(memcmp(a, b, learned_bytes(1000)) == 0, "keys inside of structures");
+	learned_train(b, &items[0].key, sizeof(items[0]), 1000, 77);
+	ok(memcmp(a, b, learned_bytes(1000)) == 0, "the same keys give the same bytes");
 	free(a);
 	free(b);
 }
 
 static void
-close_with_hash(RmiModel *m)
+close_with_hash(LearnedModel *m)
 {
 	uint64_t	hash = XXH64(m, m->bytes - sizeof(hash), 0);
 
@@ -325,12 +325,12 @@ close_with_hash(RmiModel *m)
 
 /* Any bytes that pass the check must be safe to use, right hash or not. */
 static bool
-safe_to_use(const RmiModel *m)
+safe_to_use(const LearnedModel *m)
 {
 	for (int i = 0; i < 200 && m->nentries > 0; i++)
 	{
 		int64_t		key = i == 0 ? INT64_MIN : i == 1 ? INT64_MAX : (int64_t) (rnd() >> (rnd() % 64));
-		RmiWindow	w = rmi_predict(m, key);
+		LearnedWindow	w = learned_predict(m, key);
 
 		if (w.model >= m->nmodels || w.lo > w.predicted || w.predicted > w.hi ||
 			w.hi >= m->nentries)
@@ -343,9 +343,9 @@ static void
 check_damage(void)
 {
 	int64_t		keys[700];
-	size_t		size = rmi_model_bytes(700);
-	RmiModel   *good;
-	RmiModel   *bad = malloc(size);
+	size_t		size = learned_bytes(700);
+	LearnedModel   *good;
+	LearnedModel   *bad = malloc(size);
 	bool		rejected = true;
 	bool		safe = true;
 	int			accepted = 0;
@@ -355,14 +355,14 @@ check_damage(void)
 	qsort(keys, 700, sizeof(int64_t), compare_keys);
 	good = train(keys, 700);
 
-	ok(rmi_check(good, size) == NULL, "the undamaged model passes");
-	ok(rmi_check(good, size + 100) == NULL, "and with bytes behind it");
+	ok(learned_check(good, size) == NULL, "the undamaged model passes");
+	ok(learned_check(good, size + 100) == NULL, "and with bytes behind it");
 
 	for (size_t bit = 0; bit < size * 8; bit++)
 	{
 		memcpy(bad, good, size);
 		((unsigned char *) bad)[bit / 8] ^= (unsigned char) (1 << (bit % 8));
-		rejected &= rmi_check(bad, size) != NULL;
+		rejected &= learned_check(bad, size) != NULL;
 	}
 	ok(rejected, "each of %zu flipped bits is noticed", size * 8);
 
@@ -373,7 +373,7 @@ check_damage(void)
 		void	   *part = malloc(len ? len : 1);
 
 		memcpy(part, good, len);
-		rejected &= rmi_check(part, len) != NULL;
+		rejected &= learned_check(part, len) != NULL;
 		free(part);
 	}
 	ok(rejected, "each truncation is noticed");
@@ -384,7 +384,7 @@ check_damage(void)
 		for (int k = (int) (rnd() % 3); k >= 0; k--)
 		{
 			/* mostly in the header, some interesting values */
-			size_t		at = rnd() % (rnd() & 1 ? sizeof(RmiModel) / 4 : size / 4 - 2);
+			size_t		at = rnd() % (rnd() & 1 ? sizeof(LearnedModel) / 4 : size / 4 - 2);
 			uint32_t	value = rnd() & 1 ? (uint32_t) rnd() : (uint32_t) (rnd() % 5) - 2;
 
 			memcpy((char *) bad + at * 4, &value, sizeof(value));
@@ -392,7 +392,7 @@ check_damage(void)
 		if (bad->bytes != size)
 			continue;
 		close_with_hash(bad);
-		if (rmi_check(bad, size) == NULL)
+		if (learned_check(bad, size) == NULL)
 		{
 			accepted++;
 			safe &= safe_to_use(bad);
@@ -410,9 +410,9 @@ static void
 check_forgery(void)
 {
 	int64_t		keys[200];
-	size_t		size = rmi_model_bytes(200);
-	RmiModel   *good;
-	RmiModel   *bad = malloc(size);
+	size_t		size = learned_bytes(200);
+	LearnedModel   *good;
+	LearnedModel   *bad = malloc(size);
 
 	for (int i = 0; i < 200; i++)
 		keys[i] = (int64_t) i * i;
@@ -420,14 +420,14 @@ check_forgery(void)
 
 #define FORGED(change, what) \
 	do { \
-		RmiLinear  *lm = (RmiLinear *) (bad + 1); \
+		LearnedLine  *lm = (LearnedLine *) (bad + 1); \
 		int64_t    *split = (int64_t *) (lm + good->nmodels); \
 		memcpy(bad, good, size); \
 		(void) lm; \
 		(void) split; \
 		change; \
 		close_with_hash(bad); \
-		ok(rmi_check(bad, size) != NULL, "forged: %s", what); \
+		ok(learned_check(bad, size) != NULL, "forged: %s", what); \
 	} while (0)
 
 	FORGED(bad->magic[0] = 'X', "magic");
@@ -455,9 +455,9 @@ check_forgery(void)
 	/* nmodels decides the size, so it takes a shorter block */
 	memcpy(bad, good, size);
 	bad->nmodels--;
-	bad->bytes -= sizeof(RmiLinear) + sizeof(int64_t);
+	bad->bytes -= sizeof(LearnedLine) + sizeof(int64_t);
 	close_with_hash(bad);
-	ok(rmi_check(bad, size) != NULL, "forged: one model less");
+	ok(learned_check(bad, size) != NULL, "forged: one model less");
 
 	free(good);
 	free(bad);

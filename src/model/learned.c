@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * rmi.c
+ * learned.c
  *	  Training, checking and using the recursive model index.
  *
  * Everything is integer arithmetic: the same keys give the same bytes on
@@ -16,11 +16,11 @@
  * (64 bits of key times 32 bits of position), so that nothing is rounded.
  *
  * IDENTIFICATION
- *	  src/model/rmi.c
+ *	  src/model/learned.c
  *
  *-------------------------------------------------------------------------
  */
-#include "model/rmi.h"
+#include "model/learned.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -37,16 +37,16 @@ typedef unsigned __int128 uint128_t;
 /* Larger than any position, small enough to add to a base. */
 #define RMI_OFFSET_MAX	(INT64_C(1) << 40)
 
-_Static_assert(sizeof(RmiLinear) == 48, "RmiLinear is an on-disk format");
-_Static_assert(sizeof(RmiModel) == 64, "RmiModel is an on-disk format");
+_Static_assert(sizeof(LearnedLine) == 48, "LearnedLine is an on-disk format");
+_Static_assert(sizeof(LearnedModel) == 64, "LearnedModel is an on-disk format");
 
 /* Keys with a stride: entry i's distance from the model's first key is its x. */
-typedef struct RmiPoints
+typedef struct LearnedPoints
 {
 	const char *keys;
 	size_t		stride;
 	int64_t		origin;			/* key of entry 0 of the model */
-} RmiPoints;
+} LearnedPoints;
 
 static inline int64_t
 load_key(const char *keys, size_t stride, uint32_t i)
@@ -58,7 +58,7 @@ load_key(const char *keys, size_t stride, uint32_t i)
 }
 
 static inline uint64_t
-point_x(const RmiPoints *pts, uint32_t i)
+point_x(const LearnedPoints *pts, uint32_t i)
 {
 	return (uint64_t) load_key(pts->keys, pts->stride, i) - (uint64_t) pts->origin;
 }
@@ -66,9 +66,9 @@ point_x(const RmiPoints *pts, uint32_t i)
 static uint32_t
 segment_size(uint32_t n)
 {
-	uint32_t	s = n / KYRO_RMI_MODELS_MAX + (n % KYRO_RMI_MODELS_MAX != 0);
+	uint32_t	s = n / LEARNED_LINES_MAX + (n % LEARNED_LINES_MAX != 0);
 
-	return s > KYRO_RMI_SEGMENT ? s : KYRO_RMI_SEGMENT;
+	return s > LEARNED_SEGMENT ? s : LEARNED_SEGMENT;
 }
 
 static inline uint32_t
@@ -80,12 +80,12 @@ models_needed(uint32_t n, uint32_t segment)
 static inline size_t
 block_size(uint32_t nmodels)
 {
-	return sizeof(RmiModel) +
-		(size_t) nmodels * (sizeof(RmiLinear) + sizeof(int64_t)) + sizeof(uint64_t);
+	return sizeof(LearnedModel) +
+		(size_t) nmodels * (sizeof(LearnedLine) + sizeof(int64_t)) + sizeof(uint64_t);
 }
 
 size_t
-rmi_model_bytes(uint32_t n)
+learned_bytes(uint32_t n)
 {
 	return block_size(models_needed(n, segment_size(n)));
 }
@@ -104,7 +104,7 @@ line_offset(uint64_t d, uint64_t slope, uint32_t shift)
 }
 
 uint32_t
-rmi_predict_one(const RmiLinear *lm, int64_t key)
+learned_predict_one(const LearnedLine *lm, int64_t key)
 {
 	int64_t		first = lm->first;
 	int64_t		last = first + lm->count - 1;
@@ -121,7 +121,7 @@ rmi_predict_one(const RmiLinear *lm, int64_t key)
 
 /* Set slope and shift to dy / dx, rounded down, with 64 significant bits. */
 static void
-set_slope(RmiLinear *lm, uint64_t dx, uint32_t dy)
+set_slope(LearnedLine *lm, uint64_t dx, uint32_t dy)
 {
 	uint128_t	q;
 	uint32_t	shift;
@@ -154,7 +154,7 @@ set_slope(RmiLinear *lm, uint64_t dx, uint32_t dy)
  * errors of entries from .. to - 1 at zero; eps is over all entries.
  */
 static void
-set_base_and_eps(RmiLinear *lm, const RmiPoints *pts, uint32_t from, uint32_t to)
+set_base_and_eps(LearnedLine *lm, const LearnedPoints *pts, uint32_t from, uint32_t to)
 {
 	int64_t		least = INT64_MAX;
 	int64_t		most = INT64_MIN;
@@ -177,7 +177,7 @@ set_base_and_eps(RmiLinear *lm, const RmiPoints *pts, uint32_t from, uint32_t to
 	for (uint32_t i = 0; i < lm->count; i++)
 	{
 		uint32_t	pos = lm->first + i;
-		uint32_t	got = rmi_predict_one(lm, load_key(pts->keys, pts->stride, i));
+		uint32_t	got = learned_predict_one(lm, load_key(pts->keys, pts->stride, i));
 		uint32_t	err = got > pos ? got - pos : pos - got;
 
 		lm->eps = err > lm->eps ? err : lm->eps;
@@ -193,7 +193,7 @@ set_base_and_eps(RmiLinear *lm, const RmiPoints *pts, uint32_t from, uint32_t to
  * anyway; what comes out is a slope in any case, judged by its exact eps.
  */
 static void
-chebyshev_slope(const RmiPoints *pts, uint32_t from, uint32_t to,
+chebyshev_slope(const LearnedPoints *pts, uint32_t from, uint32_t to,
 				uint64_t *dx, uint32_t *dy)
 {
 	uint32_t	i = from;
@@ -283,10 +283,10 @@ chebyshev_slope(const RmiPoints *pts, uint32_t from, uint32_t to,
 
 /* Fit the entries from .. to - 1 and keep the line if its eps over all is less. */
 static void
-try_line(RmiLinear *best, const RmiPoints *pts, uint32_t from, uint32_t to,
+try_line(LearnedLine *best, const LearnedPoints *pts, uint32_t from, uint32_t to,
 		 bool end_points)
 {
-	RmiLinear	lm = *best;
+	LearnedLine	lm = *best;
 	uint64_t	dx;
 	uint32_t	dy;
 
@@ -304,9 +304,9 @@ try_line(RmiLinear *best, const RmiPoints *pts, uint32_t from, uint32_t to,
 }
 
 static void
-train_one(RmiLinear *lm, const char *keys, size_t stride, uint32_t first, uint32_t count)
+train_one(LearnedLine *lm, const char *keys, size_t stride, uint32_t first, uint32_t count)
 {
-	RmiPoints	pts;
+	LearnedPoints	pts;
 
 	pts.keys = keys + (size_t) first * stride;
 	pts.stride = stride;
@@ -344,19 +344,19 @@ train_one(RmiLinear *lm, const char *keys, size_t stride, uint32_t first, uint32
 }
 
 void
-rmi_train(RmiModel *model, const int64_t *keys, size_t stride,
+learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 		  uint32_t n, uint64_t generation)
 {
 	uint32_t	segment = segment_size(n);
 	uint32_t	nmodels = models_needed(n, segment);
 	size_t		size = block_size(nmodels);
-	RmiLinear  *models = (RmiLinear *) (model + 1);
+	LearnedLine  *models = (LearnedLine *) (model + 1);
 	int64_t    *splits = (int64_t *) (models + nmodels);
 	uint64_t	hash;
 
 	memset(model, 0, size);
-	memcpy(model->magic, KYRO_RMI_MAGIC, sizeof(model->magic));
-	model->version = KYRO_RMI_VERSION;
+	memcpy(model->magic, LEARNED_MAGIC, sizeof(model->magic));
+	model->version = LEARNED_VERSION;
 	model->bytes = (uint32_t) size;
 	model->generation = generation;
 	model->nentries = n;
@@ -385,16 +385,16 @@ rmi_train(RmiModel *model, const int64_t *keys, size_t stride,
 
 /*
  * The checks after the hash are for a writer's mistakes, not for damage.
- * What passes here can be used by rmi_route() and rmi_predict() for any key:
+ * What passes here can be used by learned_route() and learned_predict() for any key:
  * they read models 0 .. nmodels - 1 and as many splits, which lie inside the
  * block, and clamp to first .. first + count - 1, which lies in 0 ..
  * nentries - 1.
  */
 const char *
-rmi_check(const void *bytes, size_t len)
+learned_check(const void *bytes, size_t len)
 {
-	const RmiModel *m = bytes;
-	const RmiLinear *models;
+	const LearnedModel *m = bytes;
+	const LearnedLine *models;
 	const int64_t *splits;
 	uint64_t	hash;
 	uint32_t	eps_max = 0;
@@ -403,11 +403,11 @@ rmi_check(const void *bytes, size_t len)
 		return "model is not aligned";
 	if (len < block_size(0))
 		return "model is too short";
-	if (memcmp(m->magic, KYRO_RMI_MAGIC, sizeof(m->magic)) != 0)
+	if (memcmp(m->magic, LEARNED_MAGIC, sizeof(m->magic)) != 0)
 		return "wrong magic";
-	if (m->version != KYRO_RMI_VERSION)
+	if (m->version != LEARNED_VERSION)
 		return "unknown model version";
-	if (m->nmodels > KYRO_RMI_MODELS_MAX)
+	if (m->nmodels > LEARNED_LINES_MAX)
 		return "too many models";
 	if (m->bytes > len || m->bytes != block_size(m->nmodels))
 		return "wrong model size";
@@ -419,11 +419,11 @@ rmi_check(const void *bytes, size_t len)
 	if (m->spare != 0)
 		return "spare bytes are not zero";
 
-	models = rmi_models(m);
-	splits = rmi_splits(m);
+	models = learned_lines(m);
+	splits = learned_splits(m);
 	for (uint32_t i = 0; i < m->nmodels; i++)
 	{
-		const RmiLinear *lm = &models[i];
+		const LearnedLine *lm = &models[i];
 		uint32_t	first = i * m->segment; /* < nentries, so no overflow */
 		uint32_t	rest = m->nentries - first;
 
@@ -454,9 +454,9 @@ rmi_check(const void *bytes, size_t len)
  * Equal splits are passed over, to the last of them.
  */
 uint32_t
-rmi_route(const RmiModel *m, int64_t key)
+learned_route(const LearnedModel *m, int64_t key)
 {
-	const int64_t *splits = rmi_splits(m);
+	const int64_t *splits = learned_splits(m);
 	uint32_t	at = 0;
 	uint32_t	len = m->nmodels;
 
@@ -495,17 +495,17 @@ rmi_route(const RmiModel *m, int64_t key)
  *
  * Nothing here depends on target being a key, or on keys being distinct.
  */
-RmiWindow
-rmi_predict(const RmiModel *m, int64_t key)
+LearnedWindow
+learned_predict(const LearnedModel *m, int64_t key)
 {
-	RmiWindow	w;
-	const RmiLinear *lm;
+	LearnedWindow	w;
+	const LearnedLine *lm;
 	uint32_t	below;
 	uint32_t	above;
 
-	w.model = rmi_route(m, key);
-	lm = &rmi_models(m)[w.model];
-	w.predicted = rmi_predict_one(lm, key);
+	w.model = learned_route(m, key);
+	lm = &learned_lines(m)[w.model];
+	w.predicted = learned_predict_one(lm, key);
 
 	/* first <= predicted <= first + count - 1, so neither room is negative */
 	below = w.predicted - lm->first;
