@@ -435,6 +435,16 @@ guard_versions() {
   return 0
 }
 
+# A static function has no module's name in front, so that one sees where it is
+# called whether it can be elsewhere; but one whose place in a struct of the server
+# is its name, or a hook's (src/README.md, Names).
+guard_statics() {
+  awk 'FNR == 1 { static = 0 }
+       static && /^(kyro|leaf|learned|rmi|store|keys)_[a-z_0-9A-Z]+\(/ { print FILENAME ": static " $1 }
+       { static = /^static / }' src/*.c src/[!m]*/*.c src/model/*.c |
+    grep -Ev '_(ProcessUtility|object_access|ExecutorRun|ExecutorStart|set_rel_pathlist|get_relation_info)\(|src/rmi/(redo|handler)\.c|src/store/handler\.c' || [ $? = 1 ]
+}
+
 guard_expected() {
   local file name
 
@@ -489,6 +499,7 @@ part_guards() {
   guard "src/model includes nothing of the server" guard_layers
   guard "folders of src include what they may" guard_folders
   guard "PG_VERSION_NUM is tested in compat.h and compat.c only" guard_versions
+  guard "static functions bear no module's name" guard_statics
   guard "tests and expected files match" guard_expected
   guard "the library exports what SQL calls and nothing else" guard_exports
   guard "scripts parse" guard_scripts

@@ -323,7 +323,7 @@ kyro_verify_directory(Relation index, KyroReport *report)
  * sibling, the leaf that owns what comes right before its low fence, lead to it now?
  */
 static bool
-leaf_is_linked(Relation index, BlockNumber block, KyroFence low)
+is_linked(Relation index, BlockNumber block, KyroFence low)
 {
 	Buffer		buf = rmi_descend(index, low, true, BUFFER_LOCK_SHARE, NULL);
 	Page		page = BufferGetPage(buf);
@@ -367,7 +367,7 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 
 		/* made since the walk was there, or deleted since this was read? */
 		low = leaf_low(copy.data);
-		if (kyro_fence_cmp(low, KYRO_FENCE_MIN) != 0 && leaf_is_linked(index, block, low))
+		if (kyro_fence_cmp(low, KYRO_FENCE_MIN) != 0 && is_linked(index, block, low))
 			return NULL;
 		copy_page(index, block, copy.data);
 		if (!rmi_page_is(copy.data, index_id, block, RMI_PAGE_LEAF) || kyro_fence_cmp(leaf_low(copy.data), low) != 0)

@@ -345,7 +345,7 @@ train_one(LearnedLine *lm, const char *keys, size_t stride, uint32_t first, uint
 
 void
 learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
-		  uint32_t n, uint64_t generation)
+			  uint32_t n, uint64_t generation)
 {
 	uint32_t	segment = segment_size(n);
 	uint32_t	nmodels = models_needed(n, segment);

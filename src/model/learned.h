@@ -69,7 +69,7 @@ extern size_t learned_bytes(uint32_t n);
  * Cannot fail; n may be 0.
  */
 extern void learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
-					  uint32_t n, uint64_t generation);
+						  uint32_t n, uint64_t generation);
 
 /* NULL if these bytes are a sound model, else what is wrong. */
 extern const char *learned_check(const void *bytes, size_t len);

@@ -97,8 +97,8 @@ typedef struct RmiBuildState
 } RmiBuildState;
 
 static void
-rmi_build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
-				   bool alive, void *state)
+build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+			   bool alive, void *state)
 {
 	RmiBuildState  *s = (RmiBuildState *) state;
 
@@ -112,7 +112,7 @@ rmi_build_scan(Relation heap, Relation index, IndexInfo *info, RmiSort *sort,
 {
 	RmiBuildState	state = {rmi_key_type(index), sort};
 
-	return table_index_build_scan(heap, index, info, true, progress, rmi_build_callback, &state, scan);
+	return table_index_build_scan(heap, index, info, true, progress, build_callback, &state, scan);
 }
 
 /* ---- writing leaves ---- */
@@ -123,7 +123,7 @@ rmi_build_scan(Relation heap, Relation index, IndexInfo *info, RmiSort *sort,
  * looks at them: cancels do not get through while a page is locked.
  */
 static void
-rmi_build_open_leaf(RmiBuild *b, KyroFence low)
+build_open_leaf(RmiBuild *b, KyroFence low)
 {
 	BlockNumber left = BufferIsValid(b->buf) ? BufferGetBlockNumber(b->buf) : KYRO_NO_BLOCK;
 	Buffer		buf = ReadBuffer(b->index, P_NEW);
@@ -150,7 +150,7 @@ rmi_build_open_leaf(RmiBuild *b, KyroFence low)
 
 /* Write leaves until less than a page's worth of entries is left, or all if last. */
 static void
-rmi_build_flush(RmiBuild *b, bool isnull, bool last)
+build_flush(RmiBuild *b, bool isnull, bool last)
 {
 	size_t		done = 0;
 
@@ -171,7 +171,7 @@ rmi_build_flush(RmiBuild *b, bool isnull, bool last)
 			}
 			else
 				low = (KyroFence) {0, 0, true};	/* the first NULL */
-			rmi_build_open_leaf(b, low);
+			build_open_leaf(b, low);
 		}
 		b->done_first = true;
 		page = BufferGetPage(b->buf);
@@ -194,7 +194,7 @@ rmi_build_flush(RmiBuild *b, bool isnull, bool last)
 }
 
 static void
-rmi_build_duplicate(RmiBuild *b, const RmiSortItem *it)
+build_duplicate(RmiBuild *b, const RmiSortItem *it)
 {
 	Datum		value = rmi_datum_from_key(b->type, it->key);
 	bool		isnull = it->isnull;
@@ -208,7 +208,7 @@ rmi_build_duplicate(RmiBuild *b, const RmiSortItem *it)
 }
 
 static void
-rmi_build_leaves(RmiBuild *b)
+build_leaves(RmiBuild *b)
 {
 	RmiSortItem it,
 				prev = {0};
@@ -216,7 +216,7 @@ rmi_build_leaves(RmiBuild *b)
 	bool		nulls = false;
 
 	b->ahead = palloc_extended(RMI_BUILD_AHEAD * sizeof(KyroEntry), MCXT_ALLOC_HUGE);
-	rmi_build_open_leaf(b, KYRO_FENCE_MIN);
+	build_open_leaf(b, KYRO_FENCE_MIN);
 
 	while (rmi_sort_next(b->sort, &it))
 	{
@@ -225,23 +225,23 @@ rmi_build_leaves(RmiBuild *b)
 		{
 			if (have_prev && prev.isnull == it.isnull && prev.key == it.key &&
 				(!it.isnull || b->info->ii_NullsNotDistinct))
-				rmi_build_duplicate(b, &it);
+				build_duplicate(b, &it);
 			prev = it;
 			have_prev = true;
 		}
 		if (it.isnull && !nulls)
 		{
 			/* NULLs have leaves of their own; even without keys there is a leaf for keys */
-			rmi_build_flush(b, false, true);
+			build_flush(b, false, true);
 			nulls = true;
 			b->any = false;
 			b->done_first = true;
 		}
 		b->ahead[b->nahead++] = (KyroEntry) {it.key, it.tid};
 		if (b->nahead == RMI_BUILD_AHEAD)
-			rmi_build_flush(b, nulls, false);
+			build_flush(b, nulls, false);
 	}
-	rmi_build_flush(b, nulls, true);
+	build_flush(b, nulls, true);
 	ReleaseBuffer(b->buf);
 	b->buf = InvalidBuffer;
 	pfree(b->ahead);
@@ -250,7 +250,7 @@ rmi_build_leaves(RmiBuild *b)
 /* ---- entry points ---- */
 
 static void
-rmi_build_check(Relation heap, Relation index, IndexInfo *info)
+build_check(Relation heap, Relation index, IndexInfo *info)
 {
 	(void) rmi_key_type(index);
 
@@ -277,7 +277,7 @@ rmi_build_check(Relation heap, Relation index, IndexInfo *info)
 
 /* Once a session: what an index costs whose changes are logged page by page, if nobody has wished that. */
 static void
-rmi_tell_of_generic_wal(Relation index)
+tell_of_generic_wal(Relation index)
 {
 	static bool told = false;
 
@@ -293,7 +293,7 @@ rmi_tell_of_generic_wal(Relation index)
 
 /* Fill in a meta page. */
 static void
-rmi_meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
+meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
 {
 	RmiMetaData m;
 
@@ -310,7 +310,7 @@ rmi_meta_page_init(Page page, uint32 index_id, RmiKeyType type, int fillfactor)
 }
 
 static uint32
-rmi_new_index_id(void)
+new_index_id(void)
 {
 	uint32		id;
 
@@ -334,21 +334,21 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
-	rmi_build_check(heap, index, info);
-	rmi_tell_of_generic_wal(index);
+	build_check(heap, index, info);
+	tell_of_generic_wal(index);
 
 	/* a truncated table builds its index anew in the same file */
 	rmi_dir_forget(index);
 
 	b.type = rmi_key_type(index);
-	b.index_id = rmi_new_index_id();
+	b.index_id = new_index_id();
 	b.reserve = rmi_reserve(RmiGetFillFactor(index));
 	rmi_fences_init(&b.leaves);
 
 	metabuf = ReadBuffer(index, P_NEW);
 	Assert(BufferGetBlockNumber(metabuf) == RMI_META_BLOCK);
 	LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
-	rmi_meta_page_init(BufferGetPage(metabuf), b.index_id, b.type, RmiGetFillFactor(index));
+	meta_page_init(BufferGetPage(metabuf), b.index_id, b.type, RmiGetFillFactor(index));
 	MarkBufferDirty(metabuf);
 	UnlockReleaseBuffer(metabuf);
 
@@ -368,7 +368,7 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, entries);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_WRITE);
-	rmi_build_leaves(&b);
+	build_leaves(&b);
 	rmi_sort_end(b.sort);
 	if (parallel != NULL)
 		rmi_parallel_build_end(parallel);
@@ -402,10 +402,10 @@ void
 rmi_buildempty(Relation index)
 {
 	Page		page = (Page) kyro_palloc_pages(1);
-	uint32		index_id = rmi_new_index_id();
+	uint32		index_id = new_index_id();
 	SMgrRelation smgr = RelationGetSmgr(index);
 
-	rmi_meta_page_init(page, index_id, rmi_key_type(index), RmiGetFillFactor(index));
+	meta_page_init(page, index_id, rmi_key_type(index), RmiGetFillFactor(index));
 	PageSetChecksumInplace(page, RMI_META_BLOCK);
 	smgrextend(smgr, INIT_FORKNUM, RMI_META_BLOCK, (char *) page, true);
 	log_newpage(&kyro_smgr_locator(smgr), INIT_FORKNUM, RMI_META_BLOCK, page, true);

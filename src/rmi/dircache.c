@@ -95,34 +95,34 @@ struct RmiDir
 	uint32		over_size;		/* allocated */
 };
 
-static HTAB *rmi_dirs = NULL;
-static MemoryContext rmi_dirs_cxt = NULL;
-static dlist_head rmi_dirs_by_use = DLIST_STATIC_INIT(rmi_dirs_by_use); /* the one used last comes first */
-static Size rmi_dirs_bytes = 0; /* of all entries and copies */
-static RmiDir *rmi_dir_last = NULL; /* the one used last */
+static HTAB *dirs = NULL;
+static MemoryContext dirs_cxt = NULL;
+static dlist_head dirs_by_use = DLIST_STATIC_INIT(dirs_by_use); /* the one used last comes first */
+static Size dirs_bytes = 0; /* of all entries and copies */
+static RmiDir *dir_last = NULL; /* the one used last */
 
 static inline bool
-rmi_same_locator(KyroLocator a, KyroLocator b)
+same_locator(KyroLocator a, KyroLocator b)
 {
 	return memcmp(&a, &b, sizeof(a)) == 0;
 }
 
 static inline bool
-rmi_dir_is_of(const RmiDir *dir, Relation index)
+dir_is_of(const RmiDir *dir, Relation index)
 {
 	return dir->relid == RelationGetRelid(index) &&
-		rmi_same_locator(dir->locator, kyro_locator(index));
+		same_locator(dir->locator, kyro_locator(index));
 }
 
 static void
-rmi_dir_drop(RmiDir *dir)
+dir_drop(RmiDir *dir)
 {
-	if (rmi_dir_last == dir)
-		rmi_dir_last = NULL;
-	rmi_dirs_bytes -= RMI_ENTRY_BYTES + dir->bytes;
+	if (dir_last == dir)
+		dir_last = NULL;
+	dirs_bytes -= RMI_ENTRY_BYTES + dir->bytes;
 	dlist_delete(&dir->by_use);
 	MemoryContextDelete(dir->cxt);
-	(void) hash_search(rmi_dirs, &dir->locator, HASH_REMOVE, NULL);
+	(void) hash_search(dirs, &dir->locator, HASH_REMOVE, NULL);
 }
 
 void
@@ -130,18 +130,18 @@ rmi_dir_forget(Relation index)
 {
 	RmiDir	   *dir;
 
-	if (rmi_dirs == NULL)
+	if (dirs == NULL)
 		return;
-	dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_FIND, NULL);
+	dir = hash_search(dirs, &kyro_locator(index), HASH_FIND, NULL);
 	if (dir != NULL)
-		rmi_dir_drop(dir);
+		dir_drop(dir);
 }
 
 static void
-rmi_dir_set_bytes(RmiDir *dir, Size bytes)
+dir_set_bytes(RmiDir *dir, Size bytes)
 {
-	rmi_dirs_bytes += bytes;
-	rmi_dirs_bytes -= dir->bytes;
+	dirs_bytes += bytes;
+	dirs_bytes -= dir->bytes;
 	dir->bytes = bytes;
 }
 
@@ -150,61 +150,61 @@ rmi_dir_set_bytes(RmiDir *dir, Size bytes)
  * nothing is left that may be dropped.  `keep`, which may be NULL, stays.
  */
 static void
-rmi_dir_drop_oldest(const RmiDir *keep, Size bytes, Size limit)
+dir_drop_oldest(const RmiDir *keep, Size bytes, Size limit)
 {
-	dlist_node *node = dlist_is_empty(&rmi_dirs_by_use) ? NULL : dlist_tail_node(&rmi_dirs_by_use);
+	dlist_node *node = dlist_is_empty(&dirs_by_use) ? NULL : dlist_tail_node(&dirs_by_use);
 
-	while (node != NULL && rmi_dirs_bytes + bytes > limit)
+	while (node != NULL && dirs_bytes + bytes > limit)
 	{
 		RmiDir	   *dir = dlist_container(RmiDir, by_use, node);
 
-		node = dlist_has_prev(&rmi_dirs_by_use, node) ? dlist_prev_node(&rmi_dirs_by_use, node) : NULL;
+		node = dlist_has_prev(&dirs_by_use, node) ? dlist_prev_node(&dirs_by_use, node) : NULL;
 		if (dir != keep && !dir->loading)
-			rmi_dir_drop(dir);
+			dir_drop(dir);
 	}
 }
 
 /* Make room for a copy of so many bytes in all; false if it can never fit. */
 static bool
-rmi_dir_make_room(RmiDir *keep, Size bytes)
+dir_make_room(RmiDir *keep, Size bytes)
 {
 	Size		limit = (Size) kyro_directory_cache * 1024;
 
 	if (bytes > limit)
 		return false;
 	if (bytes > keep->bytes)
-		rmi_dir_drop_oldest(keep, bytes - keep->bytes, limit);
+		dir_drop_oldest(keep, bytes - keep->bytes, limit);
 	return true;
 }
 
 RmiDir *
 rmi_dir(Relation index)
 {
-	RmiDir	   *dir = rmi_dir_last;
+	RmiDir	   *dir = dir_last;
 	RmiMetaData meta;
 	bool		found;
 
-	if (likely(dir != NULL && rmi_dir_is_of(dir, index)))
+	if (likely(dir != NULL && dir_is_of(dir, index)))
 		return dir;
 
-	if (rmi_dirs == NULL)
+	if (dirs == NULL)
 	{
 		HASHCTL		ctl;
 
-		rmi_dirs_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb directories",
-											 ALLOCSET_DEFAULT_SIZES);
+		dirs_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb directories",
+										 ALLOCSET_DEFAULT_SIZES);
 		ctl.keysize = sizeof(KyroLocator);
 		ctl.entrysize = sizeof(RmiDir);
-		ctl.hcxt = rmi_dirs_cxt;
-		rmi_dirs = hash_create("kyrodb directories", 16, &ctl,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		ctl.hcxt = dirs_cxt;
+		dirs = hash_create("kyrodb directories", 16, &ctl,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 
-	dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_FIND, NULL);
+	dir = hash_search(dirs, &kyro_locator(index), HASH_FIND, NULL);
 	if (unlikely(dir != NULL && dir->relid != RelationGetRelid(index)))
 	{
 		/* of an index that was dropped; its blocks need not exist */
-		rmi_dir_drop(dir);
+		dir_drop(dir);
 		dir = NULL;
 	}
 	if (dir == NULL)
@@ -213,18 +213,18 @@ rmi_dir(Relation index)
 
 		/* what may fail comes first, so that no half-made entry stays */
 		rmi_read_meta(index, &meta);
-		rmi_dir_drop_oldest(NULL, RMI_ENTRY_BYTES, Max((Size) kyro_directory_cache * 1024, RMI_ENTRIES_MIN));
-		cxt = AllocSetContextCreate(rmi_dirs_cxt, "kyrodb directory", ALLOCSET_SMALL_SIZES);
-		dir = hash_search(rmi_dirs, &kyro_locator(index), HASH_ENTER, &found);
+		dir_drop_oldest(NULL, RMI_ENTRY_BYTES, Max((Size) kyro_directory_cache * 1024, RMI_ENTRIES_MIN));
+		cxt = AllocSetContextCreate(dirs_cxt, "kyrodb directory", ALLOCSET_SMALL_SIZES);
+		dir = hash_search(dirs, &kyro_locator(index), HASH_ENTER, &found);
 		memset((char *) dir + sizeof(dir->locator), 0, sizeof(*dir) - sizeof(dir->locator));
 		dir->cxt = cxt;
 		dir->relid = RelationGetRelid(index);
 		dir->meta = meta;
-		dlist_push_head(&rmi_dirs_by_use, &dir->by_use);
-		rmi_dirs_bytes += RMI_ENTRY_BYTES;
+		dlist_push_head(&dirs_by_use, &dir->by_use);
+		dirs_bytes += RMI_ENTRY_BYTES;
 	}
-	dlist_move_head(&rmi_dirs_by_use, &dir->by_use);
-	rmi_dir_last = dir;
+	dlist_move_head(&dirs_by_use, &dir->by_use);
+	dir_last = dir;
 	return dir;
 }
 
@@ -249,9 +249,9 @@ rmi_dir_shape(RmiDir *dir)
 bool
 rmi_block_exists(Relation index, BlockNumber block)
 {
-	RmiDir	   *dir = rmi_dir_last;
+	RmiDir	   *dir = dir_last;
 
-	if (dir == NULL || !rmi_dir_is_of(dir, index))
+	if (dir == NULL || !dir_is_of(dir, index))
 		return block < RelationGetNumberOfBlocks(index);
 	if (block >= dir->nblocks)
 		dir->nblocks = RelationGetNumberOfBlocks(index);
@@ -262,10 +262,10 @@ rmi_block_exists(Relation index, BlockNumber block)
 
 /* Forget the copy and the overlay, keep the entry. */
 static void
-rmi_dir_reset(RmiDir *dir)
+dir_reset(RmiDir *dir)
 {
 	MemoryContextReset(dir->cxt);
-	rmi_dir_set_bytes(dir, 0);
+	dir_set_bytes(dir, 0);
 	dir->probes = 0;
 	dir->loaded = false;
 	dir->too_big = false;
@@ -281,7 +281,7 @@ rmi_dir_reset(RmiDir *dir)
 
 /* Make the arrays from an ascending list; train a model unless given one. */
 static void
-rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model)
+dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model)
 {
 	MemoryContext old = MemoryContextSwitchTo(dir->cxt);
 	bool		need_tids = false;
@@ -325,14 +325,14 @@ rmi_dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model
 		rmi_train_leaves(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
 		bytes += model_bytes;
 	}
-	rmi_dir_set_bytes(dir, bytes);
+	dir_set_bytes(dir, bytes);
 	MemoryContextSwitchTo(old);
 	dir->loaded = true;
 }
 
 /* Add to the overlay; false if it is full. */
 static bool
-rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
+dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 {
 	uint32		lo = 0,
 				hi = dir->nover;
@@ -362,10 +362,10 @@ rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 		uint32		more = Max(dir->over_size, RMI_OVERLAY_MIN);
 		Size		bytes = (dir->over_size + more) * sizeof(RmiOverlayEntry);
 
-		(void) rmi_dir_make_room(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
+		(void) dir_make_room(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
 		dir->over = dir->over == NULL ? MemoryContextAlloc(dir->cxt, bytes) : repalloc(dir->over, bytes);
 		dir->over_size += more;
-		rmi_dir_set_bytes(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
+		dir_set_bytes(dir, dir->bytes + more * sizeof(RmiOverlayEntry));
 	}
 	memmove(&dir->over[lo + 1], &dir->over[lo], (dir->nover - lo) * sizeof(RmiOverlayEntry));
 	dir->over[lo] = (RmiOverlayEntry) {low, block, InvalidBuffer};
@@ -375,7 +375,7 @@ rmi_dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 
 /* Merge the overlay into the copy; without one, start it anew. */
 static void
-rmi_dir_fold(RmiDir *dir)
+dir_fold(RmiDir *dir)
 {
 	RmiFenceList list;
 	uint32		i = 0,
@@ -412,14 +412,14 @@ rmi_dir_fold(RmiDir *dir)
 	}
 	{
 		uint32		log_seen = dir->log_seen;
-		bool		fits = rmi_dir_make_room(dir, (Size) list.n * (sizeof(RmiDirEntry) + sizeof(uint64)));
+		bool		fits = dir_make_room(dir, (Size) list.n * (sizeof(RmiDirEntry) + sizeof(uint64)));
 
 		/* the index may have outgrown what the copy may have; log_seen 0 then */
-		rmi_dir_reset(dir);
+		dir_reset(dir);
 		if (fits)
 		{
 			dir->log_seen = log_seen;
-			rmi_dir_install(dir, &list, NULL);
+			dir_install(dir, &list, NULL);
 		}
 		else
 			dir->too_big = true;
@@ -428,20 +428,20 @@ rmi_dir_fold(RmiDir *dir)
 }
 
 static void
-rmi_dir_add_log(RmiDir *dir, const RmiFenceList *log)
+dir_add_log(RmiDir *dir, const RmiFenceList *log)
 {
 	for (uint32 i = 0; i < log->n; i++)
 	{
-		if (!rmi_dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block))
+		if (!dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block))
 		{
-			rmi_dir_fold(dir);
-			(void) rmi_dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block);
+			dir_fold(dir);
+			(void) dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block);
 		}
 	}
 }
 
 static void
-rmi_dir_load_guts(Relation index, RmiDir *dir)
+dir_load_guts(Relation index, RmiDir *dir)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb directory load",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -451,14 +451,14 @@ rmi_dir_load_guts(Relation index, RmiDir *dir)
 	LearnedModel   *model = NULL;
 	bool		ok = false;
 
-	rmi_dir_reset(dir);
+	dir_reset(dir);
 	for (int attempt = 0; attempt < 3 && !ok; attempt++)
 	{
 		bool		stale;
 
 		rmi_read_meta(index, &dir->meta);
 		DEBUG_POINT_POLL("rmi-dir-load");
-		if (!rmi_dir_make_room(dir, (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64))))
+		if (!dir_make_room(dir, (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64))))
 		{
 			dir->too_big = true;
 			break;
@@ -489,9 +489,9 @@ rmi_dir_load_guts(Relation index, RmiDir *dir)
 			model = NULL;
 		}
 		rmi_fences_sort(&list);
-		rmi_dir_install(dir, &list, model);
+		dir_install(dir, &list, model);
 		dir->log_seen = dir->meta.log_entries;
-		rmi_dir_add_log(dir, &log);
+		dir_add_log(dir, &log);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
@@ -502,14 +502,14 @@ rmi_dir_load_guts(Relation index, RmiDir *dir)
  * looks up pages in turn and must not come back here.
  */
 static void
-rmi_dir_load(Relation index, RmiDir *dir)
+dir_load(Relation index, RmiDir *dir)
 {
 	if (dir->loading)
 		return;
 	dir->loading = true;
 	PG_TRY();
 	{
-		rmi_dir_load_guts(index, dir);
+		dir_load_guts(index, dir);
 	}
 	PG_FINALLY();
 	{
@@ -529,14 +529,14 @@ rmi_dir_refresh(Relation index)
 	{
 		bool		was_loaded = dir->loaded;
 
-		rmi_dir_reset(dir);
+		dir_reset(dir);
 		dir->meta = meta;
 		dir->nblocks = 0;
 		if (was_loaded)
-			rmi_dir_load(index, dir);
+			dir_load(index, dir);
 	}
 	else if (!dir->loaded && !dir->too_big)
-		rmi_dir_load(index, dir);
+		dir_load(index, dir);
 	else if (meta.log_entries > dir->log_seen)
 	{
 		RmiFenceList log;
@@ -545,7 +545,7 @@ rmi_dir_refresh(Relation index)
 		rmi_log_read(index, &meta, dir->log_seen, &log);
 		dir->log_seen = meta.log_entries;
 		dir->meta = meta;
-		rmi_dir_add_log(dir, &log);
+		dir_add_log(dir, &log);
 		pfree(log.items);
 	}
 }
@@ -553,14 +553,14 @@ rmi_dir_refresh(Relation index)
 /* ---- lookups ---- */
 
 static inline KyroFence
-rmi_dir_fence(const RmiDir *dir, uint32 i)
+dir_fence(const RmiDir *dir, uint32 i)
 {
 	return (KyroFence) {dir->e[i].key, dir->tids ? dir->tids[i] : 0, i >= dir->nkeys};
 }
 
 /* Last position in lo .. hi - 1 whose fence is <= target (< if strictly); lo - 1 if none. */
 static int64
-rmi_dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, uint32 hi)
+dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, uint32 hi)
 {
 	int64		first = (int64) lo - 1;
 
@@ -568,7 +568,7 @@ rmi_dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, ui
 	{
 		uint32		mid = lo + (hi - lo) / 2;
 
-		if (kyro_fence_cmp(rmi_dir_fence(dir, mid), target) < (strictly ? 0 : 1))
+		if (kyro_fence_cmp(dir_fence(dir, mid), target) < (strictly ? 0 : 1))
 		{
 			first = mid;
 			lo = mid + 1;
@@ -580,7 +580,7 @@ rmi_dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, ui
 }
 
 static int64
-rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
+dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 {
 	LearnedWindow	w;
 	uint32		lo,
@@ -588,7 +588,7 @@ rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 	int64		i;
 
 	if (target.isnull || dir->model == NULL || dir->nkeys == 0)
-		return rmi_dir_search(dir, target, strictly, 0, dir->n);
+		return dir_search(dir, target, strictly, 0, dir->n);
 
 	/* the last entry with this key or a smaller one */
 	w = learned_predict(dir->model, target.key);
@@ -605,10 +605,10 @@ rmi_dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 	}
 	i = lo;
 	if (dir->e[i].key < target.key ||
-		(dir->e[i].key == target.key && kyro_fence_cmp(rmi_dir_fence(dir, i), target) < (strictly ? 0 : 1)))
+		(dir->e[i].key == target.key && kyro_fence_cmp(dir_fence(dir, i), target) < (strictly ? 0 : 1)))
 		return i;
 	/* entries of one key over several leaves, or below the first */
-	return rmi_dir_search(dir, target, strictly, 0, i);
+	return dir_search(dir, target, strictly, 0, i);
 }
 
 void
@@ -617,15 +617,15 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 	if (unlikely(dir->want_fold))
 	{
 		dir->want_fold = false;
-		rmi_dir_fold(dir);
+		dir_fold(dir);
 	}
 	if (unlikely(!dir->loaded && !dir->too_big && ++dir->probes > RMI_SHARED_PROBES(dir->meta.dir_entries)))
-		rmi_dir_load(index, dir);
+		dir_load(index, dir);
 	rmi_dir_peek(index, dir, target, strictly, landing);
 }
 
 static inline void
-rmi_landing_overlay(const RmiDir *dir, uint32 i, RmiLanding *landing)
+landing_overlay(const RmiDir *dir, uint32 i, RmiLanding *landing)
 {
 	landing->slot = -1;
 	landing->overlay = i;
@@ -637,7 +637,7 @@ rmi_landing_overlay(const RmiDir *dir, uint32 i, RmiLanding *landing)
 
 /* (key - low) / (high - low) in 1/2^32; low <= key < high. */
 static inline uint32
-rmi_fraction(int64 low, int64 high, int64 key)
+fraction(int64 low, int64 high, int64 key)
 {
 	uint64		span = (uint64) high - (uint64) low;
 	uint64		rel = (uint64) key - (uint64) low;
@@ -664,24 +664,24 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 		const RmiOverlayEntry *last = &dir->over[dir->nover - 1];
 
 		if (kyro_fence_cmp(last->low, target) < (strictly ? 0 : 1) &&
-			kyro_fence_cmp(last->low, rmi_dir_fence(dir, dir->n - 1)) >= 0)
+			kyro_fence_cmp(last->low, dir_fence(dir, dir->n - 1)) >= 0)
 		{
-			rmi_landing_overlay(dir, dir->nover - 1, landing);
+			landing_overlay(dir, dir->nover - 1, landing);
 			return;
 		}
 	}
 
 	if (likely(dir->loaded))
 	{
-		i = rmi_dir_find(dir, target, strictly);
+		i = dir_find(dir, target, strictly);
 		if (likely(i >= 0))
 		{
 			landing->slot = i;
 			landing->block = dir->e[i].block;
 			landing->recent = dir->e[i].recent;
-			landing->low = rmi_dir_fence(dir, i);
+			landing->low = dir_fence(dir, i);
 			if (i + 1 < dir->nkeys && target.key < dir->e[i + 1].key)
-				landing->at = rmi_fraction(dir->e[i].key, dir->e[i + 1].key, target.key);
+				landing->at = fraction(dir->e[i].key, dir->e[i + 1].key, target.key);
 		}
 	}
 	else if (!rmi_directory_probe(index, &dir->meta, target, strictly, landing) &&
@@ -707,7 +707,7 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 				hi = mid;
 		}
 		if (lo > 0 && kyro_fence_cmp(dir->over[lo - 1].low, landing->low) >= 0)
-			rmi_landing_overlay(dir, lo - 1, landing);
+			landing_overlay(dir, lo - 1, landing);
 	}
 }
 
@@ -716,7 +716,7 @@ rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low)
 {
 	if (landing->slot <= 0 || (uint32) landing->slot >= dir->n)
 		return false;
-	*low = rmi_dir_fence(dir, n < (uint32) landing->slot ? landing->slot - n : 0);
+	*low = dir_fence(dir, n < (uint32) landing->slot ? landing->slot - n : 0);
 	return true;
 }
 
@@ -734,7 +734,7 @@ rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf)
 void
 rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
 {
-	if (!rmi_dir_add(dir, low, block))
+	if (!dir_add(dir, low, block))
 		dir->want_fold = true;
 }
 

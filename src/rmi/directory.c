@@ -67,7 +67,7 @@ rmi_fences_add(RmiFenceList *list, KyroFence low, BlockNumber block)
 }
 
 static int
-rmi_item_cmp(const void *a, const void *b)
+item_cmp(const void *a, const void *b)
 {
 	return kyro_fence_cmp(rmi_item_fence((const RmiDirItem *) a),
 						  rmi_item_fence((const RmiDirItem *) b));
@@ -82,17 +82,17 @@ rmi_fences_sort(RmiFenceList *list)
 	bool		sorted = true;
 
 	for (i = 1; i < list->n && sorted; i++)
-		sorted = rmi_item_cmp(&list->items[i - 1], &list->items[i]) < 0;
+		sorted = item_cmp(&list->items[i - 1], &list->items[i]) < 0;
 	if (sorted)
 		return;
 
 	/* qsort is not stable: keep the order of arrival in spare meanwhile */
 	for (i = 0; i < list->n; i++)
 		list->items[i].spare = i;
-	qsort(list->items, list->n, sizeof(RmiDirItem), rmi_item_cmp);
+	qsort(list->items, list->n, sizeof(RmiDirItem), item_cmp);
 	for (i = 0; i < list->n; i++)
 	{
-		if (out > 0 && rmi_item_cmp(&list->items[out - 1], &list->items[i]) == 0)
+		if (out > 0 && item_cmp(&list->items[out - 1], &list->items[i]) == 0)
 		{
 			if (list->items[i].spare > list->items[out - 1].spare)
 				list->items[out - 1] = list->items[i];
@@ -156,7 +156,7 @@ rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list)
 
 /* Bytes of the body, clipped to what a page can hold. */
 static inline Size
-rmi_dir_body_bytes(Page page, RmiPageKind kind)
+dir_body_bytes(Page page, RmiPageKind kind)
 {
 	Size		n = rmi_dir_header(page)->count;
 
@@ -166,14 +166,14 @@ rmi_dir_body_bytes(Page page, RmiPageKind kind)
 }
 
 static uint64
-rmi_dir_hash(Page page, RmiPageKind kind)
+dir_hash(Page page, RmiPageKind kind)
 {
 	RmiDirHeader h = *rmi_dir_header(page);
 	uint64		seed;
 
 	h.hash = 0;
 	seed = XXH64(&h, sizeof(h), 0);
-	return XXH64(rmi_dir_body(page), rmi_dir_body_bytes(page, kind), seed);
+	return XXH64(rmi_dir_body(page), dir_body_bytes(page, kind), seed);
 }
 
 const char *
@@ -193,7 +193,7 @@ rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNu
 		problem = "page has too many entries";
 	if (problem == NULL && rmi_dir_header(page)->count == 0)
 		problem = "page has no entries";
-	if (problem == NULL && rmi_dir_header(page)->hash != rmi_dir_hash(page, kind))
+	if (problem == NULL && rmi_dir_header(page)->hash != dir_hash(page, kind))
 		problem = "checksum does not match";
 	*stale = false;
 	if (problem != NULL)
@@ -205,7 +205,7 @@ rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNu
 }
 
 static void
-rmi_dir_warn(Relation index, BlockNumber block, const char *what, const char *problem)
+dir_warn(Relation index, BlockNumber block, const char *what, const char *problem)
 {
 	ereport(WARNING,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -217,8 +217,8 @@ rmi_dir_warn(Relation index, BlockNumber block, const char *what, const char *pr
 
 /* Write one page of a directory or model; returns its block. */
 static BlockNumber
-rmi_dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 generation,
-			uint32 level, uint32 count, BlockNumber next, const void *body, Size bytes)
+dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 generation,
+		uint32 level, uint32 count, BlockNumber next, const void *body, Size bytes)
 {
 	Buffer		buf = rmi_alloc_page(index, meta->index_id);
 	BlockNumber block = BufferGetBlockNumber(buf);
@@ -234,7 +234,7 @@ rmi_dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 ge
 	h->next = next;
 	memcpy(rmi_dir_body(image), body, bytes);
 	((PageHeader) image)->pd_lower = rmi_dir_body(image) + bytes - (char *) image;
-	h->hash = rmi_dir_hash(image, kind);
+	h->hash = dir_hash(image, kind);
 
 	rmi_change_begin(&c, index, meta->carrier);
 	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
@@ -245,7 +245,7 @@ rmi_dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 ge
 
 /* Mark a page free if it still is what it was, and tell the free space map. */
 static void
-rmi_free_if(Relation index, const RmiMetaData *meta, BlockNumber block, RmiPageKind kind)
+free_if(Relation index, const RmiMetaData *meta, BlockNumber block, RmiPageKind kind)
 {
 	Buffer		buf;
 	Page		page;
@@ -281,8 +281,8 @@ rmi_free_if(Relation index, const RmiMetaData *meta, BlockNumber block, RmiPageK
  * damage: what is not found now, VACUUM finds by its generation.
  */
 static void
-rmi_dir_collect(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
-				BlockNumber *blocks, uint32 *n, uint32 max)
+dir_collect(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
+			BlockNumber *blocks, uint32 *n, uint32 max)
 {
 	Buffer		buf;
 	Page		copy;
@@ -308,14 +308,14 @@ rmi_dir_collect(Relation index, const RmiMetaData *meta, BlockNumber block, uint
 		const RmiDirItem *it = (const RmiDirItem *) rmi_dir_body(copy);
 
 		for (uint32 i = 0; i < count; i++)
-			rmi_dir_collect(index, meta, it[i].block, level - 1, blocks, n, max);
+			dir_collect(index, meta, it[i].block, level - 1, blocks, n, max);
 	}
 	pfree(copy);
 }
 
 /* Give back the pages of a directory that is no longer in use. */
 static void
-rmi_directory_free(Relation index, const RmiMetaData *old)
+directory_free(Relation index, const RmiMetaData *old)
 {
 	if (old->generation != 0 && old->dir_pages > 0)
 	{
@@ -325,9 +325,9 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
 		uint32		n = 0;
 
 		if (old->dir_levels >= 1 && old->dir_levels <= 8)
-			rmi_dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, max);
+			dir_collect(index, old, old->dir_root, old->dir_levels - 1, blocks, &n, max);
 		for (uint32 i = 0; i < n; i++)
-			rmi_free_if(index, old, blocks[i], RMI_PAGE_DIRECTORY);
+			free_if(index, old, blocks[i], RMI_PAGE_DIRECTORY);
 		pfree(blocks);
 	}
 
@@ -348,7 +348,7 @@ rmi_directory_free(Relation index, const RmiMetaData *old)
 				next = kind == RMI_PAGE_MODEL ? rmi_dir_header(page)->next :
 					rmi_log_page_header(page)->next;
 			UnlockReleaseBuffer(buf);
-			rmi_free_if(index, old, block, kind);
+			free_if(index, old, block, kind);
 			block = next;
 		}
 	}
@@ -414,8 +414,8 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 			uint32		count = Min(n - first, (uint32) RMI_DIR_FANOUT);
 
 			CHECK_FOR_INTERRUPTS();
-			next = rmi_dir_put(index, seen, RMI_PAGE_DIRECTORY, generation, levels,
-							   count, next, &items[first], count * sizeof(RmiDirItem));
+			next = dir_put(index, seen, RMI_PAGE_DIRECTORY, generation, levels,
+						   count, next, &items[first], count * sizeof(RmiDirItem));
 			up[p] = items[first];
 			up[p].block = next;
 		}
@@ -442,8 +442,8 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 		Size		first = (Size) p * RMI_DIR_SPACE;
 		Size		bytes = Min(model_bytes - first, RMI_DIR_SPACE);
 
-		model_first = rmi_dir_put(index, seen, RMI_PAGE_MODEL, generation, p,
-								  bytes, model_first, (char *) model + first, bytes);
+		model_first = dir_put(index, seen, RMI_PAGE_MODEL, generation, p,
+							  bytes, model_first, (char *) model + first, bytes);
 	}
 	pfree(model);
 	DEBUG_POINT_POLL("rmi-dir-model");
@@ -491,15 +491,15 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	DEBUG_POINT_POLL("rmi-dir-switched");
 
 	/* the map is searched from its root, which lone pages do not reach */
-	rmi_directory_free(index, &old);
+	directory_free(index, &old);
 	DEBUG_POINT_POLL("rmi-dir-freed");
 	IndexFreeSpaceMapVacuum(index);
 }
 
 /* Read level 0 below one page into list; false on damage or replacement. */
 static bool
-rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
-				   RmiFenceList *list, bool *stale)
+dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, uint32 level,
+			   RmiFenceList *list, bool *stale)
 {
 	Buffer		buf;
 	Page		copy;
@@ -510,7 +510,7 @@ rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, u
 	*stale = false;
 	if (!rmi_block_exists(index, block))
 	{
-		rmi_dir_warn(index, block, "directory", "block does not exist");
+		dir_warn(index, block, "directory", "block does not exist");
 		return false;
 	}
 	copy = palloc(BLCKSZ);
@@ -522,7 +522,7 @@ rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, u
 	if (problem != NULL)
 	{
 		if (!*stale)
-			rmi_dir_warn(index, block, "directory", problem);
+			dir_warn(index, block, "directory", problem);
 		ok = false;
 	}
 	else
@@ -533,13 +533,13 @@ rmi_dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, u
 		for (uint32 i = 0; i < count && ok; i++)
 		{
 			if (level > 0)
-				ok = rmi_dir_read_level(index, meta, it[i].block, level - 1, list, stale);
+				ok = dir_read_level(index, meta, it[i].block, level - 1, list, stale);
 			else if (list->n < meta->dir_entries)
 				rmi_fences_add(list, rmi_item_fence(&it[i]), it[i].block);
 			else
 			{
 				/* pages that lead to one another again and again would not end */
-				rmi_dir_warn(index, block, "directory", "number of entries does not match");
+				dir_warn(index, block, "directory", "number of entries does not match");
 				ok = false;
 			}
 		}
@@ -559,20 +559,20 @@ rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, 
 	}
 	if (meta->dir_levels < 1 || meta->dir_levels > 8)
 	{
-		rmi_dir_warn(index, RMI_META_BLOCK, "directory", "number of levels is out of range");
+		dir_warn(index, RMI_META_BLOCK, "directory", "number of levels is out of range");
 		return false;
 	}
 	/* each is a page of the index */
 	if (meta->dir_entries > RelationGetNumberOfBlocks(index))
 	{
-		rmi_dir_warn(index, RMI_META_BLOCK, "directory", "number of entries is out of range");
+		dir_warn(index, RMI_META_BLOCK, "directory", "number of entries is out of range");
 		return false;
 	}
-	if (!rmi_dir_read_level(index, meta, meta->dir_root, meta->dir_levels - 1, list, stale))
+	if (!dir_read_level(index, meta, meta->dir_root, meta->dir_levels - 1, list, stale))
 		return false;
 	if (list->n != meta->dir_entries || list->n == 0)
 	{
-		rmi_dir_warn(index, meta->dir_root, "directory", "number of entries does not match");
+		dir_warn(index, meta->dir_root, "directory", "number of entries does not match");
 		return false;
 	}
 	return true;
@@ -594,7 +594,7 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 		meta->model_bytes > learned_bytes(meta->dir_entries))
 	{
 		if (warn)
-			rmi_dir_warn(index, RMI_META_BLOCK, "model", "its size is out of range");
+			dir_warn(index, RMI_META_BLOCK, "model", "its size is out of range");
 		return NULL;
 	}
 
@@ -640,8 +640,8 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 	if (problem != NULL)
 	{
 		if (!stale && warn)
-			rmi_dir_warn(index, block == InvalidBlockNumber ? meta->model_first : block,
-						 "model", problem);
+			dir_warn(index, block == InvalidBlockNumber ? meta->model_first : block,
+					 "model", problem);
 		pfree(bytes);
 		return NULL;
 	}
@@ -781,7 +781,7 @@ rmi_maybe_fold(Relation index, bool heal)
 
 /* Write what was changed of the meta page, and unlock it. */
 static void
-rmi_put_meta(Relation index, Buffer buf, const RmiMetaData *meta)
+put_meta(Relation index, Buffer buf, const RmiMetaData *meta)
 {
 	RmiChange	c;
 
@@ -798,7 +798,7 @@ rmi_meta_set_tuples(Relation index, uint64 tuples)
 	Buffer		buf = rmi_lock_meta(index, &meta);
 
 	meta.tuples = tuples;
-	rmi_put_meta(index, buf, &meta);
+	put_meta(index, buf, &meta);
 }
 
 /*
@@ -817,6 +817,6 @@ rmi_read_meta_for_vacuum(Relation index, RmiMetaData *meta)
 		Buffer		buf = rmi_lock_meta(index, meta);
 
 		meta->carrier = RMI_CARRIER_OWN;
-		rmi_put_meta(index, buf, meta);
+		put_meta(index, buf, meta);
 	}
 }

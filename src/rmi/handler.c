@@ -31,7 +31,7 @@
 #include "rmi/handler.h"
 #include "rmi/kyro_rmi.h"
 
-static relopt_kind rmi_relopt_kind;
+static relopt_kind reloption_kind;
 
 PG_FUNCTION_INFO_V1(kyro_rmi_handler);
 
@@ -91,12 +91,12 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 void
 rmi_handler_init(void)
 {
-	rmi_relopt_kind = add_reloption_kind();
-	add_int_reloption(rmi_relopt_kind, "fillfactor",
+	reloption_kind = add_reloption_kind();
+	add_int_reloption(reloption_kind, "fillfactor",
 					  "How full leaf pages are packed by a build, in percent",
 					  RMI_DEFAULT_FILLFACTOR, RMI_ALLOWED_FILLFACTOR, 100,
 					  ShareUpdateExclusiveLock);
-	add_bool_reloption(rmi_relopt_kind, "kyro_rmi",
+	add_bool_reloption(reloption_kind, "kyro_rmi",
 					   "Says of a constraint that its index is a kyro_rmi index",
 					   false, AccessExclusiveLock);
 }
@@ -109,7 +109,7 @@ rmi_options(Datum reloptions, bool validate)
 		{"kyro_rmi", RELOPT_TYPE_BOOL, offsetof(RmiOptions, kyro_rmi)},
 	};
 
-	RmiOptions *options = build_reloptions(reloptions, validate, rmi_relopt_kind,
+	RmiOptions *options = build_reloptions(reloptions, validate, reloption_kind,
 										   sizeof(RmiOptions), tab, lengthof(tab));
 
 	if (validate && options != NULL && options->fillfactor < RMI_MIN_FILLFACTOR)

@@ -59,7 +59,7 @@ rmi_work(void)
 
 /* With the leaf locked: the directory was there to find it. */
 static void
-rmi_insert_begin(RmiInsert *ins, Relation index, Relation versions_of)
+insert_begin(RmiInsert *ins, Relation index, Relation versions_of)
 {
 	RmiDir	   *dir = rmi_dir(index);
 
@@ -71,7 +71,7 @@ rmi_insert_begin(RmiInsert *ins, Relation index, Relation versions_of)
 }
 
 static void
-rmi_note_new_leaf(RmiInsert *ins, KyroFence low, BlockNumber block)
+note_new_leaf(RmiInsert *ins, KyroFence low, BlockNumber block)
 {
 	RmiDirItem *it;
 
@@ -86,7 +86,7 @@ rmi_note_new_leaf(RmiInsert *ins, KyroFence low, BlockNumber block)
 
 /* Make known, to this backend and to all, the leaves just made.  No locks held. */
 static void
-rmi_publish_new_leaves(const RmiInsert *ins)
+publish_new_leaves(const RmiInsert *ins)
 {
 	RmiDir	   *dir;
 
@@ -102,7 +102,7 @@ rmi_publish_new_leaves(const RmiInsert *ins)
 
 /* The right neighbour of a locked leaf, exclusively locked, or InvalidBuffer. */
 static Buffer
-rmi_lock_neighbour(Relation index, uint32 index_id, Buffer buf)
+lock_neighbour(Relation index, uint32 index_id, Buffer buf)
 {
 	if (!leaf_has_high(BufferGetPage(buf)))
 		return InvalidBuffer;
@@ -123,7 +123,7 @@ rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffe
 
 	*right = rmi_alloc_page(index, index_id);
 	rblock = BufferGetBlockNumber(*right);
-	neighbour = rmi_lock_neighbour(index, index_id, buf);
+	neighbour = lock_neighbour(index, index_id, buf);
 
 	if (leaf_split(page, limage, rimage, &cut, w->scratch) != 1)
 		rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf cannot be split");
@@ -152,7 +152,7 @@ rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffe
  * its right, and put e there.  Releases nothing.
  */
 static void
-rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
+new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 {
 	Relation	index = ins->index;
 	Page		page = BufferGetPage(buf);
@@ -184,7 +184,7 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 
 	right = rmi_alloc_page(index, ins->index_id);
 	rblock = BufferGetBlockNumber(right);
-	neighbour = rmi_lock_neighbour(index, ins->index_id, buf);
+	neighbour = lock_neighbour(index, ins->index_id, buf);
 
 	rmi_leaf_page_init(image, ins->index_id, rblock, low, block, leaf_header(page)->right,
 					   leaf_header(page)->reserve);
@@ -205,7 +205,7 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 	if (BufferIsValid(neighbour))
 		UnlockReleaseBuffer(neighbour);
 	UnlockReleaseBuffer(right);
-	rmi_note_new_leaf(ins, low, rblock);
+	note_new_leaf(ins, low, rblock);
 }
 
 /*
@@ -213,7 +213,7 @@ rmi_new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
  * there is no room, or the leaf is damaged.
  */
 static bool
-rmi_append(const RmiInsert *ins, Buffer buf, KyroEntry e)
+append_entry(const RmiInsert *ins, Buffer buf, KyroEntry e)
 {
 	RmiChange	c;
 
@@ -232,7 +232,7 @@ rmi_append(const RmiInsert *ins, Buffer buf, KyroEntry e)
  * key, under a unique check), or InvalidBuffer; everything else is released.
  */
 static void
-rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
+place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 {
 	Relation	index = ins->index;
 	RmiWork    *w = rmi_work();
@@ -258,11 +258,11 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 			/* NULLs have leaves of their own, at the end of the chain */
 			if (leaf_has_high(page))
 				rmi_corrupt(index, block, "a NULL would belong to a leaf of keys");
-			rmi_new_right(ins, buf, e, isnull);
+			new_right(ins, buf, e, isnull);
 			break;
 		}
 
-		if (edge && rmi_append(ins, buf, e))
+		if (edge && append_entry(ins, buf, e))
 			break;
 
 		switch (leaf_insert_kind(page, e, edge))
@@ -277,7 +277,7 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				break;
 
 			case LEAF_INS_NEW_RIGHT:
-				rmi_new_right(ins, buf, e, isnull);
+				new_right(ins, buf, e, isnull);
 				done = true;
 				break;
 
@@ -311,7 +311,7 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 								break;
 						}
 						cut = rmi_split(index, ins->index_id, ins->carrier, buf, &right);
-						rmi_note_new_leaf(ins, cut, BufferGetBlockNumber(right));
+						note_new_leaf(ins, cut, BufferGetBlockNumber(right));
 						if (kyro_fence_cmp(at, cut) < 0)
 							UnlockReleaseBuffer(right);
 						else
@@ -341,7 +341,7 @@ rmi_place(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 /* ---- unique ---- */
 
 static void
-rmi_report_duplicate(Relation index, Relation heap, Datum *values, bool *isnull)
+report_duplicate(Relation index, Relation heap, Datum *values, bool *isnull)
 {
 	char	   *key = BuildIndexValueDescription(index, values, isnull);
 
@@ -375,7 +375,7 @@ typedef struct RmiUnique
 
 /* Does the row of an entry of this key conflict?  *all_dead: nobody can see it. */
 static RmiUniqueResult
-rmi_check_row(RmiUnique *u, ItemPointer tid, bool *all_dead)
+check_row(RmiUnique *u, ItemPointer tid, bool *all_dead)
 {
 	SnapshotData dirty;
 	ItemPointerData own = *u->htid;
@@ -406,7 +406,7 @@ rmi_check_row(RmiUnique *u, ItemPointer tid, bool *all_dead)
  * else can insert this key meanwhile.  Removes entries of rows found dead.
  */
 static RmiUniqueResult
-rmi_check_unique(const RmiInsert *ins, RmiUnique *u, Buffer buf, KyroEntry e, bool isnull)
+check_unique(const RmiInsert *ins, RmiUnique *u, Buffer buf, KyroEntry e, bool isnull)
 {
 	const KyroFence last = {e.key, KYRO_TID_MAX, isnull};
 	Relation	index = ins->index;
@@ -448,7 +448,7 @@ rmi_check_unique(const RmiInsert *ins, RmiUnique *u, Buffer buf, KyroEntry e, bo
 				found = true;
 				continue;
 			}
-			result = rmi_check_row(u, &tid, &all_dead);
+			result = check_row(u, &tid, &all_dead);
 			if (all_dead)
 				tids[ndead++] = tids[i];
 		}
@@ -480,22 +480,22 @@ rmi_check_unique(const RmiInsert *ins, RmiUnique *u, Buffer buf, KyroEntry e, bo
  * Insert an entry without any check.
  */
 static void
-rmi_insert_unchecked(Relation index, KyroEntry e, bool isnull, Relation versions_of)
+insert_unchecked(Relation index, KyroEntry e, bool isnull, Relation versions_of)
 {
 	Buffer		buf;
 	RmiInsert	ins;
 
 	DEBUG_POINT("rmi-insert");
 	buf = rmi_descend(index, (KyroFence) {e.key, e.tid, isnull}, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-	rmi_insert_begin(&ins, index, versions_of);
-	rmi_place(&ins, buf, InvalidBuffer, e, isnull);
-	rmi_publish_new_leaves(&ins);
+	insert_begin(&ins, index, versions_of);
+	place_entry(&ins, buf, InvalidBuffer, e, isnull);
+	publish_new_leaves(&ins);
 }
 
 void
 rmi_insert_entry(Relation index, KyroEntry e, bool isnull)
 {
-	rmi_insert_unchecked(index, e, isnull, NULL);
+	insert_unchecked(index, e, isnull, NULL);
 }
 
 /*
@@ -522,7 +522,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 		(isnull[0] && !index->rd_index->indnullsnotdistinct))
 	{
 		if (check != UNIQUE_CHECK_EXISTING)
-			rmi_insert_unchecked(index, e, isnull[0], unchanged ? heap : NULL);
+			insert_unchecked(index, e, isnull[0], unchanged ? heap : NULL);
 		return true;
 	}
 
@@ -532,13 +532,13 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 
 		DEBUG_POINT(check == UNIQUE_CHECK_PARTIAL ? "rmi-insert-partial" : "rmi-insert-unique");
 		buf = rmi_descend(index, first, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-		rmi_insert_begin(&ins, index, unchanged ? heap : NULL);
-		result = rmi_check_unique(&ins, &u, buf, e, isnull[0]);
+		insert_begin(&ins, index, unchanged ? heap : NULL);
+		result = check_unique(&ins, &u, buf, e, isnull[0]);
 		if (result == RMI_UNIQUE_VIOLATED)
 		{
 			CheckForSerializableConflictIn(index, NULL, BufferGetBlockNumber(buf));
 			UnlockReleaseBuffer(buf);
-			rmi_report_duplicate(index, heap, values, isnull);
+			report_duplicate(index, heap, values, isnull);
 		}
 		if (result != RMI_UNIQUE_WAIT)
 			break;
@@ -568,7 +568,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	}
 
 	/* core checks for conflicts on the whole index, see ampredlocks */
-	rmi_place(&ins, buf, keep, e, isnull[0]);
-	rmi_publish_new_leaves(&ins);
+	place_entry(&ins, buf, keep, e, isnull[0]);
+	publish_new_leaves(&ins);
 	return result != RMI_UNIQUE_MAYBE;
 }

@@ -293,8 +293,8 @@ cut_datetime(RmiKeyType type, RmiKeyType subtype, Datum value)
  * then set, and otherwise left alone).  False if there are none.
  */
 static bool
-keys_for(RmiKeyType type, StrategyNumber strategy, RmiKeyType subtype, Datum value,
-		 int64 *lo, int64 *hi, bool *recheck)
+interval_for(RmiKeyType type, StrategyNumber strategy, RmiKeyType subtype, Datum value,
+			 int64 *lo, int64 *hi, bool *recheck)
 {
 	RmiCut		cut;
 
@@ -417,7 +417,7 @@ array_intervals(RmiKeyType type, ScanKey skey, int *n, bool *recheck)
 		if (nulls[i])
 			continue;
 		v->lo_null = v->hi_null = false;
-		if (keys_for(type, skey->sk_strategy, subtype, elems[i], &v->lo, &v->hi, &wide))
+		if (interval_for(type, skey->sk_strategy, subtype, elems[i], &v->lo, &v->hi, &wide))
 			nfound++;
 	}
 	pfree(elems);
@@ -537,8 +537,8 @@ rmi_quals_set(RmiQuals *quals, Relation index, RmiKeyType type,
 		else
 		{
 			want_nulls = false;
-			if (!keys_for(type, skey->sk_strategy, subtype_of(type, skey->sk_subtype),
-						  skey->sk_argument, &klo, &khi, &quals->recheck))
+			if (!interval_for(type, skey->sk_strategy, subtype_of(type, skey->sk_subtype),
+							  skey->sk_argument, &klo, &khi, &quals->recheck))
 				return;
 			lo = Max(lo, klo);
 			hi = Min(hi, khi);

@@ -41,7 +41,7 @@ typedef struct LeafState
 } LeafState;
 
 static LeafState
-leaf_state(Page page, uint8 encoder)
+state_of(Page page, uint8 encoder)
 {
 	const LeafHeader *h = leaf_header_const(page);
 
@@ -118,21 +118,21 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 			break;
 
 		case RMI_OP_MERGE:
-			state = leaf_state(page, LOGGED_ENCODER());
+			state = state_of(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			if (op->add)
 				at += entry_encode(op->entry, page, out + at);
 			break;
 
 		case RMI_OP_SPLIT:
-			state = leaf_state(page, LOGGED_ENCODER());
+			state = state_of(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			at = put(out, at, &op->block, sizeof(op->block));
 			break;
 
 		case RMI_OP_VACUUM:
 		case RMI_OP_DELETE:
-			state = leaf_state(page, LOGGED_ENCODER());
+			state = state_of(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			at = put(out, at, &op->gaps->removed, sizeof(op->gaps->removed));
 			break;
@@ -200,7 +200,7 @@ static const char *
 take_state(const uint8 **data, Size *len, Page page)
 {
 	LeafState	then;
-	LeafState	now = leaf_state(page, LEAF_ENCODER);
+	LeafState	now = state_of(page, LEAF_ENCODER);
 
 	if (!take(data, len, &then, sizeof(then)))
 		return "it is too short";

@@ -126,7 +126,7 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 }
 
 static void
-rmi_leave_page(IndexScanDesc scan)
+leave_page(IndexScanDesc scan)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
@@ -150,7 +150,7 @@ rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int no
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
-	rmi_leave_page(scan);
+	leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	so->marked = false;
 	if (keys && scan->numberOfKeys > 0)
@@ -163,7 +163,7 @@ rmi_endscan(IndexScanDesc scan)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
-	rmi_leave_page(scan);
+	leave_page(scan);
 	if (so->tuple)
 		pfree(so->tuple);
 	if (so->null_tuple)
@@ -177,27 +177,27 @@ rmi_endscan(IndexScanDesc scan)
 /* ---- intervals ---- */
 
 static inline KyroFence
-rmi_interval_begin(const RmiInterval *iv)
+interval_begin(const RmiInterval *iv)
 {
 	return (KyroFence) {iv->lo, 0, iv->lo_null};
 }
 
 /* Exclusive. */
 static inline KyroFence
-rmi_interval_end(const RmiInterval *iv)
+interval_end(const RmiInterval *iv)
 {
 	return (KyroFence) {iv->hi, RMI_TID_END, iv->hi_null};
 }
 
 /* Does the interval go on beyond the leaf at hand? */
 static inline bool
-rmi_goes_on(const RmiScanOpaque *so, bool forward)
+goes_on(const RmiScanOpaque *so, bool forward)
 {
 	const RmiInterval *iv = &so->quals.iv[so->at.interval];
 
 	return forward ?
-		so->has_high && kyro_fence_cmp(so->high, rmi_interval_end(iv)) < 0 :
-		kyro_fence_cmp(so->low, rmi_interval_begin(iv)) > 0;
+		so->has_high && kyro_fence_cmp(so->high, interval_end(iv)) < 0 :
+		kyro_fence_cmp(so->low, interval_begin(iv)) > 0;
 }
 
 /* ---- loading a leaf ---- */
@@ -209,7 +209,7 @@ rmi_goes_on(const RmiScanOpaque *so, bool forward)
  * one end only: such scans often end after a few rows.
  */
 static inline bool
-rmi_load_few(IndexScanDesc scan, Page page)
+load_few(IndexScanDesc scan, Page page)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	const RmiInterval *iv = &so->quals.iv[so->at.interval];
@@ -228,7 +228,7 @@ rmi_load_few(IndexScanDesc scan, Page page)
 			so->few[i] = (KyroEntry) {iv->lo, tids[i]};
 		so->before = so->after = true;	/* found by looking for this very key */
 	}
-	else if (iv->lo == INT64_MIN || iv->hi == INT64_MAX || rmi_goes_on(so, true) || rmi_goes_on(so, false))
+	else if (iv->lo == INT64_MIN || iv->hi == INT64_MAX || goes_on(so, true) || goes_on(so, false))
 		return false;
 	else
 		n = leaf_find_range(page, iv->lo, iv->hi, so->few, RMI_FEW_MAX, &so->before, &so->after);
@@ -243,7 +243,7 @@ rmi_load_few(IndexScanDesc scan, Page page)
  * pin, if it may go).
  */
 static void
-rmi_load(IndexScanDesc scan, Buffer buf)
+load_leaf(IndexScanDesc scan, Buffer buf)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Page		page = BufferGetPage(buf);
@@ -264,7 +264,7 @@ rmi_load(IndexScanDesc scan, Buffer buf)
 	if (so->has_high)
 		so->high = leaf_high(page);
 
-	if (rmi_load_few(scan, page))
+	if (load_few(scan, page))
 		so->source = RMI_SOURCE_FEW;
 	else
 	{
@@ -287,7 +287,7 @@ rmi_load(IndexScanDesc scan, Buffer buf)
 
 /* How many of few[] come before this place; after: it, too. */
 static int
-rmi_few_before(const RmiScanOpaque *so, KyroFence to, bool after)
+few_before(const RmiScanOpaque *so, KyroFence to, bool after)
 {
 	int			lo = 0;
 	int			hi = so->nfew;
@@ -307,10 +307,10 @@ rmi_few_before(const RmiScanOpaque *so, KyroFence to, bool after)
 
 /* Put the gap before the first entry at or after this place (which may lie off the page). */
 static void
-rmi_seek(RmiScanOpaque *so, KyroFence to, bool after)
+seek_end(RmiScanOpaque *so, KyroFence to, bool after)
 {
 	if (so->source == RMI_SOURCE_FEW)
-		so->fewpos = rmi_few_before(so, to, after);
+		so->fewpos = few_before(so, to, after);
 	else if (to.isnull != so->isnull)
 	{
 		if (to.isnull)
@@ -326,7 +326,7 @@ rmi_seek(RmiScanOpaque *so, KyroFence to, bool after)
 
 /* Step over one entry of the leaf at hand and return it; NULL: there is none. */
 static inline const KyroEntry *
-rmi_step(IndexScanDesc scan, bool forward)
+step_leaf(IndexScanDesc scan, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
@@ -345,11 +345,11 @@ rmi_step(IndexScanDesc scan, bool forward)
 
 /* Go to the leaf where the current interval begins, in this direction. */
 static void
-rmi_start_interval(IndexScanDesc scan, bool forward)
+start_interval(IndexScanDesc scan, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	const RmiInterval *iv = &so->quals.iv[so->at.interval];
-	KyroFence	to = forward ? rmi_interval_begin(iv) : rmi_interval_end(iv);
+	KyroFence	to = forward ? interval_begin(iv) : interval_end(iv);
 
 	CHECK_FOR_INTERRUPTS();
 
@@ -359,13 +359,13 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
 		 kyro_fence_cmp(so->low, to) <= 0 && (!so->has_high || kyro_fence_cmp(to, so->high) < 0) :
 		 kyro_fence_cmp(so->low, to) < 0 && (!so->has_high || kyro_fence_cmp(to, so->high) <= 0)))
 	{
-		rmi_seek(so, to, false);
+		seek_end(so, to, false);
 		return;
 	}
-	rmi_leave_page(scan);
+	leave_page(scan);
 	DEBUG_POINT("rmi-scan-start");
-	rmi_load(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL));
-	rmi_seek(so, to, false);
+	load_leaf(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL));
+	seek_end(so, to, false);
 }
 
 /* ---- damaged fences ---- */
@@ -378,7 +378,7 @@ rmi_start_interval(IndexScanDesc scan, bool forward)
  * index sound, it would have changed before the other came to its range.
  */
 static void
-rmi_check_overlap(IndexScanDesc scan, uint32 index_id, Buffer other)
+check_overlap(IndexScanDesc scan, uint32 index_id, Buffer other)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Page		page = BufferGetPage(other);
@@ -408,7 +408,7 @@ rmi_check_overlap(IndexScanDesc scan, uint32 index_id, Buffer other)
  * knows another leaf there, ask that one.
  */
 static void
-rmi_check_end(IndexScanDesc scan, bool forward, KyroFence end)
+check_end(IndexScanDesc scan, bool forward, KyroFence end)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Relation	index = scan->indexRelation;
@@ -420,7 +420,7 @@ rmi_check_end(IndexScanDesc scan, bool forward, KyroFence end)
 	if (likely(l.block == so->block))
 		return;
 	buf = rmi_descend(index, end, forward, BUFFER_LOCK_SHARE, NULL);
-	rmi_check_overlap(scan, rmi_dir_index_id(rmi_dir(index)), buf);
+	check_overlap(scan, rmi_dir_index_id(rmi_dir(index)), buf);
 	UnlockReleaseBuffer(buf);
 }
 
@@ -431,7 +431,7 @@ rmi_check_end(IndexScanDesc scan, bool forward, KyroFence end)
  * before it; most likely it is at block.
  */
 static void
-rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
+next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Relation	index = scan->indexRelation;
@@ -439,7 +439,7 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 	Buffer		buf = InvalidBuffer;
 	BlockNumber ahead;
 
-	rmi_leave_page(scan);
+	leave_page(scan);
 	CHECK_FOR_INTERRUPTS();
 	if (forward)
 		DEBUG_POINT("rmi-scan-next");
@@ -463,7 +463,7 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 		if (good)
 			rmi_check_leaf(index, index_id, buf);
 		if (rmi_page_is(page, index_id, block, RMI_PAGE_LEAF))
-			rmi_check_overlap(scan, index_id, buf);
+			check_overlap(scan, index_id, buf);
 		if (!good)
 		{
 			UnlockReleaseBuffer(buf);
@@ -473,19 +473,19 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
 	if (!BufferIsValid(buf))
 	{
 		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
-		rmi_check_overlap(scan, index_id, buf);
+		check_overlap(scan, index_id, buf);
 	}
-	rmi_load(scan, buf);
+	load_leaf(scan, buf);
 
 	/*
 	 * A scan of two leaves is likely one of many, and splits scatter them.
 	 * In a parallel scan the next process reads the next leaf at once.
 	 */
 	ahead = forward ? so->right : so->left;
-	if (scan->parallel_scan == NULL && rmi_goes_on(so, forward) && ahead != KYRO_NO_BLOCK &&
+	if (scan->parallel_scan == NULL && goes_on(so, forward) && ahead != KYRO_NO_BLOCK &&
 		rmi_block_exists(index, ahead) && get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
 		PrefetchBuffer(index, MAIN_FORKNUM, ahead);
-	rmi_seek(so, bound, false);
+	seek_end(so, bound, false);
 }
 
 /*
@@ -493,7 +493,7 @@ rmi_next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber blo
  * is none.
  */
 static bool
-rmi_next_share(IndexScanDesc scan, bool forward)
+next_share(IndexScanDesc scan, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	RmiPlace	place = {.interval = forward ? 0 : so->quals.n - 1};
@@ -502,11 +502,11 @@ rmi_next_share(IndexScanDesc scan, bool forward)
 		return false;
 	so->at.interval = place.interval;
 	if (place.inside)
-		rmi_next_leaf(scan, forward, place.bound, place.block);
+		next_leaf(scan, forward, place.bound, place.block);
 	else
-		rmi_start_interval(scan, forward);
+		start_interval(scan, forward);
 
-	place.inside = rmi_goes_on(so, forward);
+	place.inside = goes_on(so, forward);
 	if (place.inside)
 	{
 		place.bound = forward ? so->high : so->low;
@@ -522,7 +522,7 @@ rmi_next_share(IndexScanDesc scan, bool forward)
 
 /* Go to the next entry, so->at.last; false if there is none. */
 static bool
-rmi_next(IndexScanDesc scan, ScanDirection dir)
+next_entry(IndexScanDesc scan, ScanDirection dir)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	bool		forward = ScanDirectionIsForward(dir);
@@ -537,35 +537,35 @@ rmi_next(IndexScanDesc scan, ScanDirection dir)
 		so->at.has_last = false;
 		so->at.interval = forward ? 0 : so->quals.n - 1;
 		if (scan->parallel_scan == NULL)
-			rmi_start_interval(scan, forward);
-		else if (!rmi_next_share(scan, forward))
+			start_interval(scan, forward);
+		else if (!next_share(scan, forward))
 			goto end;
 	}
 	else if (so->source == RMI_SOURCE_NONE)
 	{
 		/* a mark was restored: find the leaf of its entry again */
-		rmi_load(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL));
-		rmi_seek(so, so->at.last, forward);
+		load_leaf(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL));
+		seek_end(so, so->at.last, forward);
 	}
 	else if (so->at.has_last && forward != ScanDirectionIsForward(so->at.dir))
 	{
 		/* turned round: the entry returned last is on the other side now */
-		rmi_seek(so, so->at.last, forward);
+		seek_end(so, so->at.last, forward);
 	}
 	so->at.dir = dir;
 
 	for (;;)
 	{
 		const RmiInterval *iv = &so->quals.iv[so->at.interval];
-		const KyroEntry *e = rmi_step(scan, forward);
+		const KyroEntry *e = step_leaf(scan, forward);
 
 		if (e != NULL)
 		{
 			KyroFence	at = {e->key, e->tid, so->isnull};
 
 			if (so->source == RMI_SOURCE_FEW ||
-				(forward ? kyro_fence_cmp(at, rmi_interval_end(iv)) < 0 :
-				 kyro_fence_cmp(at, rmi_interval_begin(iv)) >= 0))
+				(forward ? kyro_fence_cmp(at, interval_end(iv)) < 0 :
+				 kyro_fence_cmp(at, interval_begin(iv)) >= 0))
 			{
 				if (unlikely(!kyro_tid_ok(at.tid)))
 					rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
@@ -578,19 +578,19 @@ rmi_next(IndexScanDesc scan, ScanDirection dir)
 				return true;
 			}
 		}
-		else if (!rmi_goes_on(so, forward))
+		else if (!goes_on(so, forward))
 		{
 			if (so->source == RMI_SOURCE_PAGE || !(forward ? so->after : so->before))
-				rmi_check_end(scan, forward, forward ? rmi_interval_end(iv) : rmi_interval_begin(iv));
+				check_end(scan, forward, forward ? interval_end(iv) : interval_begin(iv));
 		}
 		else if (scan->parallel_scan == NULL)
 		{
-			rmi_next_leaf(scan, forward, forward ? so->high : so->low, forward ? so->right : so->left);
+			next_leaf(scan, forward, forward ? so->high : so->low, forward ? so->right : so->left);
 			continue;
 		}
 		if (scan->parallel_scan != NULL)
 		{
-			if (rmi_next_share(scan, forward))
+			if (next_share(scan, forward))
 				continue;
 			break;
 		}
@@ -599,12 +599,12 @@ rmi_next(IndexScanDesc scan, ScanDirection dir)
 		so->at.interval += forward ? 1 : -1;
 		if (so->at.interval < 0 || so->at.interval >= so->quals.n)
 			break;
-		rmi_start_interval(scan, forward);
+		start_interval(scan, forward);
 	}
 
 end:
 	/* a call in the other direction starts from here again */
-	rmi_leave_page(scan);
+	leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	return false;
 }
@@ -614,7 +614,7 @@ end:
  * as the scan.
  */
 static IndexTuple
-rmi_form_tuple(IndexScanDesc scan)
+form_tuple(IndexScanDesc scan)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	TupleDesc	desc = scan->xs_itupdesc;
@@ -637,7 +637,7 @@ rmi_form_tuple(IndexScanDesc scan)
 
 /* The entry returned last is one of a dead row. */
 static void
-rmi_note_kill(RmiScanOpaque *so)
+note_kill(RmiScanOpaque *so)
 {
 	if (so->nkills == KYRO_LEAF_MAX_ENTRIES)
 		return;					/* to and fro */
@@ -658,13 +658,13 @@ rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 
 	if (unlikely(scan->kill_prior_tuple) && so->at.has_last && so->source != RMI_SOURCE_NONE)
-		rmi_note_kill(so);
-	if (!rmi_next(scan, dir))
+		note_kill(so);
+	if (!next_entry(scan, dir))
 		return false;
 	kyro_tid_to_pointer(so->at.last.tid, &scan->xs_heaptid);
 	scan->xs_recheck = so->quals.recheck;
 	if (scan->xs_want_itup)
-		scan->xs_itup = rmi_form_tuple(scan);
+		scan->xs_itup = form_tuple(scan);
 	DEBUG_POINT("rmi-scan-tuple");
 	return true;
 }
@@ -677,7 +677,7 @@ rmi_getbitmap(IndexScanDesc scan, TIDBitmap *tbm)
 	int			n = 0;
 	int64		total = 0;
 
-	while (rmi_next(scan, ForwardScanDirection))
+	while (next_entry(scan, ForwardScanDirection))
 	{
 		uint64		tid = so->at.last.tid;
 
@@ -722,13 +722,13 @@ rmi_restrpos(IndexScanDesc scan)
 	so->at = so->mark;
 	if (!so->at.started || !so->at.has_last)
 	{
-		rmi_leave_page(scan);
+		leave_page(scan);
 		so->at.started = so->at.has_last = false;
 	}
 	else if (same)
-		rmi_seek(so, so->at.last, ScanDirectionIsForward(so->at.dir));
+		seek_end(so, so->at.last, ScanDirectionIsForward(so->at.dir));
 	else
-		rmi_leave_page(scan);
+		leave_page(scan);
 }
 
 /*

@@ -89,7 +89,7 @@ rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
 
 /* Would one more access not make the buffer pool keep the page any longer? */
 static inline bool
-rmi_buffer_is_hot(Buffer buf)
+buffer_is_hot(Buffer buf)
 {
 	BufferDesc *desc = BufferIsLocal(buf) ? GetLocalBufferDescriptor(-buf - 1) : GetBufferDescriptor(buf - 1);
 
@@ -102,7 +102,7 @@ rmi_buffer_is_hot(Buffer buf)
  * would be the first to be evicted: so only if it is marked as much as can be.
  */
 static Buffer
-rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
+read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 {
 	Buffer		buf;
 
@@ -113,7 +113,7 @@ rmi_read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 
 		leaf_prefetch(page, *rmi_dir_shape(dir), l->at);
 		__builtin_prefetch(rmi_trailer(page));
-		if (rmi_buffer_is_hot(l->recent) &&
+		if (buffer_is_hot(l->recent) &&
 			ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
 		{
 			pgstat_count_buffer_read(index);
@@ -152,7 +152,7 @@ search:
 		index_id = rmi_dir_index_id(dir);
 		if (rmi_block_exists(index, l.block))
 		{
-			buf = rmi_read_landing(index, dir, &l);
+			buf = read_landing(index, dir, &l);
 			LockBuffer(buf, mode);
 			page = BufferGetPage(buf);
 			if (likely(rmi_page_is(page, index_id, l.block, RMI_PAGE_LEAF) &&

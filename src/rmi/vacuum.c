@@ -55,7 +55,7 @@ typedef struct RmiVacuum
 } RmiVacuum;
 
 static bool
-rmi_vacuum_dead(void *arg, uint64_t tid)
+vacuum_dead(void *arg, uint64_t tid)
 {
 	RmiVacuum  *v = (RmiVacuum *) arg;
 	ItemPointerData p;
@@ -78,7 +78,7 @@ rmi_vacuum_dead(void *arg, uint64_t tid)
  * without their waiting: VACUUM must not go on before they are done.
  */
 static inline bool
-rmi_must_sweep(const RmiVacuum *v, Page page)
+must_sweep(const RmiVacuum *v, Page page)
 {
 	return (rmi_trailer(page)->flags & RMI_LEAF_UNSWEPT) != 0 && v->seen.carrier == RMI_CARRIER_OWN &&
 		RelationNeedsWAL(v->info->index);
@@ -90,7 +90,7 @@ rmi_must_sweep(const RmiVacuum *v, Page page)
  * the walk, which comes to it next.
  */
 static int
-rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
+vacuum_leaf(RmiVacuum *v, Buffer buf)
 {
 	Relation	index = v->info->index;
 	RmiWork    *w = rmi_work();
@@ -101,7 +101,7 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 		int			removed;
 
 		rmi_gaps_init(&v->gaps);
-		removed = leaf_vacuum(BufferGetPage(buf), w->image[0], rmi_vacuum_dead, v, &live, w->scratch);
+		removed = leaf_vacuum(BufferGetPage(buf), w->image[0], vacuum_dead, v, &live, w->scratch);
 
 		if (v->bad_tid)
 			rmi_corrupt(index, BufferGetBlockNumber(buf), "the row address of an entry is not valid");
@@ -117,7 +117,7 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
 		}
 		if (removed < 0)
 			rmi_corrupt(index, BufferGetBlockNumber(buf), "a block of the leaf is not valid");
-		if (removed > 0 || rmi_must_sweep(v, BufferGetPage(buf)))
+		if (removed > 0 || must_sweep(v, BufferGetPage(buf)))
 		{
 			RmiChange	c;
 
@@ -140,7 +140,7 @@ rmi_vacuum_leaf(RmiVacuum *v, Buffer buf)
  * possible now.  No locks held.
  */
 static bool
-rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
+delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 {
 	Relation	index = v->info->index;
 	Buffer		lbuf,
@@ -185,7 +185,7 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	}
 	page = BufferGetPage(buf);
 	rmi_check_leaf(index, v->index_id, buf);
-	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0 && !rmi_must_sweep(v, page);
+	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0 && !must_sweep(v, page);
 
 	/*
 	 * A leaf holds keys or NULLs, never both: the leaf before the NULLs cannot
@@ -231,7 +231,7 @@ rmi_delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 
 /* Walk the chain. */
 static void
-rmi_vacuum_chain(RmiVacuum *v)
+vacuum_chain(RmiVacuum *v)
 {
 	Relation	index = v->info->index;
 	BlockNumber block = RMI_FIRST_LEAF;
@@ -267,7 +267,7 @@ rmi_vacuum_chain(RmiVacuum *v)
 		}
 		rmi_check_leaf(index, v->index_id, buf);
 
-		live = rmi_vacuum_leaf(v, buf);
+		live = vacuum_leaf(v, buf);
 		v->stats->num_index_tuples += live;
 		more = leaf_has_high(page);
 		next = leaf_header(page)->right;
@@ -279,7 +279,7 @@ rmi_vacuum_chain(RmiVacuum *v)
 			DEBUG_POINT("rmi-vacuum-step");
 		else
 			DEBUG_POINT("rmi-vacuum-emptied");
-		if (live > 0 || !rmi_delete_leaf(v, block, low))
+		if (live > 0 || !delete_leaf(v, block, low))
 			rmi_fences_add(&v->leaves, low, block);
 		if (!more)
 			break;
@@ -291,7 +291,7 @@ rmi_vacuum_chain(RmiVacuum *v)
 }
 
 static int
-rmi_block_cmp(const void *a, const void *b)
+block_cmp(const void *a, const void *b)
 {
 	BlockNumber x = *(const BlockNumber *) a;
 	BlockNumber y = *(const BlockNumber *) b;
@@ -306,7 +306,7 @@ rmi_block_cmp(const void *a, const void *b)
  * written meanwhile.
  */
 static void
-rmi_sweep(void *arg)
+sweep_pages(void *arg)
 {
 	RmiVacuum  *v = (RmiVacuum *) arg;
 	Relation	index = v->info->index;
@@ -325,7 +325,7 @@ rmi_sweep(void *arg)
 	rmi_read_meta(index, &meta);
 	for (uint32 i = 0; i < v->leaves.n; i++)
 		leaves[i] = v->leaves.items[i].block;
-	qsort(leaves, v->leaves.n, sizeof(BlockNumber), rmi_block_cmp);
+	qsort(leaves, v->leaves.n, sizeof(BlockNumber), block_cmp);
 
 	v->stats->pages_free = 0;
 	for (BlockNumber block = RMI_FIRST_LEAF + 1; block < nblocks; block++)
@@ -385,7 +385,7 @@ rmi_sweep(void *arg)
  * is raised.)
  */
 static void
-rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)
+if_space(Relation index, void (*tidy) (void *arg), void *arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -427,7 +427,7 @@ rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)
 }
 
 static void
-rmi_vacuum_write(void *arg)
+vacuum_write(void *arg)
 {
 	RmiVacuum  *v = (RmiVacuum *) arg;
 
@@ -436,7 +436,7 @@ rmi_vacuum_write(void *arg)
 }
 
 static void
-rmi_vacuum_fold(void *arg)
+vacuum_fold(void *arg)
 {
 	rmi_maybe_fold((Relation) arg, true);
 }
@@ -462,7 +462,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	rmi_fences_init(&v.leaves);
 	rmi_fences_init(&v.made);
 
-	rmi_vacuum_chain(&v);
+	vacuum_chain(&v);
 	DEBUG_POINT("rmi-vacuum-walked");
 	if (v.made.n > 0)
 		rmi_log_append(info->index, v.made.items, v.made.n);
@@ -480,10 +480,10 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	if (now.generation == v.seen.generation && rmi_carrier_works(now.carrier) &&
 		(v.changed || v.seen.log_entries > 0 ||
 		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
-		rmi_if_space(info->index, rmi_vacuum_write, &v);
+		if_space(info->index, vacuum_write, &v);
 	DEBUG_POINT_POLL("rmi-vacuum-sweep");
 	if (rmi_carrier_works(now.carrier))
-		rmi_if_space(info->index, rmi_sweep, &v);
+		if_space(info->index, sweep_pages, &v);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
@@ -496,7 +496,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
  * left would otherwise stay until rows are deleted.
  */
 static void
-rmi_sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
 	RmiVacuum	v = {.info = info,.stats = stats};
 	RmiMetaData meta;
@@ -518,7 +518,7 @@ rmi_sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		/* a leaf that is not in the directory is only looked at in vain */
 		if (!rmi_directory_read(info->index, &meta, &v.leaves, &stale))
 			v.leaves.n = 0;
-		rmi_if_space(info->index, rmi_sweep, &v);
+		if_space(info->index, sweep_pages, &v);
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(cxt);
 	}
@@ -541,11 +541,11 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (stats == NULL)
 	{
 		rmi_read_meta_for_vacuum(info->index, &meta);
-		rmi_if_space(info->index, rmi_vacuum_fold, info->index);
+		if_space(info->index, vacuum_fold, info->index);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;
 		stats->num_index_tuples = info->num_heap_tuples;
-		rmi_sweep_leftovers(info, stats);
+		sweep_leftovers(info, stats);
 	}
 	else if (!stats->estimated_count)
 	{

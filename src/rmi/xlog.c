@@ -72,7 +72,7 @@ rmi_change_begin(RmiChange *c, Relation index, RmiCarrier carrier)
 
 /* The page of op i cannot take it, and is as it was. */
 static void
-rmi_change_refused(RmiChange *c, int i)
+change_refused(RmiChange *c, int i)
 {
 	if (!c->op[i].may_refuse)
 		elog(ERROR, "page %u of index \"%s\" cannot take a change of kind %d",
@@ -104,7 +104,7 @@ rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op)
 
 		if (!rmi_apply(o, page))
 		{
-			rmi_change_refused(c, i);
+			change_refused(c, i);
 			return;
 		}
 		Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !leaf_sum_ok(BufferGetPage(buf)) || leaf_sum_ok(page));
@@ -164,7 +164,7 @@ finish_own(RmiChange *c)
 			if (i > 0)
 				elog(PANIC, "kyro_rmi: half a change");
 			END_CRIT_SECTION();
-			rmi_change_refused(c, i);
+			change_refused(c, i);
 			return;
 		}
 		Assert(rmi_trailer(page)->kind != RMI_PAGE_LEAF || !was_sound || leaf_sum_ok(page));

@@ -246,7 +246,7 @@ store_scan_next_page(StoreScan *scan, ScanDirection direction)
 
 /* Put a row of the page in hand into the slot. */
 static void
-store_row_of_page(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
+row_of_page(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
 {
 	HeapScanDesc heap = scan->heap;
 
@@ -343,7 +343,7 @@ store_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 
 			if (offset == InvalidOffsetNumber)
 				break;
-			store_row_of_page(scan, offset, slot);
+			row_of_page(scan, offset, slot);
 			if (scan->base.rs_nkeys > 0)
 			{
 				HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
@@ -515,7 +515,7 @@ store_scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *scanst
 		}
 		if (page_mode(scan) ? in_visible(heap, offset) : row_visible_now(scan, offset))
 		{
-			store_row_of_page(scan, offset, slot);
+			row_of_page(scan, offset, slot);
 			pgstat_count_heap_getnext(scan->base.rs_rd);
 			return true;
 		}
