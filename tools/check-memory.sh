@@ -21,12 +21,11 @@ case $MODE in
   valgrind)
     # 20 to 50 times as slow: the tests that go through most code in least time
     PARTS=${PARTS:-regress-preload}
-    TESTS=${TESTS:-"build onconflict scans store_[bcdet]* store_foreign unique_keys verify"}
+    TESTS=${TESTS:-"rmi_build rmi_on_conflict rmi_scans store_[bcdet]* store_foreign rmi_unique_keys rmi_verify"}
     ;;
   asan)
     PARTS=${PARTS:-"tap regress regress-preload isolation"}
-    # the patterns without digits are all regression tests and specs
-    TESTS=${TESTS:-"[a-z]* 001_* 003_* 013_* 014_* 015_* 020_* 024_* 025_*"}
+    TESTS=${TESTS:-"sql/* specs/* t/rmi_crash t/rmi_corruption t/store_losses t/*_points t/store_damage t/rmi_hostile t/rmi_gaps"}
     ;;
   *) die "usage: check-memory.sh valgrind|asan" ;;
 esac

@@ -9,7 +9,7 @@
 #   JOBS=n     parts that run at once (default: one more than processors, since
 #              tests of clusters wait a lot)
 #   PARTS=...  run only these parts
-#   TESTS=...  run only these tests of them: names or patterns, as "oracle store_* 01*"
+#   TESTS=...  run only these tests of them: names or patterns, as "rmi_oracle store_* t/both_*"
 #   KEEP=1     keep the temporary directory
 #   PROGRESS=s seconds between two lines that say how far it is (default 60, 0: none)
 
@@ -123,7 +123,7 @@ count_regress() {
 
 # The names of the tests in a directory, from its files; those that TESTS names.
 tests_in() {
-  local file name pattern patterns
+  local file name pattern patterns dir=${1##*/}
 
   read -r -a patterns <<<"${TESTS:-*}"
   for file in "$SRC/$1"/*."$2"; do
@@ -131,7 +131,7 @@ tests_in() {
     name=$(basename "$file" ".$2")
     for pattern in "${patterns[@]}"; do
       # shellcheck disable=SC2053	# a pattern
-      [[ $name != $pattern ]] || { echo "$name"; break; }
+      [[ $name != $pattern && $dir/$name != $pattern ]] || { echo "$name"; break; }
     done
   done
 }
@@ -462,6 +462,16 @@ guard_expected() {
       [ -e "test/sql/${name%_[0-9]}.sql" ] || [ -e "test/specs/${name%_[0-9]}.spec" ] ||
       say "$file belongs to no test"
   done
+  for file in test/sql/*.sql test/specs/*.spec test/t/*.pl; do
+    case ${file##*/} in
+      rmi_*|store_*|both_*|keys_*) ;;
+      *) say "$file: the name says not what it is about (rmi_, store_, both_, keys_)" ;;
+    esac
+  done
+  for file in test/t/*.pl; do
+    name=$(basename "$file" .pl)
+    grep -q "^| \`$name\`" test/README.md || say "test/README.md does not list t/$name"
+  done
 }
 
 guard_exports() {
@@ -500,7 +510,7 @@ part_guards() {
   guard "folders of src include what they may" guard_folders
   guard "PG_VERSION_NUM is tested in compat.h and compat.c only" guard_versions
   guard "static functions bear no module's name" guard_statics
-  guard "tests and expected files match" guard_expected
+  guard "tests have expected files, names that tell, and a line in test/README.md" guard_expected
   guard "the library exports what SQL calls and nothing else" guard_exports
   guard "scripts parse" guard_scripts
   guard "no merge was left half done" guard_merges

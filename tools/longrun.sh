@@ -3,10 +3,10 @@
 # longrun.sh crashes|operations|statements|tests
 #   Run randomised TAP tests with one seed after the other, each on a cluster of
 #   its own, on a private copy of PostgreSQL, until enough was done: crashes of a loaded server
-#   (make crashloop: test/t/001_crash.pl and 011_store_crash.pl), or row operations compared
-#   with a btree (make soak: test/t/035_soak.pl), or random SQL statements compared with a heap
-#   (make fuzz-sql: test/t/050_sql_fuzz.pl); or the tests under load once, for longer than
-#   make check runs them (make check-load: test/t/030_load.pl to 034_cancel.pl).  The last line
+#   (make crashloop: test/t/rmi_crash.pl and store_crash.pl), or row operations compared
+#   with a btree (make soak: test/t/both_soak.pl), or random SQL statements compared with a heap
+#   (make fuzz-sql: test/t/both_sql_fuzz.pl); or the tests under load once, for longer than
+#   make check runs them (make check-load: load, growth, full disks, little memory, cancels).  The last line
 #   is what was done; a failure ends it, keeps the cluster, and names the seed to try again with.
 #
 #   CRASHES=n      how many (default 500; 0: until stopped)
@@ -26,10 +26,10 @@ cd "$ROOT" || exit 1
 
 UNIT=${1:-}
 case $UNIT in
-  crashes) TARGET=${CRASHES:-500} TESTS=${TESTS:-001_crash 011_store_crash} ;;
-  operations) TARGET=${OPERATIONS:-100000000} TESTS=${TESTS:-035_soak} ;;
-  statements) TARGET=${STATEMENTS:-0} TESTS=${TESTS:-050_sql_fuzz} CHUNK=${CHUNK:-12000} ;;
-  tests) TESTS=${TESTS:-030_load 031_growth 032_disk_full 033_memory 034_cancel}
+  crashes) TARGET=${CRASHES:-500} TESTS=${TESTS:-rmi_crash store_crash} ;;
+  operations) TARGET=${OPERATIONS:-100000000} TESTS=${TESTS:-both_soak} ;;
+  statements) TARGET=${STATEMENTS:-0} TESTS=${TESTS:-both_sql_fuzz} CHUNK=${CHUNK:-12000} ;;
+  tests) TESTS=${TESTS:-both_load both_growth both_disk_full both_memory both_cancel}
          TARGET=$(wc -w <<<"$TESTS") ;;
   *) die "crashes, operations, statements or tests?" ;;
 esac

@@ -260,7 +260,7 @@ WITH RECURSIVE distinct_keys AS (
 )
 SELECT count(k) = (SELECT count(DISTINCT k) FROM b) AS same FROM distinct_keys;
 
--- index scans and parallel plans live together; see parallel.sql
+-- index scans and parallel plans live together; see rmi_parallel.sql
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;

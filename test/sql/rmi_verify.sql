@@ -1,6 +1,6 @@
 --
 -- kyro.verify(deep): an index that lacks rows, has others, or has a key twice; of
--- all kinds of indexes and tables.  (Damage to pages: test/t/026_verify.pl.)
+-- all kinds of indexes and tables.  (Damage to pages: test/t/rmi_verify.pl.)
 --
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS kyrodb;

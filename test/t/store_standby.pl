@@ -1,4 +1,4 @@
-# The load of 010_store_twin.pl on a primary with a streaming standby: what the
+# The load of store_twin.pl on a primary with a streaming standby: what the
 # standby answers is right at any time, or a conflict with replay, and when it has
 # caught up it is equal in every way.  Then it is promoted and goes on.
 #

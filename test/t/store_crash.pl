@@ -1,4 +1,4 @@
-# The load of 010_store_twin.pl, with the server killed in the middle of it, in
+# The load of store_twin.pl, with the server killed in the middle of it, in
 # several ways (see Crash.pm): after each recovery the kyro table and its heap
 # twin are equal in every way, and go on.
 #
