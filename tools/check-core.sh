@@ -5,7 +5,7 @@
 #   private clusters.  test/core/README.md says what the modes are and what passes.
 #   The last line is "N passed, N failed"; what differs is in build/check-core.
 #
-#   MODE=...    baseline, kyro, kyro-sealed, kyro-seals, rmi: some of them (default: all)
+#   MODE=...    baseline, kyro, kyro-sealed, kyro-seals, rmi, keys: some of them (default: all)
 #   SUITES=...  regress, isolation (default: both)
 #   PG_SRC=dir  unpacked source of PostgreSQL; otherwise that of the Debian package
 #               is downloaded, once, to ${XDG_CACHE_HOME:-~/.cache}/kyrodb
@@ -16,7 +16,7 @@ set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT" || exit 1
 
-ALL_MODES="baseline kyro kyro-sealed kyro-seals rmi"
+ALL_MODES="baseline kyro kyro-sealed kyro-seals rmi keys"
 MODES=${MODE:-${MODES:-$ALL_MODES}}
 SUITES=${SUITES:-regress isolation}
 PG_SRC=${PG_SRC:-}
@@ -156,6 +156,7 @@ create_database() {  # create_database NAME
   [ "$mode" = baseline ] || sql "$1" -c "CREATE EXTENSION kyrodb" || return 1
   case $mode in
     kyro*) sql "$1" -c "ALTER DATABASE $1 SET default_table_access_method TO kyro" || return 1 ;;
+    keys)  sql "$1" -c "ALTER DATABASE $1 SET kyro.constraint_index_method TO kyro_rmi" || return 1 ;;
   esac
   case $mode in
     kyro-seal*) sql "$1" -f "$SRC/test/core/setup.sql" ;;
@@ -175,7 +176,10 @@ run_suite() {
     kyro-seals)  input=$W/core-seals/$suite ;;
   esac
   [ "$suite" != isolation ] || db=isolation_regression
-  [ "$mode" != rmi ] || preload="kyrodb, kyro_core_rmi_indexes"
+  case $mode in
+    rmi)  preload="kyrodb, kyro_core_rmi_indexes" ;;
+    keys) preload=kyrodb ;;
+  esac
 
   as_server "$BIN/initdb" -D "$S/data" -A trust -N -U postgres --no-locale -E UTF8 >"$S/initdb.log" 2>&1 ||
     { cat "$S/initdb.log"; fail "$mode/$suite: initdb"; return; }

@@ -43,7 +43,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_opclass.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
@@ -60,6 +59,7 @@
 
 #include "compat.h"
 #include "hooks/hooks.h"
+#include "retyped.h"
 
 #define AM_NAME		"kyro_rmi"
 
@@ -173,7 +173,7 @@ targets_of_command(const AlterTableStmt *stmt, Oid table)
 				break;
 			case AT_AlterColumnType:
 				/* with the children, which have foreign keys of their own */
-				foreach(lc2, find_all_inheritors(table, NoLock, NULL))
+				foreach(lc2, kyro_retyped_tables(table, stmt, NoLock))
 					targets = add_targets_of_column(targets, lfirst_oid(lc2), cmd->name);
 				break;
 			default:
@@ -440,7 +440,7 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 	{
 		if (lfirst_node(AlterTableCmd, lc)->subtype != AT_AlterColumnType)
 			continue;
-		foreach(lc2, find_all_inheritors(table, NoLock, NULL))
+		foreach(lc2, kyro_retyped_tables(table, stmt, NoLock))
 		{
 			MemoryContext oldcontext;
 

@@ -69,7 +69,11 @@ end_work(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-/* A command that cannot run inside a transaction block, as if a client had sent it. */
+/*
+ * A command that cannot run inside a transaction block, as if a client had sent it.
+ * Event triggers see it, hooks do not: they have seen the CALL that it is part of,
+ * and some (pgaudit's) stop at a client's command that begins inside of another.
+ */
 static void
 run(MemoryContext context, const char *command)
 {
@@ -82,7 +86,7 @@ run(MemoryContext context, const char *command)
 	statement->stmt_len = raw->stmt_len;
 
 	begin_work();
-	ProcessUtility(statement, command, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
+	standard_ProcessUtility(statement, command, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
 	end_work(context);
 }
 
@@ -124,8 +128,10 @@ creation(Relation index, const char *name, Oid method)
 		appendStringInfoString(&s, " NULLS NOT DISTINCT");
 	if (fillfactor > 0)
 		appendStringInfo(&s, " WITH (fillfactor = %d)", fillfactor);
-	if (OidIsValid(index->rd_rel->reltablespace))
-		appendStringInfo(&s, " TABLESPACE %s", quote_identifier(get_tablespace_name(index->rd_rel->reltablespace)));
+	/* named in any case, or default_tablespace would decide */
+	appendStringInfo(&s, " TABLESPACE %s",
+					 quote_identifier(get_tablespace_name(OidIsValid(index->rd_rel->reltablespace) ?
+														  index->rd_rel->reltablespace : MyDatabaseTableSpace)));
 	if (predicate != NIL)
 		appendStringInfo(&s, " WHERE %s",
 						 deparse_expression((Node *) make_ands_explicit(predicate),

@@ -26,7 +26,6 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
-#include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
 #include "nodes/makefuncs.h"
@@ -37,6 +36,7 @@
 
 #include "compat.h"
 #include "keys/keys.h"
+#include "retyped.h"
 
 /* A constraint that had an index of ours. */
 typedef struct Retyped
@@ -92,10 +92,10 @@ keys_before_retype(Oid relid, AlterTableStmt *statement)
 		List	   *relids;
 		ListCell   *lc2;
 
-		if (cmd->subtype != AT_AlterColumnType)
+		if (cmd->subtype != AT_AlterColumnType ||
+			(statement->objtype == OBJECT_TYPE && cmd->behavior != DROP_CASCADE))
 			continue;
-		relids = statement->relation->inh ?
-			find_all_inheritors(relid, AccessExclusiveLock, NULL) : list_make1_oid(relid);
+		relids = kyro_retyped_tables(relid, statement, AccessExclusiveLock);
 		foreach(lc2, relids)
 		{
 			char		relkind = get_rel_relkind(lfirst_oid(lc2));
@@ -133,6 +133,8 @@ build_like(Oid heapoid, Oid btree)
 	options = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_reloptions, &isnull);
 	if (!isnull)
 		s->options = untransformRelOptions(options);
+	/* in its place, whatever default_tablespace says */
+	s->reset_default_tblspc = true;
 	if (OidIsValid(form->reltablespace))
 		s->tableSpace = get_tablespace_name(form->reltablespace);
 	ReleaseSysCache(tuple);

@@ -142,6 +142,20 @@ adopt(Oid relid, AlterTableStmt *statement)
 	return false;
 }
 
+/*
+ * What is left of a command that we have done ourselves: event triggers, and
+ * whoever looks at commands behind us, see it on its table, changing nothing.
+ */
+static void
+pass_on_done(Command *c)
+{
+	AlterTableCmd *cmd = makeNode(AlterTableCmd);
+
+	cmd->subtype = AT_SetRelOptions;	/* of which there are none */
+	((AlterTableStmt *) c->statement->utilityStmt)->cmds = list_make1(cmd);
+	pass_on(c);
+}
+
 static void
 alter_table(Command *c)
 {
@@ -172,7 +186,10 @@ alter_table(Command *c)
 	if (adds)
 	{
 		if (adopt(relid, statement))
+		{
+			pass_on_done(c);
 			return;
+		}
 		keys_turn_constraints(relid, statement);
 	}
 	if (retypes)
@@ -196,9 +213,9 @@ keys_ProcessUtility(PlannedStmt *statement, const char *source, bool read_only, 
 		make_writable(&c);
 		keys_turn_index((IndexStmt *) c.statement->utilityStmt);
 	}
-	else if (IsA(node, AlterTableStmt) &&
-			 (((AlterTableStmt *) node)->objtype == OBJECT_TABLE || ((AlterTableStmt *) node)->objtype == OBJECT_INDEX))
+	else if (IsA(node, AlterTableStmt))
 	{
+		/* of types, too, which tables are of, and of foreign tables, which have children */
 		alter_table(&c);
 		return;
 	}
