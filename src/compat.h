@@ -92,6 +92,11 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, false, false, false, false, true).objectId
 
+/* Columns of one table by those of another, by name; all must be there. */
+#define kyro_attrmap_by_name(to, from)	build_attrmap_by_name(to, from)
+/* How rows of the target of a command become those of its partition; NULL if they are the same. */
+#define kyro_root_to_child_map(rri, estate)	((void) (estate), (rri)->ri_RootToPartitionMap)
+
 #elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 180000
 
 #include "access/tableam.h"
@@ -145,6 +150,9 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, false, false, false, true).objectId
+
+#define kyro_attrmap_by_name(to, from)	build_attrmap_by_name(to, from, false)
+#define kyro_root_to_child_map(rri, estate)	ExecGetRootToChildMap(rri, estate)
 
 /* ANALYZE hands out a stream of buffers, not block numbers. */
 #define KYRO_ANALYZE_STREAM 1

@@ -14,8 +14,27 @@
 #ifndef KYRO_HOOKS_H
 #define KYRO_HOOKS_H
 
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+struct ResultRelInfo;
+struct ModifyTableState;
+
 /* onconflict.c: INSERT ... ON CONFLICT on tables with a unique kyro_rmi index */
 extern void kyro_onconflict_init(void);
+
+/* Prepare the open indexes of a table for ON CONFLICT, in the current memory context. */
+extern void kyro_onconflict_prepare(struct ResultRelInfo *rri);
+
+/*
+ * Which open indexes of a table are arbiters, if the plan names these ones of the
+ * target of the command: their partitions or themselves, and what is unique in
+ * the same way.  In the current memory context.
+ */
+extern List *kyro_onconflict_arbiters(struct ResultRelInfo *rri, List *named, Relation target);
+
+/* routing.c: the same through a partitioned table, at the start of such a command */
+extern void kyro_routing_prepare(struct ModifyTableState *insert);
 
 /* shadow.c: uniqueness proofs and end-point estimates from kyro_rmi indexes */
 extern void kyro_shadow_init(void);

@@ -15,9 +15,13 @@
  * indexes included, is the executor's normal course.  Nothing shared is
  * touched, so there is nothing to undo after an error, and nesting is safe.
  *
- * Out of reach are rows routed to a partition, whose state is made at the
- * first row that goes there.  That fails with an error of the executor which
- * does not say what to do, so we say it.
+ * Rows that are routed to partitions, whose state is made at the first row that
+ * goes there, are the concern of routing.c.
+ *
+ * While an index is exchanged for another one (src/keys), a table has two unique
+ * indexes for one key, of which the planner has inferred only those that were
+ * valid then, and the executor would meet a conflict in the other as a violation.
+ * So all that are arbiters in the same way are, once they take entries.
  *
  * IDENTIFICATION
  *	  src/hooks/onconflict.c
@@ -26,10 +30,12 @@
  */
 #include "postgres.h"
 
+#include "access/attmap.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "catalog/index.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -39,11 +45,12 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "hooks/hooks.h"
+#include "keys/keys.h"
 #include "rmi/kyro_rmi.h"
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
-static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 
 /*
  * Could this index be a unique one of ours?  From the system caches, so that
@@ -126,10 +133,9 @@ set_unique_info(Relation index, IndexInfo *info)
 	}
 }
 
-static void
-open_indexes(ResultRelInfo *rri)
+void
+kyro_onconflict_prepare(ResultRelInfo *rri)
 {
-	ExecOpenIndices(rri, false);
 	for (int i = 0; i < rri->ri_NumIndices; i++)
 	{
 		Relation	index = rri->ri_IndexRelationDescs[i];
@@ -144,6 +150,64 @@ open_indexes(ResultRelInfo *rri)
 	}
 }
 
+/* Does this index of a partition, or of the table itself, hold the same keys to be different as that one? */
+static bool
+is_same_arbiter(Relation index, const IndexInfo *info, Relation arbiter, IndexInfo *other, AttrMap *map)
+{
+	IndexInfo	mine = *info;
+	Oid			families[2][INDEX_MAX_KEYS];
+
+	if (!info->ii_Unique || !arbiter->rd_index->indisunique || index->rd_index->indisexclusion ||
+		index->rd_index->indimmediate != arbiter->rd_index->indimmediate)
+		return false;
+	/* whatever the method: the order says what is equal */
+	mine.ii_Am = other->ii_Am;
+	keys_families(index, families[0]);
+	keys_families(arbiter, families[1]);
+	return CompareIndexInfo(&mine, other, index->rd_indcollation, arbiter->rd_indcollation, families[0], families[1], map);
+}
+
+List *
+kyro_onconflict_arbiters(ResultRelInfo *rri, List *named, Relation target)
+{
+	List	   *result = NIL;
+	AttrMap    *map;
+	ListCell   *lc;
+
+	if (named == NIL)
+		return NIL;				/* all of them */
+	map = kyro_attrmap_by_name(RelationGetDescr(rri->ri_RelationDesc), RelationGetDescr(target));
+	foreach(lc, named)
+	{
+		/* the plan holds a lock on its table that keeps it there */
+		Relation	arbiter = index_open(lfirst_oid(lc), AccessShareLock);
+		IndexInfo  *arbiter_info = BuildIndexInfo(arbiter);
+		bool		found = false;
+
+		for (int i = 0; i < rri->ri_NumIndices; i++)
+		{
+			Relation	index = rri->ri_IndexRelationDescs[i];
+			IndexInfo  *info = rri->ri_IndexRelationInfo[i];
+			Oid			indexoid = RelationGetRelid(index);
+
+			if (indexoid == lfirst_oid(lc) ||
+				(index->rd_rel->relispartition && list_member_oid(get_partition_ancestors(indexoid), lfirst_oid(lc))))
+				found = true;
+			else if (!info->ii_ReadyForInserts || !is_same_arbiter(index, info, arbiter, arbiter_info, map))
+				continue;
+			else if (index->rd_index->indisvalid)
+				found = true;
+			result = list_append_unique_oid(result, indexoid);
+		}
+		if (!found)
+			elog(ERROR, "table \"%s\" has no counterpart of index \"%s\"",
+				 RelationGetRelationName(rri->ri_RelationDesc), RelationGetRelationName(arbiter));
+		index_close(arbiter, NoLock);
+	}
+	free_attrmap(map);
+	return result;
+}
+
 static void
 prepare_node(PlanState *planstate)
 {
@@ -156,6 +220,7 @@ prepare_node(PlanState *planstate)
 	if (node->operation != CMD_INSERT ||
 		((ModifyTable *) planstate->plan)->onConflictAction == ONCONFLICT_NONE)
 		return;
+	kyro_routing_prepare(node);
 
 	for (int i = 0; i < node->mt_nrels; i++)
 	{
@@ -166,61 +231,11 @@ prepare_node(PlanState *planstate)
 			rri->ri_IndexRelationDescs != NULL || !needs_help(rel))
 			continue;
 		oldcontext = MemoryContextSwitchTo(planstate->state->es_query_cxt);
-		open_indexes(rri);
+		ExecOpenIndices(rri, false);
+		kyro_onconflict_prepare(rri);
+		rri->ri_onConflictArbiterIndexes = kyro_onconflict_arbiters(rri, rri->ri_onConflictArbiterIndexes, rel);
 		MemoryContextSwitchTo(oldcontext);
 	}
-}
-
-/* Does the command route rows with ON CONFLICT to partitions? */
-static bool
-routes_on_conflict(PlanState *planstate)
-{
-	ModifyTableState *node;
-
-	if (planstate == NULL || !IsA(planstate, ModifyTableState))
-		return false;
-	node = (ModifyTableState *) planstate;
-	return node->operation == CMD_INSERT &&
-		((ModifyTable *) planstate->plan)->onConflictAction != ONCONFLICT_NONE &&
-		node->rootResultRelInfo->ri_RelationDesc->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
-}
-
-/* What the executor means by its error. */
-static void
-explain_refusal(void *arg)
-{
-	if (geterrcode() != ERRCODE_INTERNAL_ERROR ||
-		!kyro_error_is("unexpected non-btree speculative unique index"))
-		return;
-	errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
-	errmsg("INSERT ... ON CONFLICT through a partitioned table needs unique indexes of partitions to be btrees");
-	errhint("Name the partition in the command, or use a btree index for uniqueness there.");
-}
-
-static void
-kyro_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once)
-{
-	ErrorContextCallback callback;
-	bool		routes = routes_on_conflict(queryDesc->planstate);
-	ListCell   *lc;
-
-	foreach(lc, queryDesc->estate->es_auxmodifytables)
-		routes |= routes_on_conflict((PlanState *) lfirst(lc));
-	if (routes)
-	{
-		callback.callback = explain_refusal;
-		callback.arg = NULL;
-		callback.previous = error_context_stack;
-		error_context_stack = &callback;
-	}
-
-	if (prev_ExecutorRun)
-		prev_ExecutorRun(queryDesc, direction, count, execute_once);
-	else
-		standard_ExecutorRun(queryDesc, direction, count, execute_once);
-
-	if (routes)
-		error_context_stack = callback.previous;
 }
 
 static void
@@ -247,6 +262,4 @@ kyro_onconflict_init(void)
 {
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = kyro_ExecutorStart;
-	prev_ExecutorRun = ExecutorRun_hook;
-	ExecutorRun_hook = kyro_ExecutorRun;
 }

@@ -65,6 +65,9 @@ extern void keys_after_build(Relation heap, Relation index, struct IndexInfo *in
 /* The btree operator family that orders a key type as we do; InvalidOid if it is not one of ours. */
 extern Oid	keys_btree_family(Oid type);
 
+/* The operator families of an open index's columns, and btree's where it is ours. */
+extern void keys_families(Relation index, Oid *families);
+
 /*
  * What is wrong with the catalog rows of an index of ours, or NULL: option,
  * class, dependencies.  palloc'd.

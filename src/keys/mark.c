@@ -213,6 +213,16 @@ keys_btree_family(Oid type)
 	return OidIsValid(namesake) ? get_opclass_family(namesake) : InvalidOid;
 }
 
+void
+keys_families(Relation index, Oid *families)
+{
+	int			n = IndexRelationGetNumberOfKeyAttributes(index);
+
+	memcpy(families, index->rd_opfamily, n * sizeof(Oid));
+	if (n == 1 && index->rd_rel->relam == keys_am())
+		families[0] = keys_btree_family(index->rd_opcintype[0]);
+}
+
 static oidvector *
 shown_classes(HeapTuple index_tuple)
 {

@@ -261,13 +261,6 @@ build_check(Relation heap, Relation index, IndexInfo *info)
 						index->rd_indoption[0] & INDOPTION_DESC ? "DESC" : "NULLS FIRST"),
 				 errhint("An index in ascending order with NULLs last also serves ORDER BY ... DESC, by a backward scan.")));
 
-	if (info->ii_Unique && heap->rd_rel->relispartition)
-		ereport(WARNING,
-				(errmsg("INSERT ... ON CONFLICT through the partitioned table will fail for rows of partition \"%s\"",
-						RelationGetRelationName(heap)),
-				 errdetail("The server supports that for unique btree indexes only. Naming the partition in the command works."),
-				 errhint("Use a btree index for uniqueness.")));
-
 	if (info->ii_Unique && !kyro_preloaded())
 		ereport(WARNING,
 				(errmsg("the first INSERT ... ON CONFLICT of a session may fail on this table"),
