@@ -420,7 +420,7 @@ guard_folders() {
         model)   allowed="model" ;;
         rmi)     allowed="rmi model" ;;
         store)   allowed="store model" ;;
-        hooks)   allowed="hooks rmi model" ;;
+        hooks)   allowed="hooks keys rmi model" ;;
         keys)    allowed="keys" ;;
         inspect) allowed="inspect keys rmi store model" ;;
         .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect" ;;
