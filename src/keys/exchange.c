@@ -438,6 +438,8 @@ exchange_all(FunctionCallInfo fcinfo, const char *command, Oid method)
 	PreventInTransactionBlock(IsA(fcinfo->context, CallContext) &&
 							  !((CallContext *) fcinfo->context)->atomic &&
 							  !SPI_inside_nonatomic_context(), command);
+	PreventCommandIfReadOnly(command);
+	PreventCommandDuringRecovery(command);
 	resolve(relation, &heap, &only);
 
 	context = AllocSetContextCreate(PortalContext, "exchange of indexes", ALLOCSET_DEFAULT_SIZES);

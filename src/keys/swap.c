@@ -37,6 +37,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -339,6 +340,9 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 	Oid			old = PG_GETARG_OID(0);
 	Oid			new = PG_GETARG_OID(1);
 
+	PreventCommandIfReadOnly("kyro.swap_index()");
+	PreventCommandIfParallelMode("kyro.swap_index()");
+	PreventCommandDuringRecovery("kyro.swap_index()");
 	check_owner(old);
 	check_owner(new);
 	/* whoever has the table to himself need not care when another index checks */
@@ -360,6 +364,9 @@ kyro_adopt_index(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("index must not be null")));
 	index = PG_GETARG_OID(0);
+	PreventCommandIfReadOnly("kyro.adopt_index()");
+	PreventCommandIfParallelMode("kyro.adopt_index()");
+	PreventCommandDuringRecovery("kyro.adopt_index()");
 	check_owner(index);
 	if (!keys_is_ours(index))
 		ereport(ERROR,

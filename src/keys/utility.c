@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -165,6 +166,12 @@ alter_table(Command *c)
 	List	   *keys = NIL;
 	Oid			relid;
 
+	/* what the command may not do core says, before it locks anything */
+	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
+	{
+		pass_on(c);
+		return;
+	}
 	if (changes_option(statement))
 		refuse_option(statement);
 	if ((!adds && !retypes) || !OidIsValid(keys_am()))
