@@ -16,7 +16,8 @@
 # - where a transaction fails with a serialization error in a heap, one must fail here:
 #   else an anomaly has passed; and
 # - where none fails here, everything must be as core expects it; where one does,
-#   everything before that.
+#   everything before that.  Rows may come in any order if the step does not say
+#   ORDER BY: a seal moves those that it gets behind those that it does not.
 
 use strict;
 use warnings;
@@ -147,7 +148,30 @@ sub permutations_of
 			push @{ $result[-1][1] }, $line;
 		}
 	}
+	sort_rows($_->[1]) for @result;
 	return \@result;
+}
+
+# Sort the rows between the names of columns and "(n rows)".
+sub sort_rows
+{
+	my ($lines) = @_;
+	my ($step, $first) = ('');
+
+	for my $i (0 .. $#$lines)
+	{
+		$step = '' if $lines->[$i] =~ /^step /;
+		$step .= $lines->[$i];
+		if ($lines->[$i] =~ /^-[-+]*$/)
+		{
+			$first = $i + 1;
+		}
+		elsif (defined $first && $lines->[$i] =~ /^\(\d+ rows?\)$/)
+		{
+			@$lines[ $first .. $i - 1 ] = sort @$lines[ $first .. $i - 1 ] if $step !~ /\border\s+by\b/i;
+			undef $first;
+		}
+	}
 }
 
 # What is wrong in which permutation, and a summary.

@@ -60,6 +60,3 @@ BEGIN
 	END LOOP;
 END
 $$;
-
--- It tells of rewrites that unseal, at moments that core's expected output does not know.
-ALTER EVENT TRIGGER kyro_on_rewrite DISABLE;
