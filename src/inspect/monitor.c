@@ -10,13 +10,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/objectaddress.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
+#include "attempt.h"
 #include "inspect/monitor.h"
 #include "privilege.h"
 
@@ -30,42 +29,15 @@ kyro_check_sees_table(Oid table)
 bool
 kyro_try_read(void (*read) (void *arg), void *arg)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
+	ErrorData  *e = kyro_attempt(read, arg);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		read(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *e;
-		int			category;
-
-		MemoryContextSwitchTo(cxt);
-		e = CopyErrorData();
-		category = ERRCODE_TO_CATEGORY(e->sqlerrcode);
-		/* that of all corruption */
-		if (category != ERRCODE_TO_CATEGORY(ERRCODE_INDEX_CORRUPTED) &&
-			category != ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR) &&
-			e->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ereport(WARNING,
-				(errcode(e->sqlerrcode),
-				 errmsg_internal("%s", e->message),
-				 e->detail ? errdetail_internal("%s", e->detail) : 0,
-				 e->hint ? errhint("%s", e->hint) : 0));
-		FreeErrorData(e);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return ok;
+	if (e == NULL)
+		return true;
+	ereport(WARNING,
+			(errcode(e->sqlerrcode),
+			 errmsg_internal("%s", e->message),
+			 e->detail ? errdetail_internal("%s", e->detail) : 0,
+			 e->hint ? errhint("%s", e->hint) : 0));
+	FreeErrorData(e);
+	return false;
 }

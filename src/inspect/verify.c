@@ -50,6 +50,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "attempt.h"
 #include "debug_point.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
@@ -70,6 +71,8 @@ typedef struct Verify
 	RmiKeyType	type;
 	uint8	   *seen;			/* bitmap of blocks: leaves of the chain */
 	BlockNumber nblocks;		/* when the walk began */
+	BlockNumber refused;		/* a leaf that the server cannot read, and what it says */
+	char	   *refusal;
 
 	/* deep */
 	RmiSort    *rows;			/* NULL: not deep */
@@ -394,6 +397,24 @@ verify_entries(Verify *v, Page page, BlockNumber block)
 /* ---- structure ---- */
 
 /*
+ * Find out whether the right sibling of a leaf, which is pinned and not locked, can be
+ * read: while it is locked nobody may try.
+ */
+static void
+verify_look_ahead(Verify *v, Buffer buf)
+{
+	Page		page = BufferGetPage(buf);
+	BlockNumber to;
+
+	/* a leaf that has changed meanwhile is not new, and so is its sibling's buffer */
+	if (!leaf_header_ok(page) || !leaf_has_high(page))
+		return;
+	to = leaf_header(page)->right;
+	if (to < RelationGetNumberOfBlocks(v->index) && (v->refusal = kyro_read_problem(v->index, to)) != NULL)
+		v->refused = to;
+}
+
+/*
  * Pin and share-lock a leaf of the chain, or say why not.  If it is not the
  * leftmost, its left sibling from is locked and ends at *low; then it is looked
  * at before it is locked, as in rmi_lock_right().
@@ -407,6 +428,11 @@ verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from, const KyroFence
 	if (block >= RelationGetNumberOfBlocks(v->index))
 	{
 		verify_report(v, from, "right link leads to block %u, past the end of the index", block);
+		return InvalidBuffer;
+	}
+	if (block == v->refused)
+	{
+		verify_report(v, block, "%s", v->refusal);
 		return InvalidBuffer;
 	}
 	buf = ReadBuffer(v->index, block);
@@ -473,13 +499,20 @@ static bool
 verify_chain(Verify *v)
 {
 	BlockNumber block = RMI_FIRST_LEAF;
-	Buffer		buf = verify_open_leaf(v, block, RMI_META_BLOCK, NULL);
+	Buffer		buf;
 	uint64		leaves = 0;
 	PGAlignedBlock copy;
 
 	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
+	if (block < v->nblocks && (v->refusal = kyro_read_problem(v->index, block)) != NULL)
+		v->refused = block;
+	buf = verify_open_leaf(v, block, RMI_META_BLOCK, NULL);
 	if (!BufferIsValid(buf))
 		return false;
+	/* it is never deleted */
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	verify_look_ahead(v, buf);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	if (kyro_fence_cmp(leaf_low(BufferGetPage(buf)), KYRO_FENCE_MIN) != 0)
 		verify_report(v, block, "low fence of the leftmost leaf is not the lowest key");
 	if (leaf_header(BufferGetPage(buf))->left != KYRO_NO_BLOCK)
@@ -544,6 +577,7 @@ verify_chain(Verify *v)
 		CHECK_FOR_INTERRUPTS();
 		if (BufferIsValid(next))
 		{
+			verify_look_ahead(v, next);
 			LockBuffer(next, BUFFER_LOCK_SHARE);
 			if (!broken)
 				next = verify_still_there(v, next, leaf_high(copy.data));
@@ -563,38 +597,28 @@ verify_chain(Verify *v)
 	}
 }
 
+/* What is right of the index and, if deep, of what it says of the table. */
 static void
-verify_index(Oid relid, bool deep, KyroReport *report)
+verify_all(Verify *v, bool deep)
 {
-	Verify	   *v = palloc0(sizeof(Verify));
-	Oid			save_userid;
-	int			save_sec_context;
-	int			save_nestlevel;
-	char	   *problem;
-
-	v->report = report;
-	v->index = rmi_open_for_function(relid, AccessShareLock, true, &v->heap);
-	v->type = rmi_key_type(v->index);
-
-	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro(v->heap))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("only indexes on heap tables can be compared with their tables")));
-
-	/* expressions and predicates run as the owner of the table, and harmlessly */
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(v->heap->rd_rel->relowner,
-						   save_sec_context | SECURITY_RESTRICTED_OPERATION);
-	save_nestlevel = NewGUCNestLevel();
+	Oid			relid = RelationGetRelid(v->index);
+	char	   *problem = NULL;
 
 	kyro_progress_phase(KYRO_PHASE_STRUCTURE, relid, 0);
+	if (RelationGetNumberOfBlocks(v->index) > 0)
+		problem = kyro_read_problem(v->index, RMI_META_BLOCK);
+	if (problem != NULL)
+	{
+		verify_report(v, RMI_META_BLOCK, "%s", problem);
+		return;
+	}
 	rmi_read_meta(v->index, &v->meta);
 	if (v->meta.key_type != v->type)
 		verify_report(v, RMI_META_BLOCK, "index was built for another type");
 	problem = keys_problem(relid);
 	if (problem != NULL)
 		verify_report(v, InvalidBlockNumber, "%s", problem);
-	kyro_verify_directory(v->index, report);
+	kyro_verify_directory(v->index, v->report);
 
 	if (deep)
 	{
@@ -610,7 +634,7 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 			CHECK_FOR_INTERRUPTS();
 			verify_missing_row(v, InvalidBlockNumber);
 		}
-		kyro_verify_unlinked(v->index, v->meta.index_id, v->seen, v->nblocks, report);
+		kyro_verify_unlinked(v->index, v->meta.index_id, v->seen, v->nblocks, v->report);
 	}
 	if (deep)
 	{
@@ -619,6 +643,33 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 		FreeExecutorState(v->estate);
 		UnregisterSnapshot(v->snapshot);
 	}
+}
+
+static void
+verify_index(Oid relid, bool deep, KyroReport *report)
+{
+	Verify	   *v = palloc0(sizeof(Verify));
+	Oid			save_userid;
+	int			save_sec_context;
+	int			save_nestlevel;
+
+	v->report = report;
+	v->refused = InvalidBlockNumber;
+	v->index = rmi_open_for_function(relid, AccessShareLock, true, &v->heap);
+	v->type = rmi_key_type(v->index);
+
+	if (deep && v->heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro(v->heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("only indexes on heap tables can be compared with their tables")));
+
+	/* expressions and predicates run as the owner of the table, and harmlessly */
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	SetUserIdAndSecContext(v->heap->rd_rel->relowner,
+						   save_sec_context | SECURITY_RESTRICTED_OPERATION);
+	save_nestlevel = NewGUCNestLevel();
+
+	verify_all(v, deep);
 
 	AtEOXact_GUC(false, save_nestlevel);
 	SetUserIdAndSecContext(save_userid, save_sec_context);
@@ -629,19 +680,39 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 typedef struct VerifyCall
 {
 	bool		deep;
+	Oid			relid;			/* the table or index at hand */
 	KyroReport	report;
 } VerifyCall;
 
 static void
-verify_target(Oid relid, const char *partition, void *arg)
+verify_one(void *arg)
 {
 	VerifyCall *call = (VerifyCall *) arg;
 
-	call->report.partition = partition;
-	if (kyro_oid_is_table(relid))
-		kyro_verify_table(relid, call->deep, &call->report);
+	if (kyro_oid_is_table(call->relid))
+		kyro_verify_table(call->relid, call->deep, &call->report);
 	else
-		verify_index(relid, call->deep, &call->report);
+		verify_index(call->relid, call->deep, &call->report);
+}
+
+/* What the parts do not expect, as damage to TOAST tables and other indexes, is reported as the server puts it. */
+static void
+verify_target(Oid relid, const char *partition, void *arg)
+{
+	VerifyCall *call = (VerifyCall *) arg;
+	ErrorData  *error;
+
+	call->relid = relid;
+	call->report.partition = partition;
+	call->report.refused = NIL;
+	error = kyro_attempt(verify_one, call);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		ReThrowError(error);
+	kyro_report(&call->report, InvalidBlockNumber, "%s%s%s",
+				error->message, error->detail ? ": " : "", error->detail ? error->detail : "");
+	FreeErrorData(error);
 }
 
 PG_FUNCTION_INFO_V1(kyro_verify);

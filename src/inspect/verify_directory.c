@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 
+#include "attempt.h"
 #include "inspect/report.h"
 #include "inspect/verify.h"
 #include "model/learned.h"
@@ -43,14 +44,31 @@ typedef struct Verify
 #define REPORT(v, block, ...) \
 	((v)->problems++, kyro_report((v)->report, (block), __VA_ARGS__))
 
-static void
+/* Copy a page; why not, if the server cannot read it, or NULL. */
+static const char *
 copy_page(Relation index, BlockNumber block, char *to)
 {
-	Buffer		buf = ReadBuffer(index, block);
+	const char *problem = kyro_read_problem(index, block);
+	Buffer		buf;
 
+	if (problem != NULL)
+		return problem;
+	buf = ReadBuffer(index, block);
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	memcpy(to, BufferGetPage(buf), BLCKSZ);
 	UnlockReleaseBuffer(buf);
+	return NULL;
+}
+
+/* The same of a page of the directory, the model or the log, to be said once. */
+static const char *
+copy_known_page(Verify *v, BlockNumber block, char *to)
+{
+	const char *problem = copy_page(v->index, block, to);
+
+	if (problem != NULL)
+		v->report->refused = lappend_oid(v->report->refused, block);
+	return problem;
 }
 
 /* Is the directory still the one that was looked at? */
@@ -82,7 +100,7 @@ verify_level(Verify *v, BlockNumber block, BlockNumber from, uint32 level, const
 	Page		copy;
 	const RmiDirItem *items;
 	const char *problem;
-	bool		stale;
+	bool		stale = false;
 
 	CHECK_FOR_INTERRUPTS();
 	if (!rmi_block_exists(v->index, block))
@@ -101,8 +119,9 @@ verify_level(Verify *v, BlockNumber block, BlockNumber from, uint32 level, const
 		return true;
 	}
 	copy = palloc(BLCKSZ);
-	copy_page(v->index, block, copy);
-	problem = rmi_dir_page_problem(v->index, &v->meta, copy, block, RMI_PAGE_DIRECTORY, level, &stale);
+	problem = copy_known_page(v, block, copy);
+	if (problem == NULL)
+		problem = rmi_dir_page_problem(v->index, &v->meta, copy, block, RMI_PAGE_DIRECTORY, level, &stale);
 	if (stale)
 		return false;
 	if (problem != NULL)
@@ -181,7 +200,7 @@ verify_model(Verify *v)
 	for (uint32 piece = 0; piece < v->meta.model_pages; piece++)
 	{
 		const char *problem;
-		bool		stale;
+		bool		stale = false;
 
 		CHECK_FOR_INTERRUPTS();
 		if (block == InvalidBlockNumber || !rmi_block_exists(v->index, block))
@@ -191,8 +210,9 @@ verify_model(Verify *v)
 			REPORT(v, from, "model: piece %u is missing", piece);
 			return true;
 		}
-		copy_page(v->index, block, copy.data);
-		problem = rmi_dir_page_problem(v->index, &v->meta, copy.data, block, RMI_PAGE_MODEL, piece, &stale);
+		problem = copy_known_page(v, block, copy.data);
+		if (problem == NULL)
+			problem = rmi_dir_page_problem(v->index, &v->meta, copy.data, block, RMI_PAGE_MODEL, piece, &stale);
 		if (stale)
 			return false;
 		if (problem != NULL)
@@ -249,7 +269,7 @@ verify_log(Verify *v)
 
 	while (block != InvalidBlockNumber && left-- > 0)
 	{
-		const char *problem = NULL;
+		const char *problem;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!rmi_block_exists(v->index, block))
@@ -259,8 +279,9 @@ verify_log(Verify *v)
 			REPORT(v, from, "split log: block %u is past the end of the index", block);
 			return true;
 		}
-		copy_page(v->index, block, copy.data);
-		problem = rmi_page_problem(copy.data, v->meta.index_id, block, RMI_PAGE_LOG);
+		problem = copy_known_page(v, block, copy.data);
+		if (problem == NULL)
+			problem = rmi_page_problem(copy.data, v->meta.index_id, block, RMI_PAGE_LOG);
 		if (problem == NULL && rmi_log_page_header(copy.data)->generation != v->meta.generation)
 			problem = "page is not of this generation";
 		if (problem == NULL && rmi_log_page_header(copy.data)->count > RMI_LOG_FANOUT)
@@ -344,7 +365,9 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 	{
 		KyroFence	low;
 
-		copy_page(index, block, copy.data);
+		problem = copy_page(index, block, copy.data);
+		if (problem != NULL)
+			return problem;
 		if (PageIsNew(copy.data))
 			return NULL;
 		problem = rmi_page_problem(copy.data, index_id, block, rmi_trailer(copy.data)->kind);
@@ -369,8 +392,7 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 		low = leaf_low(copy.data);
 		if (kyro_fence_cmp(low, KYRO_FENCE_MIN) != 0 && is_linked(index, block, low))
 			return NULL;
-		copy_page(index, block, copy.data);
-		if (!rmi_page_is(copy.data, index_id, block, RMI_PAGE_LEAF) || kyro_fence_cmp(leaf_low(copy.data), low) != 0)
+		if (copy_page(index, block, copy.data) != NULL || !rmi_page_is(copy.data, index_id, block, RMI_PAGE_LEAF) || kyro_fence_cmp(leaf_low(copy.data), low) != 0)
 			continue;
 		return "leaf is not in the chain";
 	}
@@ -385,7 +407,7 @@ kyro_verify_unlinked(Relation index, uint32 index_id, const uint8 *seen, BlockNu
 		const char *problem;
 
 		CHECK_FOR_INTERRUPTS();
-		if (seen[block / 8] & (1 << (block % 8)))
+		if ((seen[block / 8] & (1 << (block % 8))) || list_member_oid(report->refused, block))
 			continue;
 		problem = unlinked_problem(index, index_id, block);
 		if (problem != NULL)

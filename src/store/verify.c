@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "storage/procarray.h"
 
+#include "attempt.h"
 #include "debug_point.h"
 #include "progress.h"
 #include "store/verify.h"
@@ -33,16 +34,42 @@
 /* How often something is looked at before it is a problem. */
 #define VERIFY_LOOKS 3
 
-/* Copy a page; its kind. */
-static StorePageKind
+/* Can the server read a block?  If not, that is reported, once. */
+static bool
+can_read(StoreVerify *v, BlockNumber block)
+{
+	char	   *problem;
+
+	if (block == v->readable)
+		return true;
+	problem = kyro_read_problem(v->rel, block);
+	if (problem == NULL)
+	{
+		v->readable = block;
+		return true;
+	}
+	if (!list_member_oid(v->refused, block))
+	{
+		VERIFY_REPORT(v, block, "%s", problem);
+		v->refused = lappend_oid(v->refused, block);
+	}
+	pfree(problem);
+	return false;
+}
+
+/* Copy a page; false: it cannot be read, and that is reported. */
+static bool
 copy_page(StoreVerify *v, BlockNumber block, char *to)
 {
-	Buffer		buffer = ReadBuffer(v->rel, block);
+	Buffer		buffer;
 
+	if (!can_read(v, block))
+		return false;
+	buffer = ReadBuffer(v->rel, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	memcpy(to, BufferGetPage(buffer), BLCKSZ);
 	UnlockReleaseBuffer(buffer);
-	return store_page_kind(to);
+	return true;
 }
 
 /* ---- the list ---- */
@@ -66,7 +93,9 @@ verify_list(StoreVerify *v)
 		VERIFY_REPORT(v, InvalidBlockNumber, "file is empty");
 		return false;
 	}
-	if (v->nblocks == 0 || (copy_page(v, 0, v->page) == STORE_NOT_OURS && store_page_is_heap(v->page)))
+	if (v->nblocks > 0 && !copy_page(v, 0, v->page))
+		return false;
+	if (v->nblocks == 0 || (!store_page_is_ours(v->page) && store_page_is_heap(v->page)))
 	{
 		/* all log, see whole.c */
 		v->table = store_open(v->rel);
@@ -87,7 +116,8 @@ verify_list(StoreVerify *v)
 			VERIFY_REPORT(v, block, "run list does not end");
 			return false;
 		}
-		(void) copy_page(v, block, v->page);
+		if (!copy_page(v, block, v->page))
+			return false;
 		problem = store_list_problem(v->page, block);
 		if (problem != NULL)
 		{
@@ -143,6 +173,8 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 		*problem = "link leads out of the table";
 		return true;
 	}
+	if (!can_read(v, ItemPointerGetBlockNumberNoCheck(link)))
+		return false;			/* reported */
 	buffer = ReadBuffer(v->rel, ItemPointerGetBlockNumberNoCheck(link));
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
@@ -214,7 +246,8 @@ verify_run(StoreVerify *v, StoreRun *run)
 	uint32		group = 0;
 	uint32		base = 0;
 	uint64		count = 0;
-	bool		gaps = false;
+	bool		gaps = false;		/* right before this page */
+	bool		all = true;			/* rows were counted */
 	Buffer		vmbuffer = InvalidBuffer;
 	bool	   *group_ok = palloc0(Max(run->groups, 1) * sizeof(bool));
 	BlockNumber *link_blocks = palloc(Max(run->groups, 1) * sizeof(BlockNumber));
@@ -227,7 +260,9 @@ verify_run(StoreVerify *v, StoreRun *run)
 		int			n = Min(STORE_GROUPS_PER_PAGE, run->groups - g);
 
 		CHECK_FOR_INTERRUPTS();
-		if (copy_page(v, block, v->page) != STORE_GROUPS || groups->h.run != run->id ||
+		if (!copy_page(v, block, v->page))
+			continue;
+		if (store_page_kind(v->page) != STORE_GROUPS || groups->h.run != run->id ||
 			groups->h.version != STORE_VERSION || groups->h.hash != store_page_hash(v->page, block) || groups->first != g || groups->h.count != n)
 		{
 			if (run_is_gone(v, run))
@@ -256,7 +291,12 @@ verify_run(StoreVerify *v, StoreRun *run)
 		CHECK_FOR_INTERRUPTS();
 		DEBUG_POINT("verify-sealed-page");
 		kyro_progress_done(block);
-		(void) copy_page(v, block, v->page);
+		if (!copy_page(v, block, v->page))
+		{
+			gaps = true;
+			all = false;
+			continue;
+		}
 		problem = store_rows_problem(v->page, block);
 		if (problem == NULL && (rows->h.run != run->id || rows->fxid != run->fxid))
 			problem = "page belongs to another run";
@@ -266,6 +306,7 @@ verify_run(StoreVerify *v, StoreRun *run)
 				goto done;
 			VERIFY_REPORT(v, block, "sealed page: %s", problem);
 			gaps = true;
+			all = false;
 			continue;
 		}
 		count += rows->h.count;
@@ -290,7 +331,12 @@ verify_run(StoreVerify *v, StoreRun *run)
 
 			link_group = rows->group;
 			link_block = link_blocks[link_group];
-			if (copy_page(v, link_block, link_page) != STORE_LINKS || links->h.run != run->id ||
+			if (!copy_page(v, link_block, link_page))
+			{
+				group_ok[link_group] = false;
+				continue;
+			}
+			if (store_page_kind(link_page) != STORE_LINKS || links->h.run != run->id ||
 				links->h.version != STORE_VERSION || links->h.hash != store_page_hash(link_page, link_block) || links->group != link_group)
 			{
 				VERIFY_REPORT(v, link_block, "page does not hold the links of group %u of run %u", link_group, run->first);
@@ -300,7 +346,7 @@ verify_run(StoreVerify *v, StoreRun *run)
 		}
 		verify_links(v, run, rows, block, link_block, link_page, vm_set);
 	}
-	if (!gaps && count != run->rows)
+	if (all && count != run->rows)
 		VERIFY_REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, count, run->rows);
 done:
 	if (BufferIsValid(vmbuffer))
@@ -484,7 +530,7 @@ tuple_problem(StoreVerify *v, Page page, BlockNumber block, OffsetNumber offset)
 	if (t->t_hoff > ItemIdGetLength(item) || (t->t_hoff != need && t->t_hoff != need + STORE_TAG_SIZE))
 		return "impossible header length";
 	problem = xids_problem(v, t);
-	if (problem == NULL && store_is_ledger(t))
+	if (problem == NULL && store_is_ledger(t) && v->runs_sound)
 		problem = tag_problem(v, block, offset, t);
 	if (problem != NULL || !columns_are_known(v, t))
 		return problem;
@@ -516,8 +562,7 @@ tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
 	ItemId		item;
 
 	v->table = store_open(v->rel);
-	(void) copy_page(v, block, v->again);
-	if (PageIsNew(v->again) || offset > PageGetMaxOffsetNumber(v->again))
+	if (!copy_page(v, block, v->again) || PageIsNew(v->again) || offset > PageGetMaxOffsetNumber(v->again))
 		return NULL;
 	item = PageGetItemId(v->again, offset);
 	if (!ItemIdIsNormal(item) || !tuple_is_in_place(v->again, item))
@@ -583,7 +628,9 @@ verify_log(StoreVerify *v)
 			run++;
 			continue;
 		}
-		switch (copy_page(v, block, v->page))
+		if (!copy_page(v, block, v->page))
+			continue;
+		switch (store_page_kind(v->page))
 		{
 			case STORE_NOT_OURS:
 				DEBUG_POINT("verify-log-page");
@@ -617,6 +664,7 @@ store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 	v.arg = arg;
 	v.page = palloc(BLCKSZ);
 	v.again = palloc(BLCKSZ);
+	v.readable = InvalidBlockNumber;
 	kyro_progress_phase(KYRO_PHASE_STRUCTURE, InvalidOid, 0);
 	if (!verify_list(&v))
 		return;
@@ -633,8 +681,8 @@ store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 		verify_run(&v, &run);
 		block = STORE_RUN_END(&run);
 	}
-	if (v.problems == 0)
-		verify_log(&v);
+	v.runs_sound = v.problems == 0;
+	verify_log(&v);
 
 	/* rows of damaged pages cannot be read */
 	if (deep && v.problems == 0)

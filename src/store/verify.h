@@ -11,6 +11,8 @@
 #ifndef KYRO_STORE_VERIFY_H
 #define KYRO_STORE_VERIFY_H
 
+#include "nodes/pg_list.h"
+
 #include "store/store.h"
 
 typedef struct StoreVerify
@@ -22,6 +24,9 @@ typedef struct StoreVerify
 	void	   *arg;
 	char	   *page;			/* a copy */
 	char	   *again;			/* another one, to look a second time */
+	bool		runs_sound;		/* no problem in them: sealed rows can be read */
+	BlockNumber readable;		/* the last block that was read */
+	List	   *refused;		/* blocks that the server cannot read, as Oids */
 	uint64		problems;
 } StoreVerify;
 

@@ -27,6 +27,7 @@ SELECT kyro.snapshot('o');
 CHECKPOINT;
 });
 my $file = relation_file($node, 't');
+my $btree = relation_file($node, 't_pkey');
 my $queries = q{
 RESET enable_seqscan; RESET enable_indexscan;
 SELECT count(*), sum(id), count(DISTINCT v) FROM t;
@@ -60,7 +61,10 @@ my %damage = (
 	'magic number' => sub { my $p = shift; substr($p, 24, 4) = 'WHAT'; $p },
 	'noise' => sub { my $p = shift; my $x = 4711; substr($p, $_, 1) = chr(($x = ($x * 1103515245 + 12345) % 2147483648) >> 16 & 255) for 24 .. 8191; $p },
 	'zeros' => sub { "\0" x 8192 },
+	# the server refuses such a page itself
+	'page header' => sub { my $p = shift; substr($p, 12, 4) = pack('vv', 28, 24); $p },
 );
+my $refused = qr/invalid page in block \d+ of relation base/;
 
 sub restore
 {
@@ -105,13 +109,14 @@ foreach my $kind (qw(rows groups links list))
 			}
 			else
 			{
-				like($err, qr/ERROR:  XX001: table "t" is damaged in block \d+/, "$kind, $how, mmap $mmap: an error that says so");
+				like($err, $how eq 'page header' ? qr/ERROR:  XX001: $refused/ : qr/ERROR:  XX001: table "t" is damaged in block \d+/, "$kind, $how, mmap $mmap: an error that says so");
 				unlike($err, qr/PANIC|server closed|terminat/, "$kind, $how, mmap $mmap: and no more");
 			}
 		}
 		my ($rc, $out, $err) = $node->psql('postgres', q{SELECT block, problem FROM kyro.verify('t', true)});
 		is($rc, 0, "$kind, $how: verify does not fail") or diag($err);
 		like($out, qr/^\d*\|/, "$kind, $how: verify reports it");
+		like($out, qr/^$victim\|page cannot be read: $refused\S*$/, "$kind, $how: as what it is") if $how eq 'page header';
 		views("$kind, $how", $kind eq 'list' && $how =~ /^a bit/ ? 'damaged' : 'ok|damaged');
 		# writing into it must not make it worse than an error either
 		($rc, $out, $err) = $node->psql('postgres', q{BEGIN; UPDATE t SET v = 'x' WHERE id = 2500; ROLLBACK; BEGIN; DELETE FROM t WHERE id < 300; ROLLBACK; VACUUM t;}, on_error_stop => 0);
@@ -119,6 +124,40 @@ foreach my $kind (qw(rows groups links list))
 		$node->stop;
 		restore();
 	}
+}
+
+# Several pages that the server refuses, each of another kind: verify goes on behind each
+{
+	my @victims = sort { $a <=> $b } map { $of{$_}[-1] } qw(groups links log rows);
+	my $log = $of{log}[0];
+
+	write_page($file, $_, $damage{'page header'}->($good[$_])) foreach @victims;
+	# and an item of another page that is out of place
+	my $page = $good[$log];
+	substr($page, 24, 4) = pack('V', 8190 | 1 << 15 | 100 << 17);
+	write_page($file, $log, $page);
+	$node->start;
+	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT block, problem FROM kyro.verify('t', true) ORDER BY block});
+	is($rc, 0, 'refused pages: verify does not fail') or diag($err);
+	my %seen = map { $_ => 1 } $out =~ /^(\d+)\|page cannot be read: $refused/mg;
+	is_deeply([ sort { $a <=> $b } keys %seen ], \@victims, 'refused pages: each is reported');
+	is(scalar(() = $out =~ /page cannot be read/g), scalar @victims, 'refused pages: and once');
+	like($out, qr/^$log\|item 1 is out of place$/m, 'refused pages: and what else there is');
+	$node->stop;
+	restore();
+}
+
+# What belongs to the table, but is not in its file
+{
+	my @pages = read_pages($btree);
+
+	write_page($btree, 1, $damage{'page header'}->($pages[1]));
+	$node->start;
+	my ($rc, $out, $err) = $node->psql('postgres', q{SELECT block, problem FROM kyro.verify('t', true)});
+	like("$rc $out", qr/^0 \|$refused\S*$/, 'a btree that cannot be read: is reported') or diag($err);
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM kyro.verify('t')}), '0', 'a btree that cannot be read: the table is sound');
+	$node->stop;
+	write_page($btree, 1, $pages[1]);
 }
 
 # Two pages of rows changed places

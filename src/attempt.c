@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  Read what may be damaged, and go on.
+ *
+ * IDENTIFICATION
+ *	  src/attempt.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "attempt.h"
+
+ErrorData *
+kyro_attempt(void (*read) (void *arg), void *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+	int			category;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		read(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		/* whatever it is: who catches it next would end our subtransaction, and take it for his */
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return NULL;
+
+	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	/* that of all corruption */
+	if (category != ERRCODE_TO_CATEGORY(ERRCODE_INDEX_CORRUPTED) &&
+		category != ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR) &&
+		error->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		ReThrowError(error);
+	return error;
+}
+
+typedef struct ReadArgument
+{
+	Relation	rel;
+	BlockNumber block;
+} ReadArgument;
+
+static void
+read_block(void *arg)
+{
+	ReadArgument *a = (ReadArgument *) arg;
+
+	ReleaseBuffer(ReadBuffer(a->rel, a->block));
+}
+
+char *
+kyro_read_problem(Relation rel, BlockNumber block)
+{
+	ReadArgument a = {rel, block};
+	ErrorData  *error = kyro_attempt(read_block, &a);
+	char	   *problem;
+
+	if (error == NULL)
+		return NULL;
+	problem = psprintf("page cannot be read: %s", error->message);
+	FreeErrorData(error);
+	return problem;
+}
