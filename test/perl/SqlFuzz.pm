@@ -7,7 +7,7 @@ SqlFuzz - random SQL for kyro tables and their heap twins
 
 =head1 DESCRIPTION
 
-Worlds of a few random tables are made, one after the other, and two sessions take turns with random statements; each is
+Worlds of a few random tables are made, one after the other, and three sessions take turns with random statements; each is
 run for kyro tables and for heaps, and what differs is a failure.  From time to time all is compared and verified, and
 the server is killed.  All follows from the seed of a world.
 
@@ -40,7 +40,7 @@ use Exporter 'import';
 our @EXPORT = qw(fuzz_prepare fuzz_world fuzz_replay fuzz_shrink fuzz_sql);
 
 use constant {
-	SESSIONS => 2,
+	SESSIONS => 3,
 	COMPARE_EVERY => 120,		# statements
 };
 

@@ -21,7 +21,7 @@ my $world = 600;				# statements of one world
 my @seeds = defined $ENV{KYRO_SEED} ? $ENV{KYRO_SEED} : (1, 2, 1000 + int(rand(1e9)));
 my $json = JSON::PP->new->canonical;
 
-my $node = new_node('fuzz', conf => "max_prepared_transactions = 20\nmax_parallel_workers = 4\nshared_buffers = 64MB\nlog_min_messages = fatal\n");
+my $node = new_node('fuzz', conf => "track_commit_timestamp = on\nmax_prepared_transactions = 20\nmax_parallel_workers = 4\nshared_buffers = 64MB\nlog_min_messages = fatal\n");
 fuzz_prepare($node);
 
 sub report

@@ -251,7 +251,7 @@ sub of_session
 	return { sql => change($world), many => 1 } if $r < 0.72;
 	return { sql => settings($memory) } if $r < 0.76;
 	return prepared($self, $memory) if $r < 0.80;
-	return seal($world) if $r < 0.89 && (!$s->{fixed} || chance(0.1));
+	return seal($world, $s->{state}) if $r < 0.89 && (!$s->{fixed} || chance(0.1));
 	return { sql => upkeep($world) } if $r < 0.97 && ($s->{state} eq 'idle' || chance(0.05));
 	return { sql => definition($world), definition => 1 } if $r > 0.97;
 	return { sql => change($world), many => 1 };

@@ -34,21 +34,22 @@ sub learned
 	return map { $_->{name} } grep { $_->{method} eq 'kyro_rmi' } map { @{ $_->{indexes} } } $world->tables;
 }
 
-=item seal(world)
+=item seal(world, state)
 
-What is done to the kyro twin alone, as a statement.
+What is done to the kyro twin alone, as a statement, in a session whose transaction is in this state.
 
 =cut
 
 sub seal
 {
-	my ($world) = @_;
+	my ($world, $state) = @_;
 	my $t = store($world)->{name};
 	my @learned = learned($world);
 	my $r = rand();
 
 	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t')" } if $r < 0.40;
-	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t', " . pick(1, 5, 50, 500) . ')' } if $r < 0.65;
+	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t', " . pick(1, 5, 50, 500) . ')' } if $r < ($state eq 'idle' || chance(0.1) ? 0.50 : 0.65);
+	return { kyro => 1, sql => "CALL kyro.seal('$t'" . pick('', ', 1', ', 100', ', batch => 1000', ", older_than => '1 hour'", ", older_than => '0'") . ')' } if $r < 0.65;
 	return { kyro => 1, sql => "SELECT (kyro.snapshot('$t')).*" } if $r < 0.68;
 	return { kyro => 1, sql => "SELECT relname, s.rows FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname = 'kyro', kyro.snapshot(c.oid) s WHERE c.relname IN ('p0', 'p1', 'p2', '$t') AND c.relkind = 'r' AND c.relnamespace = 'w'::regnamespace" } if $r < 0.70;
 	return { kyro => 1, sql => 'CALL kyro.' . pick('replace_btree', 'replace_btree', 'restore_btree') . "('$t')" } if $r < 0.73;
