@@ -7,7 +7,8 @@
  * ALTER TABLE may need help to find the target of a foreign key
  * (foreign_key.c).  CREATE INDEX ... USING kyro_rmi finds our operator classes
  * by their bare names, which are btree's, though their schema is not in
- * search_path; and hears which types there are if it wants another one.
+ * search_path; and hears which types there are if it wants another one.  REFRESH
+ * MATERIALIZED VIEW CONCURRENTLY hears what index it wants (refresh.c).
  *
  * We see commands through a hook.  Where the library was not there before the
  * command, event triggers of the extension come instead, but those do not see
@@ -137,6 +138,26 @@ makes_our_index(Node *command)
 }
 
 static void
+refresh(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+		ProcessUtilityContext context, ParamListInfo params,
+		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	char	   *index = kyro_refresh_candidate((RefreshMatViewStmt *) pstmt->utilityStmt);
+	ErrorContextCallback callback;
+
+	if (index != NULL)
+	{
+		callback.callback = kyro_refresh_explain;
+		callback.arg = index;
+		callback.previous = error_context_stack;
+		error_context_stack = &callback;
+	}
+	run_command(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	if (index != NULL)
+		error_context_stack = callback.previous;
+}
+
+static void
 kyro_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 					ProcessUtilityContext context, ParamListInfo params,
 					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
@@ -144,6 +165,11 @@ kyro_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 	Node	   *command = pstmt->utilityStmt;
 	ErrorContextCallback callback;
 
+	if (IsA(command, RefreshMatViewStmt))
+	{
+		refresh(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
 	if (!IsA(command, AlterTableStmt) && !makes_our_index(command))
 	{
 		run_command(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);

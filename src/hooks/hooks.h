@@ -58,6 +58,15 @@ extern void kyro_foreign_key_explain(void);
 extern void kyro_foreign_key_init(void);
 
 /*
+ * refresh.c: REFRESH MATERIALIZED VIEW CONCURRENTLY.  The name of a unique index of
+ * ours that would do if it were a btree, or NULL; takes no lock.  _explain, with that
+ * name, is an error context callback.
+ */
+struct RefreshMatViewStmt;
+extern char *kyro_refresh_candidate(const struct RefreshMatViewStmt *stmt);
+extern void kyro_refresh_explain(void *index);
+
+/*
  * For error context callbacks: is the error at hand the one with this primary
  * message, untranslated and before its arguments are put in?  Needs memory, so
  * ask only when geterrcode() fits.

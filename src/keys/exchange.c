@@ -195,6 +195,14 @@ is_other(Relation heap, Oid index)
 	return false;
 }
 
+/* REFRESH MATERIALIZED VIEW CONCURRENTLY takes a unique btree: it goes only if it is named. */
+static bool
+is_for_refresh(Relation heap, Relation index, Oid method)
+{
+	return KYRO_KEYS_SHOW_BTREE && method != BTREE_AM_OID && heap->rd_rel->relkind == RELKIND_MATVIEW &&
+		index->rd_index->indisunique && index->rd_rel->relam == BTREE_AM_OID;
+}
+
 /*
  * The indexes that are to be exchanged, or have been and left something behind.
  * Only one: raises 0A000 with the reason if it cannot be.
@@ -215,7 +223,12 @@ collect(Oid heapoid, Oid only, Oid method)
 			continue;
 		index = index_open(lfirst_oid(lc), AccessShareLock);
 		why = problem(index);
-		if (why == NULL)
+		if (why == NULL && !OidIsValid(only) && is_for_refresh(heap, index, method))
+			ereport(NOTICE,
+					(errmsg("index \"%s\" stays a btree", RelationGetRelationName(index)),
+					 errdetail("REFRESH MATERIALIZED VIEW CONCURRENTLY needs a unique btree."),
+					 errhint("To exchange it all the same, name it.")));
+		else if (why == NULL)
 			work = lappend(work, describe(index, method));
 		else if (OidIsValid(only))
 			ereport(ERROR,

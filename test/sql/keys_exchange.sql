@@ -109,8 +109,14 @@ SELECT * FROM indexes('t') WHERE index LIKE 't_pkey%';
 -- other kinds of tables, and names
 CREATE MATERIALIZED VIEW mv AS SELECT id FROM t;
 CREATE UNIQUE INDEX mv_id ON mv (id);
-SET client_min_messages = warning;	-- sizes are told
+RESET client_min_messages;
 CALL kyro.replace_btree('mv');
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SET client_min_messages = warning;	-- sizes are told
+CALL kyro.replace_btree('mv_id');
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+CALL kyro.restore_btree('mv');
+REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
 CREATE TABLE "A ""strange"" name that is as long as a name of anything may be at the most" (k int PRIMARY KEY) USING kyro;
 INSERT INTO "A ""strange"" name that is as long as a name of anything may be at the most" SELECT generate_series(1, 1000);
 CALL kyro.replace_btree('"A ""strange"" name that is as long as a name of anything may be at the most"');
