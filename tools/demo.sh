@@ -58,7 +58,7 @@ if [ "${1:-}" = stop ]; then
 fi
 
 # ---------------------------------------------------------------------------
-say "demo: takes one to two minutes with $((ROWS / 1000000)) million rows, and a few more if packages are to be installed"
+say "demo: takes about two minutes with $((ROWS / 1000000)) million rows, and a few more if packages are to be installed"
 step "set-up"
 bash tools/setup.sh demo
 BIN=$("$PG_CONFIG" --bindir)
@@ -155,6 +155,39 @@ psql_demo -v rows="$ROWS" -f "$DIR/sql/inspect.sql"
 
 step "a kyro table: sealed rows beside a heap"
 psql_demo -v rows="$ROWS" -v probes="$PROBES" -f "$DIR/sql/store.sql"
+
+# Four clients go by the primary key of events all the time: look-ups, rows that refer to
+# it, new ones, upserts.  No transaction may fail.
+step "keys: the primary key of events exchanged while pgbench uses it, there and back"
+psql_demo -v rows="$ROWS" -f "$DIR/sql/keys.sql"
+say "before:"
+psql_demo -c 'TABLE demo.keys'
+# shellcheck disable=SC2016	# $$ is that of the shell that becomes pgbench
+as_server sh -c 'echo $$ >"$1/pgbench.pid"; cd "$1" && shift && exec "$@"' sh "$DIR" \
+  "$BIN/pgbench" -n -h "$DIR" -p $PORT -U postgres -c 4 -j 2 -T 3600 -D rows="$ROWS" \
+  -l --aggregate-interval=1 -f "$DIR/sql/keys.pgbench" demo >"$DIR/pgbench.out" 2>&1 &
+load=$!
+for call in "CALL kyro.replace_btree('events_pkey')" "CALL kyro.replace_btree('alarms')"; do
+  say "$call"
+  psql_demo -c "$call" 2>&1 | sed 's/^psql:[^ ]* //'
+done
+say "after:"
+psql_demo -c 'TABLE demo.keys'
+say "and back: CALL kyro.restore_btree('events_pkey')"
+psql_demo -c "CALL kyro.restore_btree('events_pkey')" 2>&1 | sed 's/^psql:[^ ]* //'
+# as its own timer would, so that it ends what it has begun, and reports
+as_server kill -ALRM "$(cat "$DIR/pgbench.pid")"
+wait $load || { cat "$DIR/pgbench.out"; die "pgbench failed"; }
+if grep -q 'aborted' "$DIR/pgbench.out" || ! grep -q '^number of failed transactions: 0 ' "$DIR/pgbench.out"; then
+  cat "$DIR/pgbench.out"
+  die "transactions failed while the index was exchanged"
+fi
+grep -E '^(number of (transactions actually|failed)|latency average)' "$DIR/pgbench.out"
+awk '{if ($6 > max) max = $6} END {printf "longest transaction: %.1f ms\n", max / 1000}' "$DIR"/pgbench_log.*
+psql_demo -A -t -c "
+  SELECT format('%s alarms, %s without an event; kyro.verify finds %s problems', count(*), count(*) FILTER (WHERE e.id IS NULL),
+    (SELECT count(*) FROM kyro.verify('alarms_pkey', deep => true)))
+  FROM alarms a LEFT JOIN events e ON e.id = a.event"
 
 finished=yes
 step "done"
