@@ -29,6 +29,8 @@ typedef RelFileNode KyroLocator;
 #define kyro_locator(rel)	((rel)->rd_node)
 #define kyro_smgr_locator(smgr)	((smgr)->smgr_rnode.node)
 #define kyro_set_new_file	relation_set_new_filenode	/* TableAmRoutine */
+/* The subtransaction of this transaction that gave a relation its file, or none. */
+#define kyro_new_file_subid(rel)	((rel)->rd_firstRelfilenodeSubid)
 
 /* Whose file it is, if it is one of a temporary table. */
 typedef BackendId KyroBackend;
@@ -107,6 +109,7 @@ typedef RelFileLocator KyroLocator;
 #define kyro_locator(rel)	((rel)->rd_locator)
 #define kyro_smgr_locator(smgr)	((smgr)->smgr_rlocator.locator)
 #define kyro_set_new_file	relation_set_new_filelocator
+#define kyro_new_file_subid(rel)	((rel)->rd_firstRelfilelocatorSubid)
 
 typedef ProcNumber KyroBackend;
 #define KYRO_NO_BACKEND		INVALID_PROC_NUMBER

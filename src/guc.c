@@ -23,6 +23,8 @@ int			kyro_table_cache = 64 * 1024;
 
 bool		kyro_mmap = true;
 
+int			kyro_sealed_load = KYRO_SEALED_LOAD_AUTO;
+
 bool		kyro_resource_manager = true;
 
 int			kyro_constraint_index_method = KYRO_KEYS_BTREE;
@@ -30,6 +32,12 @@ int			kyro_constraint_index_method = KYRO_KEYS_BTREE;
 static const struct config_enum_entry key_methods[] = {
 	{"btree", KYRO_KEYS_BTREE, false},
 	{"kyro_rmi", KYRO_KEYS_KYRO_RMI, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry sealed_loads[] = {
+	{"auto", KYRO_SEALED_LOAD_AUTO, false},
+	{"off", KYRO_SEALED_LOAD_OFF, false},
 	{NULL, 0, false}
 };
 
@@ -57,6 +65,13 @@ kyro_guc_init(void)
 							64 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomEnumVariable("kyro.sealed_load",
+							 "Lets COPY, CREATE TABLE AS and rewrites of kyro tables write sealed rows.",
+							 "Auto: where no index wants the rows at once, into new tables and empty ones.",
+							 &kyro_sealed_load,
+							 KYRO_SEALED_LOAD_AUTO, sealed_loads,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("kyro.resource_manager",
 							 "Logs changes of new kyro_rmi indexes, and of those that VACUUM meets, by kyrodb's resource manager.",
 							 "Otherwise, and if kyrodb is not in shared_preload_libraries, they are logged by generic WAL.",

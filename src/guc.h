@@ -20,6 +20,14 @@ extern int	kyro_table_cache;
 /* kyro.mmap: read sealed pages through memory maps. */
 extern bool kyro_mmap;
 
+/* kyro.sealed_load: bulk loads go straight into runs. */
+typedef enum KyroSealedLoad
+{
+	KYRO_SEALED_LOAD_OFF,
+	KYRO_SEALED_LOAD_AUTO
+} KyroSealedLoad;
+extern int	kyro_sealed_load;
+
 /* kyro.resource_manager: give indexes the own carrier where that works. */
 extern bool kyro_resource_manager;
 

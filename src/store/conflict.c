@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "access/subtrans.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -103,6 +104,28 @@ check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, S
 		}
 		UnlockReleaseBuffer(buffer);
 	} while (more);
+}
+
+/*
+ * A serializable transaction has opened the table, after it has left its lock there: register
+ * conflicts with those who have loaded rows that its snapshot does not see.
+ */
+void
+store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot)
+{
+	if (snapshot == NULL || !CheckForSerializableConflictOutNeeded(rel, snapshot))
+		return;
+	for (int i = 0; i < table->nruns; i++)
+	{
+		StoreRun   *run = &table->runs[i];
+		TransactionId xid = (TransactionId) run->fxid;
+
+		if (xid == InvalidTransactionId || store_run_older_than(run, snapshot->xmin) || store_run_visible(run, snapshot) ||
+			store_run_aborted(run) || TransactionIdIsCurrentTransactionId(xid))
+			continue;
+		/* no older than TransactionXmin, so that pg_subtrans knows it */
+		CheckForSerializableConflictOut(rel, SubTransGetTopmostTransaction(xid), snapshot);
+	}
 }
 
 /*

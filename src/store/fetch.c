@@ -92,9 +92,10 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 
 	if (fetch->table == NULL)
 	{
-		fetch->table = store_open(rel);
 		if (IsMVCCSnapshot(snapshot))
 			PredicateLockRelation(rel, snapshot);
+		fetch->table = store_open(rel);
+		store_conflicts_unseen(rel, fetch->table, snapshot);
 	}
 	/* not if the row before was on the same page */
 	if (!again && (fetch->p.page == NULL || fetch->p.block != ItemPointerGetBlockNumber(tid)))
@@ -150,11 +151,14 @@ store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, 
 {
 	StorePage	p = {0};
 	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+	StoreTable *table;
 	bool		found;
 
 	if (IsMVCCSnapshot(snapshot))
 		PredicateLockRelation(rel, snapshot);
-	if (!store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(tid), NULL, &p))
+	table = store_open(rel);
+	store_conflicts_unseen(rel, table, snapshot);
+	if (!store_page_get(rel, table, ItemPointerGetBlockNumber(tid), NULL, &p))
 		return store_heap()->tuple_fetch_row_version(rel, tid, snapshot, slot) && log_row(rel, slot, snapshot);
 	found = row >= 1 && row <= store_page_rows(&p)->h.count && store_row_visible(rel, &p, row, snapshot, NULL);
 	if (found)

@@ -51,15 +51,18 @@ store_relation_set_new_file(Relation rel, const KyroLocator *locator, char persi
 static void
 store_relation_nontransactional_truncate(Relation rel)
 {
+	store_load_forget(rel);
 	RelationTruncate(rel, 0);
 	store_list_recreate(rel);
 }
 
-/* New rows are log rows; a table that cannot be read takes none. */
+/* New rows are log rows, but for bulk loads; a table that cannot be read takes none. */
 
 static void
 store_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *bistate)
 {
+	if (store_load_row(rel, slot, cid, options, bistate))
+		return;
 	store_check_readable(rel);
 	store_heap()->tuple_insert(rel, slot, cid, options, bistate);
 }
@@ -76,8 +79,32 @@ static void
 store_multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
 				   struct BulkInsertStateData *bistate)
 {
+	int			done = 0;
+
+	while (done < nslots && store_load_row(rel, slots[done], cid, options, bistate))
+		done++;
+	if (done == nslots)
+		return;
 	store_check_readable(rel);
-	store_heap()->multi_insert(rel, slots, nslots, cid, options, bistate);
+	store_heap()->multi_insert(rel, slots + done, nslots - done, cid, options, bistate);
+}
+
+static void
+store_finish_bulk_insert(Relation rel, int options)
+{
+	store_load_settle(rel);
+	if (store_heap()->finish_bulk_insert)
+		store_heap()->finish_bulk_insert(rel, options);
+}
+
+/*
+ * As of any table made of blocks; rows of a load count when they are there.
+ */
+static uint64
+store_relation_size(Relation rel, ForkNumber fork)
+{
+	store_load_settle(rel);
+	return table_block_relation_size(rel, fork);
 }
 
 /* TOAST tables are heaps. */
@@ -141,6 +168,7 @@ static TableAmRoutine routine = {
 	.tuple_insert = store_tuple_insert,
 	.tuple_insert_speculative = store_tuple_insert_speculative,
 	.multi_insert = store_multi_insert,
+	.finish_bulk_insert = store_finish_bulk_insert,
 	.tuple_delete = store_tuple_delete,
 	.tuple_update = store_tuple_update,
 	.tuple_lock = store_tuple_lock,
@@ -154,7 +182,7 @@ static TableAmRoutine routine = {
 	.index_build_range_scan = store_index_build_range_scan,
 	.index_validate_scan = store_index_validate_scan,
 
-	.relation_size = table_block_relation_size,
+	.relation_size = store_relation_size,
 	.relation_toast_am = store_relation_toast_am,
 	.relation_estimate_size = store_estimate_size,
 
@@ -194,12 +222,12 @@ store_handler_init(void)
 	const TableAmRoutine *heap = store_heap();
 
 	routine.tuple_complete_speculative = heap->tuple_complete_speculative;
-	routine.finish_bulk_insert = heap->finish_bulk_insert;
 	routine.relation_copy_data = heap->relation_copy_data;
 	routine.relation_needs_toast_table = heap->relation_needs_toast_table;
 	routine.relation_fetch_toast_slice = heap->relation_fetch_toast_slice;
 	store_stats_init();
 	store_table_init();
+	store_load_init();
 }
 
 Datum

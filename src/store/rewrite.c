@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * rewrite.c
- *	  Say that a rewrite unseals.
+ *	  Say that a rewrite unseals, where it does.
  *
- * ALTER TABLE writes the rows of a table anew one by one, as it would insert
- * them, so they are all in the log afterwards.  (VACUUM FULL and CLUSTER seal
- * again.)  An event trigger of the extension calls us for each table before.
+ * ALTER TABLE writes the rows of a table anew one by one.  They go into a run
+ * (load.c), unless kyro.sealed_load is off: then they are all in the log afterwards.
+ * An event trigger of the extension calls us for each table before.
  *
  * IDENTIFICATION
  *	  src/store/rewrite.c
@@ -21,6 +21,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "guc.h"
 #include "store/store.h"
 
 static bool
@@ -54,7 +55,7 @@ kyro_on_rewrite(PG_FUNCTION_ARGS)
 				 errmsg("kyro.on_rewrite() can only be called by an event trigger")));
 
 	reason = DatumGetInt32(OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_REASON));
-	if (reason & AT_REWRITE_ACCESS_METHOD)
+	if ((reason & AT_REWRITE_ACCESS_METHOD) || kyro_sealed_load == KYRO_SEALED_LOAD_AUTO)
 		PG_RETURN_NULL();
 
 	/* the command has it locked */

@@ -5,13 +5,9 @@
  *
  * Rows go through core's tuplesort as (key columns of an index, TID, row), so
  * that any key that an index can order will do and memory is bounded by
- * maintenance_work_mem.  They come back in order and are packed into pages
- * which are logged and written past the buffer manager at the end of the file.
- * Others write to the table meanwhile, but the extension lock keeps them from
- * making it longer.  So nobody has buffers of these blocks before they are
- * there with what they will always have; and nobody looks for rows in them
- * before the run is in the list: a crash in between leaves pages that belong
- * to no run.
+ * maintenance_work_mem.  They come back in order and are packed into pages at
+ * the end of the file (pack.c).  Others write to the table meanwhile, but the
+ * extension lock keeps them from making it longer.
  *
  * IDENTIFICATION
  *	  src/store/run.c
@@ -23,8 +19,6 @@
 #include "access/genam.h"
 #include "access/nbtree.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "catalog/pg_operator_d.h"
 #include "catalog/pg_type_d.h"
@@ -32,16 +26,12 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/smgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 #include "utils/tuplesort.h"
 
 #include "store/store.h"
-
-#define WRITE_BATCH 32			/* pages logged by one record, XLR_MAX_BLOCK_ID */
 
 struct StoreWriter
 {
@@ -58,23 +48,6 @@ struct StoreWriter
 	EState	   *estate;
 	TupleTableSlot *row_slot;	/* a row, for FormIndexDatum */
 	uint64		rows;
-
-	/* the page being filled */
-	char		data[BLCKSZ];
-	uint32		ndata;
-	uint16		entries[MaxHeapTuplesPerPage];
-	ItemPointerData from[MaxHeapTuplesPerPage];
-	int			nrows;
-
-	/* the run being written */
-	StoreRun   *run;
-	BlockNumber block;			/* of the page being filled */
-	uint32		group;
-	uint32		group_rows;
-	char	   *batch;			/* WRITE_BATCH pages */
-	int			nbatch;
-	void		(*placed) (void *arg, ItemPointer from, ItemPointer to);
-	void	   *arg;
 };
 
 /*
@@ -170,16 +143,6 @@ store_writer_begin(Relation source, Relation target, Relation index)
 	return w;
 }
 
-/* The bytes of a row as they are stored: null bitmap and data. */
-static uint32
-stored_size(HeapTuple tuple)
-{
-	HeapTupleHeader t = tuple->t_data;
-
-	return tuple->t_len - t->t_hoff +
-		((t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(HeapTupleHeaderGetNatts(t)) : 0);
-}
-
 /*
  * Can a row be sealed?  A few that just fit a heap page cannot.
  */
@@ -193,7 +156,7 @@ store_writer_fits(Relation rel, HeapTuple tuple)
 		return true;
 	if (HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(rel)->natts)
 		whole = heap_expand_tuple(tuple, RelationGetDescr(rel));
-	fits = whole->t_len <= STORE_MAX_TUPLE && stored_size(whole) <= STORE_MAX_DATA;
+	fits = whole->t_len <= STORE_MAX_TUPLE && store_stored_size(whole) <= STORE_MAX_DATA;
 	if (whole != tuple)
 		heap_freetuple(whole);
 	return fits;
@@ -208,21 +171,18 @@ store_writer_put(StoreWriter *w, HeapTuple tuple)
 	HeapTuple	whole = tuple;
 	HeapTupleHeader t;
 	bytea	   *row;
-	uint32		bitmap,
-				size;
+	uint32		size;
 	char	   *to;
 
 	if (HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(w->source)->natts)
 		whole = heap_expand_tuple(tuple, RelationGetDescr(w->source));
 	t = whole->t_data;
-	bitmap = (t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(HeapTupleHeaderGetNatts(t)) : 0;
-	size = stored_size(whole);
+	size = store_stored_size(whole);
 	row = palloc(VARHDRSZ + 1 + size);
 	SET_VARSIZE(row, VARHDRSZ + 1 + size);
 	to = VARDATA(row);
 	*to++ = t->t_infomask & (HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL);
-	memcpy(to, t->t_bits, bitmap);
-	memcpy(to + bitmap, (char *) t + t->t_hoff, size - bitmap);
+	store_stored_copy(whole, to);
 
 	ExecClearTuple(w->slot);
 	if (w->index)
@@ -258,96 +218,6 @@ store_writer_rows(StoreWriter *w)
 	return w->rows;
 }
 
-/* Log and write the pages of the batch. */
-static void
-write_batch(StoreWriter *w)
-{
-	Relation	rel = w->target;
-	BlockNumber first = w->block - w->nbatch;
-	BlockNumber blocks[WRITE_BATCH];
-	Page		pages[WRITE_BATCH];
-
-	if (w->nbatch == 0)
-		return;
-	CHECK_FOR_INTERRUPTS();
-	for (int i = 0; i < w->nbatch; i++)
-	{
-		blocks[i] = first + i;
-		pages[i] = w->batch + i * BLCKSZ;
-	}
-	if (RelationNeedsWAL(rel))
-		log_newpages(&kyro_locator(rel), MAIN_FORKNUM, w->nbatch, blocks, pages, true);
-	for (int i = 0; i < w->nbatch; i++)
-	{
-		PageSetChecksumInplace(pages[i], blocks[i]);
-		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, blocks[i], pages[i], RelationUsesLocalBuffers(rel));
-	}
-	w->nbatch = 0;
-}
-
-/* The next page of the batch, initialised; finish it with page_done(). */
-static Page
-next_page(StoreWriter *w, StorePageKind kind)
-{
-	Page		page = w->batch + w->nbatch * BLCKSZ;
-
-	store_page_init(page, kind, w->run->id);
-	return page;
-}
-
-static void
-page_done(StoreWriter *w)
-{
-	w->nbatch++;
-	w->block++;
-	if (w->nbatch == WRITE_BATCH)
-		write_batch(w);
-}
-
-/* Make a page of the rows collected. */
-static void
-flush_rows(StoreWriter *w)
-{
-	StoreRows  *rows;
-	Page		page;
-	uint32		offset;
-
-	if (w->nrows == 0)
-		return;
-	page = next_page(w, STORE_ROWS);
-	rows = StorePageGetRows(page);
-	if (w->group_rows + w->nrows > STORE_LINKS_PER_GROUP)
-	{
-		w->group++;
-		w->group_rows = 0;
-	}
-	rows->h.count = w->nrows;
-	rows->fxid = w->run->fxid;
-	rows->group = w->group;
-	rows->group_base = w->group_rows;
-	rows->natts = RelationGetDescr(w->source)->natts;
-	offset = STORE_ROWS_START + (w->nrows + 1) * sizeof(uint16);
-	memcpy(page + offset, w->data, w->ndata);
-	for (int i = 0; i < w->nrows; i++)
-	{
-		ItemPointerData to;
-
-		rows->rows[i] = w->entries[i] + offset;
-		ItemPointerSet(&to, w->block, i + 1);
-		if (w->placed)
-			w->placed(w->arg, &w->from[i], &to);
-	}
-	rows->rows[w->nrows] = STORE_ROW_ENTRY(offset + w->ndata, 0);
-	rows->h.hash = store_page_hash(page, w->block);
-	w->group_rows += w->nrows;
-	w->run->rows += w->nrows;
-	w->run->bytes += w->ndata;
-	w->run->pages++;
-	w->nrows = 0;
-	w->ndata = 0;
-	page_done(w);
-}
-
 /*
  * Write the rows as one run at the end of the target, and say in *run what it
  * is; the caller adds it to the list.  placed() hears the old and the new TID of
@@ -357,23 +227,13 @@ void
 store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 				   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg)
 {
-	bool		local = RelationUsesLocalBuffers(w->target);
-	XLogRecPtr	redo;
-
-	memset(run, 0, sizeof(*run));
-	run->id = store_random_id();
-	run->fxid = fxid;
-	run->xmin = fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId();
-	w->run = run;
-	w->placed = placed;
-	w->arg = arg;
-	w->batch = kyro_palloc_pages(WRITE_BATCH);
+	bool		lock = !RelationUsesLocalBuffers(w->target);
+	StorePack  *pack;
 
 	tuplesort_performsort(w->sort);
-	if (!local)
+	if (lock)
 		LockRelationForExtension(w->target, ExclusiveLock);
-	run->first = w->block = RelationGetNumberOfBlocks(w->target);
-	redo = GetRedoRecPtr();
+	pack = store_pack_begin(w->target, fxid, fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId(), 0);
 	while (tuplesort_gettupleslot(w->sort, true, false, w->sorted, NULL))
 	{
 		bool		isnull;
@@ -381,43 +241,19 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 		bytea	   *row = DatumGetByteaPP(slot_getattr(w->sorted, w->nkeys + 2, &isnull));
 		uint32		size = VARSIZE_ANY_EXHDR(row) - 1;
 		char	   *bytes = VARDATA_ANY(row);
+		ItemPointerData from,
+					to;
 
-		if (w->nrows == MaxHeapTuplesPerPage ||
-			STORE_ROWS_START + (w->nrows + 2) * sizeof(uint16) + w->ndata + size > STORE_ROWS_END)
-			flush_rows(w);
-		ItemPointerSet(&w->from[w->nrows], tid >> 16, tid & 0xFFFF);
-		w->entries[w->nrows++] = STORE_ROW_ENTRY(w->ndata, bytes[0]);
-		memcpy(w->data + w->ndata, bytes + 1, size);
-		w->ndata += size;
+		memcpy(store_pack_row(pack, w->target, bytes[0], size, &to), bytes + 1, size);
+		if (placed)
+		{
+			ItemPointerSet(&from, tid >> 16, tid & 0xFFFF);
+			placed(arg, &from, &to);
+		}
 	}
-	flush_rows(w);
-
-	run->groups = w->group + 1;
-	for (uint32 g = 0; g < run->groups; g += STORE_GROUPS_PER_PAGE)
-	{
-		StoreGroups *groups = StorePageGetGroups(next_page(w, STORE_GROUPS));
-
-		groups->first = g;
-		groups->h.count = Min(STORE_GROUPS_PER_PAGE, run->groups - g);
-		for (int i = 0; i < groups->h.count; i++)
-			groups->links[i] = InvalidBlockNumber;
-		groups->h.hash = store_page_hash((char *) groups - SizeOfPageHeaderData, w->block);
-		page_done(w);
-	}
-	write_batch(w);
-
-	if (!local)
+	store_pack_finish(pack, w->target, run);
+	if (lock)
 		UnlockRelationForExtension(w->target, ExclusiveLock);
-
-	/*
-	 * Each checkpoint that begins from now on syncs what was written.  One that began
-	 * between logging and writing a page may have synced before, and recovery would
-	 * begin behind the record.
-	 */
-	if (!local && redo != GetRedoRecPtr())
-		smgrimmedsync(RelationGetSmgr(w->target), MAIN_FORKNUM);
-	pfree(w->batch);
-	run->sealed_at = GetCurrentTimestamp();
 }
 
 void

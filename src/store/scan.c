@@ -54,6 +54,7 @@ open_table(StoreScan *scan)
 		if (end > scan->heap->rs_nblocks && end > RelationGetNumberOfBlocks(rel))
 			store_corrupt(rel, end - 1, "run is past the end of the table");
 	}
+	store_conflicts_unseen(rel, table, scan->base.rs_snapshot);
 }
 
 /*

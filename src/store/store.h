@@ -240,6 +240,7 @@ extern TransactionId store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *d
 
 /* --- conflict.c: serializable transactions ------------------------------------ */
 
+extern void store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot);
 extern void store_conflicts_out(Relation rel, Buffer buffer, const OffsetNumber *offsets, int n, Snapshot snapshot);
 
 /* --- dml.c -------------------------------------------------------------------- */
@@ -266,6 +267,25 @@ extern double store_index_build_range_scan(Relation rel, Relation index, struct 
 										   IndexBuildCallback callback, void *callback_state, TableScanDesc scan);
 extern void store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *indexInfo,
 									  Snapshot snapshot, struct ValidateIndexState *state);
+
+/* --- pack.c: the pages of a run ------------------------------------------------------ */
+
+typedef struct StorePack StorePack;
+
+extern uint32 store_stored_size(HeapTuple tuple);
+extern void store_stored_copy(HeapTuple tuple, char *to);
+extern StorePack *store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep);
+extern char *store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, ItemPointer tid);
+extern bool store_pack_is_full(const StorePack *pack);
+extern void store_pack_finish(StorePack *pack, Relation rel, StoreRun *run);
+
+/* --- load.c: bulk loads ------------------------------------------------------------- */
+
+extern bool store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+						   struct BulkInsertStateData *bistate);
+extern void store_load_settle(Relation rel);
+extern void store_load_forget(Relation rel);
+extern void store_load_init(void);
 
 /* --- run.c: sorting rows and writing a run ---------------------------------------- */
 

@@ -243,6 +243,7 @@ store_open(Relation rel)
 	uint64		incarnation,
 				generation;
 
+	store_load_settle(rel);
 	if (unlikely(tables == NULL))
 		create_tables();
 	table = hash_search(tables, &locator, HASH_FIND, NULL);
@@ -289,6 +290,7 @@ store_known(Relation rel)
 	KyroLocator locator = kyro_locator(rel);
 	StoreTable *table = tables == NULL ? NULL : hash_search(tables, &locator, HASH_FIND, NULL);
 
+	store_load_settle(rel);
 	return table == NULL || !used_now(table) || table->generation == 0 ? NULL : table;
 }
 
@@ -312,6 +314,7 @@ store_check_readable(Relation rel)
 {
 	StoreTable *table = checked_last;
 
+	store_load_settle(rel);
 	if (likely(table != NULL && used_now(table) && table->relid == RelationGetRelid(rel) &&
 			   memcmp(&table->locator, &kyro_locator(rel), sizeof(KyroLocator)) == 0))
 		return;

@@ -205,7 +205,7 @@ SELECT twins(c) || ': ' || c AS "done" FROM (VALUES
 	('ALTER TABLE @ SET LOGGED'),
 	('ALTER TABLE @_child SET LOGGED'),
 	('ALTER TABLE @ SET ACCESS METHOD kyro')) x(c);
-SELECT rows > 2000 AS sealed FROM kyro.snapshot('ours');
+SELECT sealed_rows > 2000 AS sealed FROM kyro.stat_tables WHERE relid = 'ours'::regclass;
 SELECT twins(c) || ': ' || c AS "done" FROM (VALUES
 	('ALTER TABLE @ SET ACCESS METHOD heap'),
 	('TRUNCATE @_child'),

@@ -1,5 +1,5 @@
 --
--- Who rewrites a sealed table is told that its rows go back to the log, and how
+-- Who rewrites a sealed table with kyro.sealed_load off is told that its rows go back to the log, and how
 -- to seal them again.  Nobody else is told anything.
 --
 SET client_min_messages = warning;
@@ -7,6 +7,7 @@ CREATE EXTENSION IF NOT EXISTS kyrodb;
 RESET client_min_messages;
 CREATE SCHEMA store_notice;
 SET search_path = store_notice, public;
+SET kyro.sealed_load = off;
 CREATE TABLE t (id int, n int, v text) USING kyro;
 CREATE TABLE "it's" (id int, n int, v text) USING kyro;
 CREATE TABLE never (id int, n int) USING kyro;
@@ -27,6 +28,13 @@ SELECT count(*) FROM kyro.snapshot('t');
 BEGIN;
 ALTER TABLE t SET UNLOGGED;
 ROLLBACK;
+-- not if it seals again
+SET kyro.sealed_load = auto;
+ALTER TABLE t SET LOGGED;
+ALTER TABLE t SET UNLOGGED;
+ALTER TABLE t SET LOGGED;
+SELECT rows FROM kyro.snapshot('t');
+SET kyro.sealed_load = off;
 -- of tables that are not sealed, or not any more, and heaps
 ALTER TABLE never ALTER n TYPE bigint;
 ALTER TABLE h ALTER n TYPE bigint;

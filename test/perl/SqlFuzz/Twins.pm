@@ -179,8 +179,8 @@ sub excused
 	# what ran for kyro alone has looked at temporary tables
 	return 'temporary tables' if $error eq '0A000' && $s->{alone} && $sql =~ /^PREPARE TRANSACTION/;
 	return 'unique kyro_rmi index of a partition' if $error eq '0A000' && $sql =~ /^(WITH|INSERT) .* ON CONFLICT/;
-	# a function of ours keeps its lock till the end of its transaction; one that only looks does so with partitions
-	return 'behind a function of ours' if $error eq '55P03' && grep { $_->{sealed} || $_->{alone} } @others;
+	# a function of ours, and a bulk load, keeps its lock till the end of its transaction; one that only looks does so with partitions
+	return 'behind a function of ours or a load' if $error eq '55P03' && grep { $_->{sealed} || $_->{alone} } @others;
 	return;
 }
 
@@ -211,7 +211,7 @@ sub run
 	my $alone = $st->{kyro} || ($sql =~ /kyro\.snapshot/ && $k->{error} && $refused{ $k->{error} });
 	# batches that were sealed before an error stay so
 	$self->{seals}++ if $sql =~ /kyro\.snapshot/ && !$k->{error} || $sql =~ /kyro\.seal\b/;
-	$s->{sealed} = 1 if $sql =~ /kyro\.(snapshot|rebuild)/ && !$k->{error};
+	$s->{sealed} = 1 if $sql =~ /kyro\.(snapshot|rebuild)|^COPY/ && !$k->{error};
 	if ($alone)
 	{
 		$s->{alone} = 1;

@@ -11,6 +11,7 @@ package SqlFuzz::Upkeep;
 
 use strict;
 use warnings;
+use SqlFuzz::Change;
 use SqlFuzz::Query;
 use SqlFuzz::Values;
 use SqlFuzz::World;
@@ -132,6 +133,9 @@ sub definition
 		[ 0.5, sub { return "ALTER TABLE p ATTACH PARTITION " . pick('p0 FOR VALUES FROM (MINVALUE) TO (200)', 'p1 FOR VALUES FROM (200) TO (1000)', 'pd DEFAULT'); } ],
 		[ 1, sub { return "LOCK TABLE $name IN " . pick('SHARE', 'SHARE ROW EXCLUSIVE', 'EXCLUSIVE', 'ACCESS EXCLUSIVE') . ' MODE'; } ],
 		[ 1, sub { return "CREATE TABLE made USING kyro AS " . select_from($t); } ],
+		[ 2, sub { return "CREATE TABLE made (LIKE $name) USING kyro"; } ],
+		[ 4, sub { my ($made) = grep { $_->{name} eq 'made' } $world->tables; return $made ? SqlFuzz::Change::copy($made) : "CREATE TABLE made (LIKE $name) USING kyro"; } ],
+		[ 1, sub { return 'TRUNCATE made'; } ],
 		[ 1, sub { return 'DROP TABLE made'; } ],
 		[ 1, sub { return "CREATE MATERIALIZED VIEW seen USING kyro AS " . select_from($t); } ],
 		[ 1, sub { return 'REFRESH MATERIALIZED VIEW seen'; } ],

@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * pack.c
+ *	  Packing rows into the pages of a run.
+ *
+ * Pages are logged as images and written past the buffer manager at the end of
+ * the file, a batch at a time.  Nobody else may make the file longer meanwhile:
+ * so nobody has buffers of these blocks before they are there with what they will
+ * always have; and nobody looks for rows in them before the run is in the list.
+ * A crash or an error in between leaves pages that belong to no run.
+ *
+ * Where others may make the file longer before all rows are there, the pages are
+ * kept in memory until then.
+ *
+ * IDENTIFICATION
+ *	  src/store/pack.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+#include "utils/timestamp.h"
+
+#include "store/store.h"
+
+#define WRITE_BATCH 32			/* pages logged by one record, XLR_MAX_BLOCK_ID */
+
+struct StorePack
+{
+	Relation	rel;			/* open in the call that is being executed */
+	StoreRun	run;			/* as far as it is */
+	uint16		natts;
+
+	/* the page being filled */
+	char		data[BLCKSZ];
+	uint32		ndata;
+	uint16		entries[MaxHeapTuplesPerPage];
+	int			nrows;
+	BlockNumber block;			/* its number; from 0, if pages are kept */
+	uint32		group;
+	uint32		group_rows;
+
+	/* pages that are ready */
+	bool		keep;			/* until the end */
+	char	   *batch;
+	int			nbatch;
+	int			max_batch;
+	bool		missed;			/* a checkpoint may not have synced a page */
+};
+
+/* ---- rows as they are stored: null bitmap and data ---- */
+
+static inline uint32
+bitmap_size(HeapTupleHeader t)
+{
+	return (t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(HeapTupleHeaderGetNatts(t)) : 0;
+}
+
+/*
+ * The bytes of a row as they are stored.
+ */
+uint32
+store_stored_size(HeapTuple tuple)
+{
+	return tuple->t_len - tuple->t_data->t_hoff + bitmap_size(tuple->t_data);
+}
+
+/*
+ * Copy a row as it is stored to where store_stored_size() bytes have room.
+ */
+void
+store_stored_copy(HeapTuple tuple, char *to)
+{
+	HeapTupleHeader t = tuple->t_data;
+	uint32		bitmap = bitmap_size(t);
+
+	memcpy(to, t->t_bits, bitmap);
+	memcpy(to + bitmap, (char *) t + t->t_hoff, tuple->t_len - t->t_hoff);
+}
+
+/* ---- pages ---- */
+
+/*
+ * Begin a run of the table, sealed by fxid (0: visible to all); its rows show xmin.
+ * keep = 0: it lies at the end of the file, which nobody else makes longer until it
+ * is finished.  Else so many pages of rows at most are kept in memory (of the current
+ * context, as all of it), and the end of the file is where it is when the run is finished.
+ */
+StorePack *
+store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep)
+{
+	StorePack  *pack = palloc0(sizeof(StorePack));
+
+	pack->rel = rel;
+	pack->run.id = store_random_id();
+	pack->run.fxid = fxid;
+	pack->run.xmin = xmin;
+	pack->natts = RelationGetDescr(rel)->natts;
+	pack->keep = keep > 0;
+	/* a group has at least one page */
+	pack->max_batch = keep > 0 ? keep + STORE_GROUP_PAGES(keep) : WRITE_BATCH;
+	if (!pack->keep)
+		pack->run.first = pack->block = smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+	pack->batch = kyro_palloc_pages((Size) pack->max_batch);
+	return pack;
+}
+
+/* Log and write up to WRITE_BATCH pages to the end of the file. */
+static void
+write_pages(StorePack *pack, char *images, int n, BlockNumber first)
+{
+	Relation	rel = pack->rel;
+	BlockNumber blocks[WRITE_BATCH];
+	Page		pages[WRITE_BATCH];
+	XLogRecPtr	redo = GetRedoRecPtr();
+
+	CHECK_FOR_INTERRUPTS();
+	if (smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM) != first)
+		elog(ERROR, "table \"%s\" has become longer under a run", RelationGetRelationName(rel));
+	for (int i = 0; i < n; i++)
+	{
+		blocks[i] = first + i;
+		pages[i] = images + i * BLCKSZ;
+		StorePageGetHeader(pages[i])->hash = store_page_hash(pages[i], blocks[i]);
+	}
+	if (RelationNeedsWAL(rel))
+		log_newpages(&kyro_locator(rel), MAIN_FORKNUM, n, blocks, pages, true);
+	for (int i = 0; i < n; i++)
+	{
+		PageSetChecksumInplace(pages[i], blocks[i]);
+		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, blocks[i], pages[i], RelationUsesLocalBuffers(rel));
+	}
+
+	/*
+	 * Each checkpoint that begins from now on syncs what was written.  One that began
+	 * between logging and writing a page may have synced before, and recovery would
+	 * begin behind the record.
+	 */
+	if (redo != GetRedoRecPtr())
+		pack->missed = true;
+}
+
+static void
+write_batch(StorePack *pack)
+{
+	if (pack->nbatch > 0)
+		write_pages(pack, pack->batch, pack->nbatch, pack->block - pack->nbatch);
+	pack->nbatch = 0;
+}
+
+/* The next page of the batch, initialised; finish it with page_done(). */
+static Page
+next_page(StorePack *pack, StorePageKind kind)
+{
+	Page		page = pack->batch + (Size) pack->nbatch * BLCKSZ;
+
+	store_page_init(page, kind, pack->run.id);
+	return page;
+}
+
+static void
+page_done(StorePack *pack)
+{
+	pack->nbatch++;
+	pack->block++;
+	if (!pack->keep && pack->nbatch == pack->max_batch)
+		write_batch(pack);
+}
+
+/* Make a page of the rows collected. */
+static void
+flush_rows(StorePack *pack)
+{
+	StoreRows  *rows;
+	Page		page;
+	uint32		offset;
+
+	if (pack->nrows == 0)
+		return;
+	page = next_page(pack, STORE_ROWS);
+	rows = StorePageGetRows(page);
+	if (pack->group_rows + pack->nrows > STORE_LINKS_PER_GROUP)
+	{
+		pack->group++;
+		pack->group_rows = 0;
+	}
+	rows->h.count = pack->nrows;
+	rows->fxid = pack->run.fxid;
+	rows->group = pack->group;
+	rows->group_base = pack->group_rows;
+	rows->natts = pack->natts;
+	offset = STORE_ROWS_START + (pack->nrows + 1) * sizeof(uint16);
+	memcpy(page + offset, pack->data, pack->ndata);
+	for (int i = 0; i < pack->nrows; i++)
+		rows->rows[i] = pack->entries[i] + offset;
+	rows->rows[pack->nrows] = STORE_ROW_ENTRY(offset + pack->ndata, 0);
+	pack->group_rows += pack->nrows;
+	pack->run.rows += pack->nrows;
+	pack->run.bytes += pack->ndata;
+	pack->run.pages++;
+	pack->nrows = 0;
+	pack->ndata = 0;
+	page_done(pack);
+}
+
+/*
+ * Make room for a row of so many stored bytes, which store_writer_fits(), with these flags of its
+ * infomask.  Returns where to copy it, and says in *tid where it lies: not if pages are kept.
+ */
+char *
+store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, ItemPointer tid)
+{
+	char	   *to;
+
+	pack->rel = rel;
+	if (pack->nrows == MaxHeapTuplesPerPage ||
+		STORE_ROWS_START + (pack->nrows + 2) * sizeof(uint16) + pack->ndata + size > STORE_ROWS_END)
+		flush_rows(pack);
+	to = pack->data + pack->ndata;
+	pack->entries[pack->nrows++] = STORE_ROW_ENTRY(pack->ndata, infomask);
+	pack->ndata += size;
+	if (pack->keep)
+		ItemPointerSetInvalid(tid);
+	else
+		ItemPointerSet(tid, pack->block, pack->nrows);
+	return to;
+}
+
+/*
+ * Are as many pages kept as there is room for?
+ */
+bool
+store_pack_is_full(const StorePack *pack)
+{
+	/* one more is being filled */
+	return pack->keep && pack->nbatch + 1 + STORE_GROUP_PAGES(pack->group + 2) >= (uint32) pack->max_batch;
+}
+
+/*
+ * Write what is left, and say in *run what it is; the caller adds it to the list.
+ * There is at least one row.  Frees the pack.
+ */
+void
+store_pack_finish(StorePack *pack, Relation rel, StoreRun *run)
+{
+	bool		lock = pack->keep && !RelationUsesLocalBuffers(rel);
+
+	pack->rel = rel;
+	flush_rows(pack);
+	pack->run.groups = pack->group + 1;
+	for (uint32 g = 0; g < pack->run.groups; g += STORE_GROUPS_PER_PAGE)
+	{
+		StoreGroups *groups = StorePageGetGroups(next_page(pack, STORE_GROUPS));
+
+		groups->first = g;
+		groups->h.count = Min(STORE_GROUPS_PER_PAGE, pack->run.groups - g);
+		for (int i = 0; i < groups->h.count; i++)
+			groups->links[i] = InvalidBlockNumber;
+		page_done(pack);
+	}
+
+	if (pack->keep)
+	{
+		if (lock)
+			LockRelationForExtension(rel, ExclusiveLock);
+		pack->run.first = smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+		for (int i = 0; i < pack->nbatch; i += WRITE_BATCH)
+			write_pages(pack, pack->batch + (Size) i * BLCKSZ, Min(WRITE_BATCH, pack->nbatch - i), pack->run.first + i);
+		if (lock)
+			UnlockRelationForExtension(rel, ExclusiveLock);
+	}
+	else
+		write_batch(pack);
+
+	if (pack->missed && !RelationUsesLocalBuffers(rel))
+		smgrimmedsync(RelationGetSmgr(rel), MAIN_FORKNUM);
+	pack->run.sealed_at = GetCurrentTimestamp();
+	*run = pack->run;
+	pfree(pack->batch);
+	pfree(pack);
+}
