@@ -3,7 +3,7 @@
 # transaction fails, no row is lost, and the catalogs are those of a twin that
 # had btrees all along.  Then the server is killed at each step of an exchange.
 #
-# Runs with both carriers.
+# Runs with both carriers.  KYRO_EXCHANGES=125 makes 1,000 exchanges there and back.
 use strict;
 use warnings;
 use IPC::Run;
@@ -14,7 +14,7 @@ use Test::More;
 
 my $rounds = $ENV{KYRO_EXCHANGES} // 8;
 my $clients = 8;
-my $node = new_node('keys_exchange', init => [ extra => ['--data-checksums'] ], conf => "max_connections = 40\nrestart_after_crash = on\nwal_consistency_checking = ''\n");
+my $node = new_node('keys_exchange', init => [ extra => ['--data-checksums'] ], conf => "max_connections = 40\nrestart_after_crash = on\nwal_consistency_checking = ''\nlog_lock_waits = on\ndeadlock_timeout = 50ms\nlog_line_prefix = '%m [%p] %a '\n");
 
 my $schema = q{
 SET client_min_messages = error;
@@ -115,8 +115,10 @@ SELECT (SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM users u WHER
 # ---- under load
 
 my ($out, $err) = ('', '');
-my $load = IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-j', 2, '-T', 3600, '-h', $node->host, '-p', $node->port, @files, 'app' ],
-	'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 20));
+my $log_start = -s $node->logfile;
+my $times = PostgreSQL::Test::Utils::tempdir() . '/times';
+my $load = IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-j', 2, '-T', 36000, '-l', '--aggregate-interval=1', "--log-prefix=$times", '-h', $node->host, '-p', $node->port, @files, 'app' ],
+	'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 20 + 30 * $rounds));
 $node->poll_query_until('app', "SELECT sum(n) > 100 FROM counters") or die 'no load';
 foreach my $round (1 .. $rounds)
 {
@@ -126,10 +128,26 @@ foreach my $round (1 .. $rounds)
 	$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.restore_btree('$_')") foreach (reverse @tables);
 }
 ok($load->pumpable, 'the load still runs');
-$load->signal('INT');
-$load->finish;
+# as its own timer would, so that it ends what it has begun, and reports
+$load->signal('ALRM');
+ok($load->finish, 'the load ends well');
 unlike($err, qr/ERROR|aborted|FATAL/, 'no transaction failed');
 note($err) if $err =~ /ERROR|aborted|FATAL/;
+like($out, qr/^number of failed transactions: 0 /m, 'not one');
+# rows are waited for, when two clients want the same one, but tables and indexes never
+unlike(slurp_file($node->logfile, $log_start), qr/ pgbench LOG:  process \d+ still waiting for \w+ on (?!tuple|transaction)/,
+	'no client has waited for a lock on a table or an index');
+my $longest = 0;
+foreach my $file (glob("$times.*"))
+{
+	foreach (split /\n/, slurp_file($file))
+	{
+		my @fields = split / /;
+		$longest = $fields[5] if $fields[5] > $longest;
+	}
+}
+ok($longest > 0, 'the times of transactions are known');
+note(sprintf('longest transaction: %.1f ms', $longest / 1000));
 is($node->safe_psql('app', $methods), 'btree 8', 'all are btrees again');
 is($node->safe_psql('app', $catalogs), $node->safe_psql('twin', $catalogs), "after $rounds exchanges there and back the catalogs are those of the twin");
 verify('after the load');
