@@ -33,6 +33,7 @@ use JSON::PP;
 use SqlFuzz::Change;
 use SqlFuzz::Flow;
 use SqlFuzz::Twins;
+use SqlFuzz::Upkeep;
 use SqlFuzz::Values;
 use SqlFuzz::World;
 use Exporter 'import';
@@ -110,6 +111,13 @@ sub fuzz_world
 		}
 		return 0;
 	};
+	my $turnover = sub {
+		foreach my $st (turnover($world))
+		{
+			return 1 if $do->({ session => 0, %$st });
+		}
+		return 0;
+	};
 	my %crash = map { 30 + below($statements) => 1 } 1 .. $opt{crashes} // 0;
 
 	foreach my $sql ($world->creation)
@@ -138,6 +146,7 @@ sub fuzz_world
 			$look->(0);
 		}
 		goto done if ($n + 1) % COMPARE_EVERY == 0 && $settle->();
+		goto done if $twins->idle && chance(0.1) && $turnover->();
 	}
 	$settle->();
 done:

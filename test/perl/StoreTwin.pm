@@ -767,6 +767,7 @@ DECLARE
 	unreferenced text := 'NOT EXISTS (SELECT FROM $c WHERE rid = $t.id)';
 	child bigint := 16 * tw_int(2000) + bucket;
 	strength text := (ARRAY['UPDATE', 'NO KEY UPDATE', 'SHARE', 'KEY SHARE'])[1 + tw_int(4)];
+	ids bigint[];
 	n int;
 BEGIN
 	IF r < 0.05 THEN
@@ -799,8 +800,12 @@ BEGIN
 		RETURN tw_pair('count', format('DELETE FROM $t USING (SELECT DISTINCT aid FROM $c WHERE rid IS NULL AND id %% 16 = %s) d WHERE $t.id = d.aid AND $t.n > 60 AND %s AND %s', bucket, mine, unreferenced));
 	ELSIF r < 0.61 THEN
 		RETURN tw_pair('select', format('SELECT $t.* FROM $t WHERE %s ORDER BY id FOR %s', span, strength));
+	ELSIF r < 0.62 THEN
+		RETURN tw_pair('select', format('SELECT $t.* FROM $t WHERE %s ORDER BY id LIMIT 5 FOR %s NOWAIT', span, strength));
 	ELSIF r < 0.63 THEN
-		RETURN tw_pair('select', format('SELECT $t.* FROM $t WHERE %s ORDER BY id LIMIT 5 FOR %s %s', span, strength, (ARRAY['NOWAIT', 'SKIP LOCKED'])[1 + tw_int(2)]));
+		-- rows that are being sealed are locked, in one of the two
+		EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM a WHERE %s ORDER BY id LIMIT 5 FOR %s SKIP LOCKED) x', replace(span, '$t', 'a'), strength) INTO ids;
+		RETURN tw_pair('select', format('SELECT $t.* FROM $t WHERE id = ANY (%L::bigint[]) ORDER BY id FOR %s', coalesce(ids, '{}'), strength));
 	ELSIF r < 0.65 THEN
 		RETURN tw_pair('select', format('SELECT x.id, $t.n, x.aid, x.v FROM $t JOIN $c x ON x.aid = $t.id WHERE %s FOR %s OF $t', span, strength));
 	ELSIF r < 0.67 THEN

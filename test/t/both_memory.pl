@@ -91,6 +91,7 @@ SKIP:
 			my $limit = $used * 1024 + $bytes + ($what eq 'as' ? 32 * 1024 * 1024 : 0);
 
 			system('prlimit', '--pid', $pid, "--$what=$limit:") == 0 or die 'prlimit failed';
+			my $stuck = 0;		# there was no memory for a ROLLBACK
 			foreach my $w (@work)
 			{
 				$s->{stderr} = '';
@@ -99,17 +100,20 @@ SKIP:
 				if ($err =~ /ERROR/)
 				{
 					$failures++;
-					$wrong .= "$w->[0] with $bytes bytes: $err\n" if $err !~ /ERROR: +53200|ERROR: +53000/ || $err =~ /ERROR: ++(?!53[20]00|25P02)/;
+					$wrong .= "$w->[0] with $bytes bytes: $err\n" if $err !~ /ERROR: +53200|ERROR: +53000/ && !$stuck || $err =~ /ERROR: ++(?!53[20]00|25P02)/;
 				}
 				elsif ($got ne $want{ $w->[0] })
 				{
 					$wrong .= "$w->[0] with $bytes bytes: $got, not $want{ $w->[0] }\n";
 				}
+				$s->{stderr} = '';
 				$s->query('ROLLBACK') if $w->[1] =~ /^BEGIN/;
+				$stuck = 1 if $s->{stderr} =~ /ERROR: +53200/;
 				$s->query('RESET ALL') if $w->[1] =~ /RESET/;
 			}
 			# the same session, with memory again
 			system('prlimit', '--pid', $pid, "--$what=unlimited:") == 0 or die 'prlimit failed';
+			$s->query('ROLLBACK') if $stuck;
 			foreach my $w (@work)
 			{
 				$s->{stderr} = '';

@@ -128,6 +128,14 @@ kyro, heap: its connections; state: idle, open, failed; fixed: its snapshot is; 
 
 sub session { return $_[0]{sessions}[ $_[1] ]; }
 
+=item idle()
+
+Is no transaction open?
+
+=cut
+
+sub idle { return !grep({ $_->{state} ne 'idle' } @{ $_[0]{sessions} }) && !%{ $_[0]{prepared} }; }
+
 # The transaction state after a statement that succeeded or failed on both sides.
 sub follow
 {
@@ -199,6 +207,13 @@ sub run
 	$self->{statements}++;
 	return $self->commit_serializable($s) if $s->{serializable} && $sql eq 'COMMIT' && $s->{state} eq 'open';
 	return $self->skip_sealed($s, $sql) if $sql =~ /SKIP LOCKED/ && $s->{state} ne 'failed' && grep { $_->{sealed} } $self->others($s);
+	if ($sql =~ /CONCURRENTLY/ && $s->{state} eq 'idle' && grep { $_->{sealed} || $_->{alone} } $self->others($s))
+	{
+		# would fail half done, in kyro only
+		$self->{excuses}{'CONCURRENTLY beside a function of ours, not done'}++;
+		$s->{error} = undef;
+		return;
+	}
 	my $k = $s->{kyro}->run($sql);
 	my ($word) = $st->{kyro} ? $sql =~ /(kyro\.\w+)/ : $sql =~ /^(\w+( INDEX| TABLE)?)/;
 	my $did = $self->{did}{ $word // 'other' } //= [ 0, 0, 0 ];
@@ -261,6 +276,18 @@ sub run
 	{
 		$self->{errors}++;
 		return "kyro: $k->{text}heap: $h->{text}" if $k->{error} ne $h->{error} && !($st->{many} && $of_row{ $k->{error} } && $of_row{ $h->{error} });
+	}
+	elsif (($h->{error} // '') eq '40001' && $s->{serializable} && $s->{state} eq 'open')
+	{
+		# The transaction is doomed.  A heap looks with each row that it reads, sealed rows that nobody has touched are read without; but it
+		# must not commit.
+		my $c = $s->{kyro}->run('COMMIT');
+
+		return "kyro: $k->{text}, and $c->{text}heap: $h->{text}" if !$c->{error};
+		$s->{heap}->run('ROLLBACK');
+		$self->{excuses}{'serialization, told at COMMIT'}++;
+		$self->follow($s, 'ROLLBACK');
+		return;
 	}
 	elsif ($k->{error} || $h->{error})
 	{

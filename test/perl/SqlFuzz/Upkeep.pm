@@ -17,7 +17,7 @@ use SqlFuzz::Values;
 use SqlFuzz::World;
 use Exporter 'import';
 
-our @EXPORT = qw(seal upkeep definition);
+our @EXPORT = qw(seal upkeep turnover definition);
 
 # A kyro table, or sometimes another.
 sub store
@@ -87,6 +87,29 @@ sub upkeep
 	return "REINDEX TABLE$concurrently $name" if $r < 0.86;
 	return "REINDEX INDEX$concurrently " . pick(@learned, @indexes) if @learned || @indexes;
 	return "ANALYZE";
+}
+
+=item turnover(world)
+
+Statements after which ledger tuples of some sealed rows lie where those of others were, that are dead: if no other
+transaction is open, VACUUM makes room of them.  They are few, so that it does not tidy the links that lead there.
+
+=cut
+
+sub turnover
+{
+	my ($world) = @_;
+	my $name = store($world)->{name};
+	my $n = pick(50, 150, 300, 600);
+	my @which = map { below($n) } 0 .. 2;
+	my $touch = pick("SELECT count(*) FROM (SELECT FROM $name WHERE id % $n = $which[2] FOR UPDATE) x",
+		"SELECT count(*) FROM (SELECT FROM $name WHERE id % $n = $which[2] FOR KEY SHARE) x", "DELETE FROM $name WHERE id % $n = $which[2]");
+
+	return (
+		{ kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$name')" },
+		(map { ({ many => 1, sql => "DELETE FROM $name WHERE id % $n = $_" }, { sql => "VACUUM (TRUNCATE OFF) $name" }) } @which[ 0, 1 ]),
+		{ many => 1, sql => $touch },
+		{ sql => "SELECT * FROM $name" });
 }
 
 =item definition(world)
