@@ -39,6 +39,7 @@ work_mem = '256MB'
 max_wal_size = '32GB'
 checkpoint_timeout = '1h'
 autovacuum = off
+kyro.autopilot = off
 max_parallel_maintenance_workers = 0
 max_parallel_workers_per_gather = 0
 jit = off

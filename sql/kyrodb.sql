@@ -256,6 +256,61 @@ CREATE PROCEDURE kyro.seal(tbl regclass, batch bigint DEFAULT 20000, older_than 
 COMMENT ON PROCEDURE kyro.seal(tbl regclass, batch bigint, older_than interval) IS
 	'seal the rows in the log of a kyro table, about batch rows in each transaction; can be stopped and called again. older_than: only rows committed before that, with track_commit_timestamp';
 
+-- The autopilot seals tables by policies.  pg_dump takes these along, under the
+-- names of the tables.
+CREATE TABLE kyro.policies (
+	relation regclass PRIMARY KEY,
+	seal_after interval CHECK (seal_after > '0'),
+	seal_rows bigint CHECK (seal_rows > 0),
+	seal_bytes bigint CHECK (seal_bytes > 0),
+	min_rows bigint NOT NULL DEFAULT 1000 CHECK (min_rows > 0),
+	batch bigint NOT NULL DEFAULT 20000 CHECK (batch > 0)
+) USING heap;
+COMMENT ON TABLE kyro.policies IS
+	'when the autopilot seals kyro tables; of a partitioned table, all partitions that have no policy of their own. See kyro.set_policy';
+GRANT SELECT ON kyro.policies TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('kyro.policies', '');
+
+CREATE FUNCTION kyro.set_policy(
+	tbl regclass,
+	seal_after interval DEFAULT NULL,
+	seal_rows bigint DEFAULT NULL,
+	seal_bytes bigint DEFAULT NULL,
+	min_rows bigint DEFAULT 1000,
+	batch bigint DEFAULT 20000)
+RETURNS void
+	AS 'MODULE_PATHNAME', 'kyro_set_policy' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION kyro.set_policy(tbl regclass, seal_after interval, seal_rows bigint, seal_bytes bigint, min_rows bigint, batch bigint) IS
+	'let the autopilot seal a kyro table, or the partitions of a table, when its log has seal_rows rows or seal_bytes bytes, or seal_after has gone by; rows younger than seal_after stay in the log';
+
+CREATE FUNCTION kyro.drop_policy(tbl regclass) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'kyro_drop_policy' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION kyro.drop_policy(tbl regclass) IS
+	'remove the policy of a table; false if it had none of its own';
+
+CREATE FUNCTION kyro.estimated_rows(tbl regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'kyro_estimated_rows' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.estimated_rows(tbl regclass) IS
+	'how many rows of a kyro table the planner expects; NULL if it is locked; helper of view kyro.stat_policies';
+
+CREATE FUNCTION kyro.worker_records(
+	OUT datid oid,
+	OUT pid int,
+	OUT relid oid,
+	OUT relation text,
+	OUT action text,
+	OUT why text,
+	OUT started timestamptz,
+	OUT finished timestamptz,
+	OUT result text,
+	OUT error text,
+	OUT failures int,
+	OUT next timestamptz)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_worker_records' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.worker_records() IS
+	'what the workers of the autopilot do and did; helper of view kyro.stat_worker';
+
 CREATE FUNCTION kyro.warmup(rel regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'kyro_warmup' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION kyro.warmup(rel regclass) IS
@@ -515,6 +570,62 @@ CREATE VIEW kyro.stat_tables AS
 COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database that the user sees: state, sizes, rows in the log and sealed, reads and seals since the server started (NULL unless preloaded)';
 GRANT SELECT ON kyro.stat_tables TO PUBLIC;
 
+CREATE VIEW kyro.stat_worker AS
+	SELECT d.datname AS database, w.pid, w.relid, w.relation, w.action, w.why,
+		   w.started, w.finished, w.result, w.error, w.failures, w.next
+	FROM kyro.worker_records() w
+	LEFT JOIN pg_catalog.pg_database d ON d.oid = w.datid;
+COMMENT ON VIEW kyro.stat_worker IS
+	'what the workers of the autopilot do and did since the server started, of tables that the user sees; members of pg_monitor see all databases';
+GRANT SELECT ON kyro.stat_worker TO PUBLIC;
+
+-- Which policy is a table's: its own, else that of the nearest table that it is a
+-- partition of.  Rows in the log are estimated as in kyro.stat_tables; but statistics
+-- that neither VACUUM nor ANALYZE has reported to may have been cleared by a crash since
+-- the rows came, so then the planner is asked, too.
+CREATE VIEW kyro.stat_policies AS
+	WITH ours AS MATERIALIZED (
+		SELECT n.nspname, c.relname, c.oid, p.*
+		FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_catalog.pg_am am ON am.oid = c.relam
+		CROSS JOIN LATERAL (
+			SELECT q.*
+			FROM kyro.policies q
+			JOIN (SELECT c.oid, 0::bigint
+				  UNION ALL
+				  SELECT a.relid, a.far FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY a(relid, far)) AS a(oid, far)
+				ON a.oid = q.relation
+			ORDER BY a.far
+			LIMIT 1) AS p
+		WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid)
+	), logs AS (
+		SELECT o.*, shape.state, shape.last_seal, log.rows AS log_rows,
+			   CASE WHEN shape.sealed_rows > 0 THEN (log.rows * (shape.sealed_bytes::numeric / shape.sealed_rows))::bigint
+					ELSE shape.log_bytes END AS log_bytes
+		FROM ours o
+		CROSS JOIN LATERAL kyro.table_shape(o.oid::pg_catalog.regclass) AS shape
+		CROSS JOIN LATERAL (
+			SELECT greatest(CASE WHEN coalesce(pg_catalog.pg_stat_get_last_vacuum_time(o.oid), pg_catalog.pg_stat_get_last_autovacuum_time(o.oid),
+										   pg_catalog.pg_stat_get_last_analyze_time(o.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(o.oid)) IS NOT NULL
+								 THEN pg_catalog.pg_stat_get_live_tuples(o.oid)
+								 ELSE greatest(pg_catalog.pg_stat_get_live_tuples(o.oid), kyro.estimated_rows(o.oid::pg_catalog.regclass))
+							END - shape.live_rows, 0)) AS log(rows)
+	)
+	SELECT l.nspname AS schemaname, l.relname, l.oid AS relid, l.relation AS policy_of,
+		   l.seal_after, l.seal_rows, l.seal_bytes, l.min_rows, l.batch,
+		   l.state, l.log_rows, l.log_bytes, l.last_seal,
+		   CASE WHEN l.log_rows >= l.seal_rows THEN 'rows'
+				WHEN l.log_rows > 0 AND l.log_bytes >= l.seal_bytes THEN 'bytes'
+				WHEN l.log_rows >= l.min_rows AND l.seal_after IS NOT NULL
+					AND (l.last_seal IS NULL OR l.last_seal + l.seal_after <= pg_catalog.clock_timestamp()) THEN 'age'
+		   END AS due,
+		   CASE WHEN l.log_rows >= l.min_rows THEN l.last_seal + l.seal_after END AS due_at
+	FROM logs l;
+COMMENT ON VIEW kyro.stat_policies IS
+	'the policy that is each kyro table''s, of those that the user sees: its own or that of a table it is a partition of; and whether it is due to be sealed';
+GRANT SELECT ON kyro.stat_policies TO PUBLIC;
+
 -- leaving
 
 CREATE FUNCTION kyro.drop_guard() RETURNS event_trigger
@@ -560,6 +671,27 @@ REVOKE ALL ON FUNCTION kyro.on_rewrite() FROM PUBLIC;
 CREATE EVENT TRIGGER kyro_on_rewrite ON table_rewrite
 	EXECUTE FUNCTION kyro.on_rewrite();
 COMMENT ON EVENT TRIGGER kyro_on_rewrite IS 'a NOTICE where a sealed table is rewritten';
+
+-- A policy goes with its table.  As the owner of the policies, whoever drops it.
+CREATE FUNCTION kyro.on_drop() RETURNS event_trigger
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM kyro.policies) THEN
+		DELETE FROM kyro.policies p
+		USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND p.relation = d.objid;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION kyro.on_drop() IS
+	'removes the policies of tables that are dropped; for event trigger kyro_on_drop';
+REVOKE ALL ON FUNCTION kyro.on_drop() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kyro_on_drop ON sql_drop
+	EXECUTE FUNCTION kyro.on_drop();
+COMMENT ON EVENT TRIGGER kyro_on_drop IS 'a policy goes with its table';
 
 -- An index is put together from the catalogs and not by replacing words in
 -- pg_get_indexdef(), since a name may hold any words.

@@ -29,6 +29,22 @@ bool		kyro_resource_manager = true;
 
 int			kyro_constraint_index_method = KYRO_KEYS_BTREE;
 
+bool		kyro_autopilot = true;
+
+int			kyro_autopilot_naptime = 60;
+
+int			kyro_max_workers = 2;
+
+int			kyro_log_min_duration = 600000;
+
+int			kyro_retrain_threshold = 20;
+
+double		kyro_retrain_scale_factor = 0.05;
+
+int			kyro_cost_limit = 200;
+
+double		kyro_cost_delay = 2;
+
 static const struct config_enum_entry key_methods[] = {
 	{"btree", KYRO_KEYS_BTREE, false},
 	{"kyro_rmi", KYRO_KEYS_KYRO_RMI, false},
@@ -40,6 +56,67 @@ static const struct config_enum_entry sealed_loads[] = {
 	{"off", KYRO_SEALED_LOAD_OFF, false},
 	{NULL, 0, false}
 };
+/* The settings of the autopilot, which needs the library in shared_preload_libraries. */
+static void
+define_autopilot(void)
+{
+	DefineCustomBoolVariable("kyro.autopilot",
+							 "Retrains indexes and seals tables by their policies, in the background.",
+							 "Only if kyrodb is in shared_preload_libraries.",
+							 &kyro_autopilot,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.autopilot_naptime",
+							"Time between two looks of the autopilot at a database.",
+							NULL,
+							&kyro_autopilot_naptime,
+							60, 1, 24 * 60 * 60,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.max_workers",
+							"Sets the maximum number of the autopilot's workers at a time.",
+							"Each takes one of max_worker_processes.",
+							&kyro_max_workers,
+							2, 1, 32,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.log_min_duration",
+							"Sets the time above which actions of the autopilot are logged.",
+							"Zero logs all, -1 none.",
+							&kyro_log_min_duration,
+							600000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.retrain_threshold",
+							"Number of pages of an index that were split since its model was trained, before it is retrained.",
+							"In addition to kyro.retrain_scale_factor of all its pages.",
+							&kyro_retrain_threshold,
+							20, 0, INT_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("kyro.retrain_scale_factor",
+							 "Pages of an index that were split since its model was trained, before it is retrained, as a fraction of all its pages.",
+							 "In addition to kyro.retrain_threshold.",
+							 &kyro_retrain_scale_factor,
+							 0.05, 0, 100,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.cost_limit",
+							"Cost of pages, as VACUUM counts it, after which a worker of the autopilot sleeps.",
+							NULL,
+							&kyro_cost_limit,
+							200, 1, 10000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("kyro.cost_delay",
+							 "Time that a worker of the autopilot sleeps then. Zero: it does not.",
+							 NULL,
+							 &kyro_cost_delay,
+							 2, 0, 100,
+							 PGC_SIGHUP, GUC_UNIT_MS,
+							 NULL, NULL, NULL);
+}
 
 void
 kyro_guc_init(void)
@@ -86,6 +163,7 @@ kyro_guc_init(void)
 							 KYRO_KEYS_BTREE, key_methods,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	define_autopilot();
 #ifdef KYRO_DEBUG_POINTS
 	kyro_debug_point_init();
 #endif

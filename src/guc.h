@@ -39,6 +39,22 @@ typedef enum KyroKeyMethod
 } KyroKeyMethod;
 extern int	kyro_constraint_index_method;
 
+/* The autopilot (src/worker): whether it works, seconds between its looks, and workers at most. */
+extern bool kyro_autopilot;
+extern int	kyro_autopilot_naptime;
+extern int	kyro_max_workers;
+
+/* kyro.log_min_duration: log what it does if that takes so many ms; -1: never. */
+extern int	kyro_log_min_duration;
+
+/* An index is retrained when so many pages, and that part of all, were split since. */
+extern int	kyro_retrain_threshold;
+extern double kyro_retrain_scale_factor;
+
+/* Its workers sleep for so many ms whenever the cost of their pages, as VACUUM counts it, has come to the limit. */
+extern int	kyro_cost_limit;
+extern double kyro_cost_delay;
+
 extern void kyro_guc_init(void);
 
 #endif							/* KYRO_GUC_H */

@@ -19,6 +19,7 @@
 #include "rmi/kyro_rmi.h"
 #include "store/handler.h"
 #include "store/store.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -47,4 +48,5 @@ _PG_init(void)
 	/* around ddl.c: exchanges indexes when foreign keys have found theirs */
 	kyro_keys_init();
 	rmi_set_after_build(keys_after_build);
+	kyro_worker_init();
 }

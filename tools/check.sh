@@ -423,7 +423,8 @@ guard_folders() {
         hooks)   allowed="hooks keys rmi model" ;;
         keys)    allowed="keys" ;;
         inspect) allowed="inspect keys rmi store model" ;;
-        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect" ;;
+        worker)  allowed="worker inspect rmi store model" ;;
+        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect worker" ;;
         *)       allowed=""; say "$folder is not in src/README.md" ;;
       esac
       case " $allowed " in *" ${header%%/*} "*) ;; *) say "$file includes $header" ;; esac
@@ -464,8 +465,8 @@ guard_expected() {
   done
   for file in test/sql/*.sql test/specs/*.spec test/t/*.pl; do
     case ${file##*/} in
-      rmi_*|store_*|both_*|keys_*) ;;
-      *) say "$file: the name says not what it is about (rmi_, store_, both_, keys_)" ;;
+      rmi_*|store_*|both_*|keys_*|worker_*) ;;
+      *) say "$file: the name says not what it is about (rmi_, store_, both_, keys_, worker_)" ;;
     esac
   done
   for file in test/t/*.pl; do

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "model/learned.h"
+#include "inspect/rebuild.h"
 #include "inspect/table.h"
 #include "inspect/target.h"
 #include "rmi/kyro_rmi.h"
@@ -36,7 +37,7 @@
  * entry on its page, so an exclusive lock is enough.
  */
 static void
-rebuild_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves)
+rebuild_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, void (*pause) (void *arg), void *arg)
 {
 	KyroFence	at = KYRO_FENCE_MIN;
 
@@ -79,7 +80,31 @@ rebuild_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves)
 		if (!more)
 			break;
 		CHECK_FOR_INTERRUPTS();
+		if (pause != NULL)
+			pause(arg);
 	}
+}
+
+void
+kyro_rebuild_index(Relation index, void (*pause) (void *arg), void *arg, KyroRebuilt *rebuilt)
+{
+	RmiMetaData seen,
+				meta;
+	RmiFenceList leaves;
+	LearnedModel *model;
+
+	(void) rmi_rebuild_lock(index, true);
+	rmi_read_meta(index, &seen);
+	rmi_fences_init(&leaves);
+	rebuild_leaves(index, seen.carrier, &leaves, pause, arg);
+	rmi_directory_write(index, &leaves, &seen);
+	rmi_read_meta(index, &meta);
+	model = rmi_model_read(index, &meta, true);
+	rmi_rebuild_unlock(index);
+	rmi_dir_forget(index);
+	rebuilt->leaves = leaves.n;
+	rebuilt->has_model = model != NULL;
+	rebuilt->eps_max = model != NULL ? model->eps_max : 0;
 }
 
 PG_FUNCTION_INFO_V1(kyro_rebuild);
@@ -96,10 +121,7 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
-	RmiMetaData seen,
-				meta;
-	RmiFenceList leaves;
-	LearnedModel   *model;
+	KyroRebuilt rebuilt;
 	BlockNumber before;
 	instr_time	start,
 				duration;
@@ -118,25 +140,17 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	index = rmi_open_for_function(PG_GETARG_OID(0), ShareUpdateExclusiveLock, true, &heap);
 	before = RelationGetNumberOfBlocks(index);
 
-	(void) rmi_rebuild_lock(index, true);
-	rmi_read_meta(index, &seen);
-	rmi_fences_init(&leaves);
-	rebuild_leaves(index, seen.carrier, &leaves);
-	rmi_directory_write(index, &leaves, &seen);
-	rmi_read_meta(index, &meta);
-	model = rmi_model_read(index, &meta, true);
-	rmi_rebuild_unlock(index);
-	rmi_dir_forget(index);
+	kyro_rebuild_index(index, NULL, NULL, &rebuilt);
 
 	INSTR_TIME_SET_CURRENT(duration);
 	INSTR_TIME_SUBTRACT(duration, start);
 	interval->time = INSTR_TIME_GET_MICROSEC(duration);
 
-	values[0] = Int64GetDatum(leaves.n);
+	values[0] = Int64GetDatum(rebuilt.leaves);
 	values[1] = Int64GetDatum(before);
 	values[2] = Int64GetDatum(RelationGetNumberOfBlocks(index));
-	values[3] = Int32GetDatum(model ? model->eps_max : 0);
-	nulls[3] = model == NULL;
+	values[3] = Int32GetDatum(rebuilt.eps_max);
+	nulls[3] = !rebuilt.has_model;
 	values[4] = IntervalPGetDatum(interval);
 	relation_close(index, NoLock);
 	table_close(heap, NoLock);

@@ -12,6 +12,8 @@ INSERT INTO contract VALUES
 	('rebuild', '{regclass}', 'record', '{leaves,pages_before,pages_after,eps_max,duration}', 'volatile', true),
 	('warmup', '{regclass}', 'bigint', NULL, 'volatile', true),
 	('snapshot', '{regclass,bigint}', 'record', '{run,rows,pages,bytes,duration}', 'volatile', false),
+	('set_policy', '{regclass,interval,bigint,bigint,bigint,bigint}', 'void', NULL, 'volatile', false),
+	('drop_policy', '{regclass}', 'boolean', NULL, 'volatile', true),
 	('verify', '{regclass,boolean}', 'setof record', '{block,problem}', 'volatile', true),
 	('model', '{regclass}', 'record', '{format,router,leaves,models,directory_eps_p50,directory_eps_p99,directory_eps_max,leaf_eps_p50,leaf_eps_p99,leaf_eps_max,bytes,trained_at,splits_since}', 'volatile', true),
 	('model_leaves', '{regclass}', 'setof record', '{model,key_min,key_max,slope,shift,base,eps,entries}', 'volatile', true),
@@ -26,7 +28,7 @@ SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM unnest(p.proarg
 		c.outs, 'columns of kyro.' || c.name)
 	FROM contract c JOIN pg_proc p ON p.proname = c.name AND p.pronamespace = 'kyro'::regnamespace WHERE c.outs IS NOT NULL;
 SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, 'argument of kyro.' || name)
-	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
+	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('set_policy', 'tbl'), ('drop_policy', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'kyro'::regnamespace), 'deep', 'verify(..., deep => ...)');
 SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'false', 'deep is off unless asked for');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
@@ -35,7 +37,7 @@ SELECT is((SELECT concat_ws(' ', prokind, pg_get_function_arguments(oid)) FROM p
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'trace' AND pronamespace = 'kyro'::regnamespace), 'key', 'trace(..., key => ...)');
 
 -- views
-SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'build_info']) v;
+SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT columns_are('kyro', 'stat_tables', ARRAY['schemaname', 'relname', 'relid', 'state', 'size', 'log_rows', 'log_bytes', 'runs', 'sealed_bytes', 'sealed_rows', 'live_rows', 'touched_rows',
 	'last_seal', 'mmap_reads', 'buffer_reads', 'seals', 'rows_sealed', 'seal_seconds', 'failed_seals', 'last_error_at', 'last_error']);
 SELECT columns_are('kyro', 'stat_runs', ARRAY['schemaname', 'relname', 'relid', 'run', 'state', 'rows', 'live_rows', 'touched_rows', 'pages', 'bytes',
@@ -44,6 +46,9 @@ SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'index
 	'idx_tup_fetch', 'idx_blks_read', 'idx_blks_hit', 'state', 'size', 'carrier', 'leaves', 'directory_pages', 'model_pages', 'splits_since', 'splits',
 	'rebuilds', 'tuples', 'trained_at', 'eps_max']);
 SELECT columns_are('kyro', 'stat_progress_verify', ARRAY['pid', 'datid', 'datname', 'relid', 'indexrelid', 'phase', 'unit', 'total', 'done']);
+SELECT columns_are('kyro', 'stat_worker', ARRAY['database', 'pid', 'relid', 'relation', 'action', 'why', 'started', 'finished', 'result', 'error', 'failures', 'next']);
+SELECT columns_are('kyro', 'stat_policies', ARRAY['schemaname', 'relname', 'relid', 'policy_of', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'state', 'log_rows', 'log_bytes', 'last_seal', 'due', 'due_at']);
+SELECT columns_are('kyro', 'policies', ARRAY['relation', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch']);
 SELECT columns_are('kyro', 'build_info', ARRAY['version', 'postgres', 'server', 'kernel', 'xxhash', 'preloaded', 'assertions']);
 SELECT is((SELECT version FROM kyro.build_info), (SELECT extversion COLLATE "default" FROM pg_extension WHERE extname = 'kyrodb'), 'the library is of the version of the extension');
 
@@ -75,10 +80,10 @@ SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d 
 CREATE ROLE contract_nobody;
 SELECT ok(has_schema_privilege('contract_nobody', 'kyro', 'USAGE'), 'everybody may use schema kyro');
 SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody may create in it');
-SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'build_info']) v;
+SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.snapshot(regclass, bigint)', true), ('kyro.table_counters(oid)', true), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.table_counters(oid)', true), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
 	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.trace(regclass, bigint)']) f;
 
@@ -99,7 +104,7 @@ SELECT is_empty($$SELECT * FROM kyro.verify(rel => 't_k', deep => true)$$, 'veri
 
 -- settings
 SELECT isnt(short_desc, '', name || ' has a description') FROM pg_settings WHERE name LIKE 'kyro.%';
-SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.constraint_index_method', 'kyro.directory_cache', 'kyro.mmap', 'kyro.resource_manager', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
+SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.autopilot', 'kyro.autopilot_naptime', 'kyro.constraint_index_method', 'kyro.cost_delay', 'kyro.cost_limit', 'kyro.directory_cache', 'kyro.log_min_duration', 'kyro.max_workers', 'kyro.mmap', 'kyro.resource_manager', 'kyro.retrain_scale_factor', 'kyro.retrain_threshold', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
 
 -- the version: one upgrade path to it from nothing
 SELECT ok(EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'kyrodb' AND installed AND superuser AND NOT relocatable), 'installed by a superuser, not relocatable');

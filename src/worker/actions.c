@@ -1,0 +1,176 @@
+/*-------------------------------------------------------------------------
+ *
+ * actions.c
+ *	  What a worker does to a relation: retrain an index, seal a table.
+ *
+ * In steps, between which no page is locked.  After each, the worker sleeps
+ * as the cost of the pages it has touched demands, as VACUUM does, and steps back if
+ * somebody waits for its lock.  So that nobody has to wait for the end of a step
+ * either, it counts as an autovacuum worker (worker.c): whoever has waited for its lock
+ * for deadlock_timeout cancels it.
+ *
+ * IDENTIFICATION
+ *	  src/worker/actions.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/commit_ts.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "debug_point.h"
+#include "guc.h"
+#include "inspect/rebuild.h"
+#include "rmi/kyro_rmi.h"
+#include "store/store.h"
+#include "worker/worker.h"
+
+/* Naptimes until a seal that has found nothing is tried again, and parts of the policy's age. */
+#define NOTHING_NAPTIMES	10
+#define NOTHING_PARTS		10
+
+/*
+ * Between two steps: sleep if enough was done.  `arg` is a table locked in
+ * ShareUpdateExclusive mode, or NULL; raises an error if somebody waits for that.
+ */
+static void
+pause_work(void *arg)
+{
+	Relation	rel = (Relation) arg;
+
+	CHECK_FOR_INTERRUPTS();
+	if (rel != NULL && LockHasWaitersRelation(rel, ShareUpdateExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session waits for a lock on table \"%s\"", RelationGetRelationName(rel))));
+	if (VacuumCostBalance < kyro_cost_limit)
+		return;
+	if (kyro_cost_delay > 0)
+	{
+		double		ms = Min(kyro_cost_delay * VacuumCostBalance / kyro_cost_limit, 4 * kyro_cost_delay);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long) Max(ms, 1), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	VacuumCostBalance = 0;
+}
+
+/* ---- indexes ---- */
+
+static void
+retrain(const WorkerTask *task, WorkerResult *result)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	Relation	heap;
+	Relation	index;
+	KyroRebuilt rebuilt;
+	Oid			table;
+
+	StartTransactionCommand();
+	table = IndexGetRelation(task->relid, true);
+	if (!OidIsValid(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the index was dropped meanwhile")));
+	/* VACUUM, or a command that changes the table, is at it: not now */
+	if (!ConditionalLockRelationOid(table, ShareUpdateExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("its table is locked by another session")));
+	index = rmi_open_for_function(task->relid, ShareUpdateExclusiveLock, true, &heap);
+	DEBUG_POINT("worker-retrain");
+	kyro_rebuild_index(index, pause_work, heap, &rebuilt);
+	relation_close(index, NoLock);
+	table_close(heap, NoLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	result->what = psprintf("leaves " INT64_FORMAT ", largest error %d", rebuilt.leaves, rebuilt.eps_max);
+}
+
+/* ---- tables ---- */
+
+/* The moment before which rows were committed that may be sealed. */
+static TimestampTz
+moment_before(Interval *age)
+{
+	if (!track_commit_timestamp)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the policy's seal_after needs to know when rows were committed"),
+				 errhint("Make sure the configuration parameter track_commit_timestamp is set.")));
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+												   IntervalPGetDatum(age)));
+}
+
+/* As CALL kyro.seal does: each batch in a transaction of its own, up to where the file ends now. */
+static void
+seal(const WorkerTask *task, WorkerResult *result)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	StoreSeal	what = {.pages = true,.rows = task->batch,.older_than = DT_NOEND};
+	uint64		rows = 0;
+	uint64		batches = 0;
+
+	if (task->after != NULL)
+		what.older_than = moment_before(task->after);
+	do
+	{
+		Relation	rel;
+		StoreRun	run;
+
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		rel = store_seal_open(task->relid);
+		if (what.from == 0)
+			what.end = RelationGetNumberOfBlocks(rel) + 1;
+		what.sealed = 0;
+		if (store_seal(rel, &what, &run))
+			VacuumCostBalance += (STORE_RUN_END(&run) - run.first) * VacuumCostPageDirty;
+		table_close(rel, NoLock);
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(cxt);
+		pgstat_report_stat(false);
+		rows += what.sealed;
+		batches += what.sealed > 0;
+		what.from = what.next;
+		pause_work(NULL);
+	} while (what.next != 0 && kyro_autopilot);
+
+	result->what = psprintf("sealed " UINT64_FORMAT " rows, batches: " UINT64_FORMAT, rows, batches);
+	if (rows == 0)
+	{
+		int64		wait = (int64) kyro_autopilot_naptime * NOTHING_NAPTIMES * USECS_PER_SEC;
+
+		if (what.older_than != DT_NOEND)
+			wait = Max(wait, (GetCurrentTimestamp() - what.older_than) / NOTHING_PARTS);
+		result->next = GetCurrentTimestamp() + wait;
+	}
+}
+
+/*
+ * Do what is due, outside of a transaction.  Where it fails it raises an error, with a
+ * transaction open or not.
+ */
+void
+worker_do(const WorkerTask *task, WorkerResult *result)
+{
+	*result = (WorkerResult) {0};
+	VacuumCostActive = true;
+	VacuumCostBalance = 0;
+	if (task->action == WORKER_RETRAIN)
+		retrain(task, result);
+	else
+		seal(task, result);
+}

@@ -1,0 +1,472 @@
+/*-------------------------------------------------------------------------
+ *
+ * board.c
+ *	  What the autopilot's processes tell one another, and us: shared memory.
+ *
+ * Slots: which databases have a worker now, and what the last one there found.
+ * Records: what was done to which relation, with its result or error, and when
+ * it may be tried again.  There is room for RECORDS; the one that ended first
+ * makes room for another.  All of it begins anew with the server.
+ *
+ * IDENTIFICATION
+ *	  src/worker/board.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/index.h"
+#include "catalog/pg_authid_d.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "privilege.h"
+#include "worker/worker.h"
+
+#define RECORDS			512
+#define NAME_SPACE		(2 * NAMEDATALEN + 8)
+#define TEXT_SPACE		200
+
+/* A worker that has not come after so many ms never will. */
+#define START_PATIENCE	60000
+
+/* The longest time, in ms, between two tries of what fails. */
+#define LONGEST_BACKOFF	(60 * 60 * 1000)
+
+typedef struct Slot
+{
+	WorkerVisit visit;			/* database InvalidOid: free */
+	int			pid;			/* 0: not started yet */
+	bool		ended;
+	TimestampTz taken;
+} Slot;
+
+typedef struct Record
+{
+	Oid			database;		/* InvalidOid: free */
+	Oid			relid;
+	WorkerAction action;
+	int			pid;			/* 0: it has ended */
+	int			failures;		/* since it succeeded last */
+	TimestampTz started;
+	TimestampTz finished;		/* 0: it has not yet */
+	TimestampTz next;			/* 0: when it is due */
+	char		relation[NAME_SPACE];
+	char		why[TEXT_SPACE];
+	char		text[TEXT_SPACE];	/* result, or error if failures > 0 */
+} Record;
+
+typedef struct Board
+{
+	Slot		slots[WORKER_SLOTS];
+	Record		records[RECORDS];
+} Board;
+
+static Board *board;			/* NULL: not preloaded */
+static LWLock *board_lock;		/* for all of it */
+static int	my_slot = -1;
+static shmem_request_hook_type previous_request;
+static shmem_startup_hook_type previous_startup;
+
+PG_FUNCTION_INFO_V1(kyro_worker_records);
+
+static void
+request(void)
+{
+	if (previous_request)
+		previous_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Board)));
+	RequestNamedLWLockTranche("kyrodb:worker", 1);
+}
+
+static void
+startup(void)
+{
+	bool		found;
+
+	if (previous_startup)
+		previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	board = ShmemInitStruct("kyrodb workers", sizeof(Board), &found);
+	if (!found)
+		memset(board, 0, sizeof(Board));
+	board_lock = &(GetNamedLWLockTranche("kyrodb:worker"))->lock;
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+worker_board_init(void)
+{
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+bool
+worker_board_exists(void)
+{
+	return board != NULL;
+}
+
+/* The record of a task, or NULL.  The lock is held. */
+static Record *
+find_record(Oid database, WorkerAction action, Oid relid)
+{
+	for (int i = 0; i < RECORDS; i++)
+	{
+		Record	   *r = &board->records[i];
+
+		if (r->database == database && r->relid == relid && r->action == action)
+			return r;
+	}
+	return NULL;
+}
+
+/* ---- slots ---- */
+
+/* How many workers there are, or will be soon. */
+int
+worker_slots_busy(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(board_lock, LW_SHARED);
+	for (int i = 0; i < WORKER_SLOTS; i++)
+		n += OidIsValid(board->slots[i].visit.database);
+	LWLockRelease(board_lock);
+	return n;
+}
+
+/* Has a database a worker, or will it have one soon? */
+bool
+worker_slot_of(Oid database)
+{
+	bool		found = false;
+
+	LWLockAcquire(board_lock, LW_SHARED);
+	for (int i = 0; i < WORKER_SLOTS && !found; i++)
+		found = board->slots[i].visit.database == database;
+	LWLockRelease(board_lock);
+	return found;
+}
+
+/* A slot for a worker to come; -1 if all are taken. */
+int
+worker_slot_take(Oid database)
+{
+	int			slot = -1;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_SLOTS && slot < 0; i++)
+	{
+		if (!OidIsValid(board->slots[i].visit.database))
+		{
+			board->slots[i] = (Slot) {.visit = {.database = database,.next = DT_NOEND},.taken = GetCurrentTimestamp()};
+			slot = i;
+		}
+	}
+	LWLockRelease(board_lock);
+	return slot;
+}
+
+void
+worker_slot_give_back(int slot)
+{
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	memset(&board->slots[slot], 0, sizeof(Slot));
+	LWLockRelease(board_lock);
+}
+
+/* What a worker that has ended has found, or that it did not come; false if there is none. */
+bool
+worker_slot_reap(WorkerVisit *visit)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		found = false;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WORKER_SLOTS && !found; i++)
+	{
+		Slot	   *slot = &board->slots[i];
+
+		if (OidIsValid(slot->visit.database) &&
+			(slot->ended || (slot->pid == 0 && TimestampDifferenceExceeds(slot->taken, now, START_PATIENCE))))
+		{
+			*visit = slot->visit;
+			memset(slot, 0, sizeof(Slot));
+			found = true;
+		}
+	}
+	LWLockRelease(board_lock);
+	return found;
+}
+
+/* A worker ends, one way or other; what it was doing ends, too. */
+static void
+detach(int code, Datum arg)
+{
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	board->slots[my_slot].ended = true;
+	for (int i = 0; i < RECORDS; i++)
+	{
+		Record	   *r = &board->records[i];
+
+		if (r->pid == MyProcPid)
+		{
+			r->pid = 0;
+			r->finished = GetCurrentTimestamp();
+			strlcpy(r->text, "the worker was asked to leave", TEXT_SPACE);
+		}
+	}
+	LWLockRelease(board_lock);
+}
+
+/* This process takes its slot; returns the database, InvalidOid if it comes too late. */
+Oid
+worker_attach(int slot)
+{
+	Oid			database = InvalidOid;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	if (slot >= 0 && slot < WORKER_SLOTS && board->slots[slot].pid == 0)
+	{
+		database = board->slots[slot].visit.database;
+		if (OidIsValid(database))
+			board->slots[slot].pid = MyProcPid;
+	}
+	LWLockRelease(board_lock);
+	if (OidIsValid(database))
+	{
+		my_slot = slot;
+		before_shmem_exit(detach, (Datum) 0);
+	}
+	return database;
+}
+
+/* The visit went to its end.  That earlier ones did not is forgotten. */
+void
+worker_visited(bool has_extension, TimestampTz next)
+{
+	Record	   *failed;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	failed = find_record(MyDatabaseId, WORKER_VISIT, InvalidOid);
+	if (failed != NULL)
+		memset(failed, 0, sizeof(Record));
+	board->slots[my_slot].visit.done = true;
+	board->slots[my_slot].visit.has_extension = has_extension;
+	board->slots[my_slot].visit.next = next;
+	LWLockRelease(board_lock);
+}
+
+/* ---- records ---- */
+
+/* A record for a task, made if there is none; in the place of the one that ended first if there is no room. */
+static Record *
+get_record(Oid database, const WorkerTask *task)
+{
+	Record	   *record = find_record(database, task->action, task->relid);
+
+	if (record == NULL)
+	{
+		for (int i = 0; i < RECORDS; i++)
+		{
+			Record	   *r = &board->records[i];
+
+			if (!OidIsValid(r->database))
+			{
+				record = r;
+				break;
+			}
+			if (r->pid == 0 && (record == NULL || r->finished < record->finished))
+				record = r;
+		}
+		memset(record, 0, sizeof(Record));
+		record->database = database;
+		record->relid = task->relid;
+		record->action = task->action;
+	}
+	strlcpy(record->relation, task->relation ? task->relation : "", NAME_SPACE);
+	strlcpy(record->why, task->why ? task->why : "", TEXT_SPACE);
+	return record;
+}
+
+/* A text that is cut between characters.  Raises no error. */
+static void
+set_text(Record *r, const char *text)
+{
+	int			len = pg_mbcliplen(text, strlen(text), TEXT_SPACE - 1);
+
+	memcpy(r->text, text, len);
+	r->text[len] = '\0';
+}
+
+/* This worker begins a task; returns the time. */
+TimestampTz
+worker_begin(const WorkerTask *task)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Record	   *r;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	r = get_record(MyDatabaseId, task);
+	r->pid = MyProcPid;
+	r->started = now;
+	r->finished = 0;
+	r->next = 0;
+	r->text[0] = '\0';
+	LWLockRelease(board_lock);
+	return now;
+}
+
+/* It has done it, or may not do it now; not to be tried before `next`, unless that is 0. */
+void
+worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result)
+{
+	Record	   *r;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	r = get_record(MyDatabaseId, task);
+	r->pid = 0;
+	r->failures = 0;
+	r->finished = GetCurrentTimestamp();
+	r->next = next;
+	set_text(r, result);
+	LWLockRelease(board_lock);
+}
+
+/* It failed: the next try waits twice as long as this one did. */
+void
+worker_failed(Oid database, const WorkerTask *task, const char *error)
+{
+	Record	   *r;
+	int64		wait;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	r = get_record(database, task);
+	r->pid = 0;
+	r->failures++;
+	r->finished = GetCurrentTimestamp();
+	if (task->action == WORKER_VISIT)
+		r->started = r->finished;
+	wait = (int64) kyro_autopilot_naptime * 1000 << Min(r->failures, 12);
+	r->next = TimestampTzPlusMilliseconds(r->finished, Min(wait, LONGEST_BACKOFF));
+	set_text(r, error);
+	LWLockRelease(board_lock);
+}
+
+/* When a task may be done again; 0 if now. */
+TimestampTz
+worker_not_before(Oid database, const WorkerTask *task)
+{
+	TimestampTz next = 0;
+	Record	   *r;
+
+	LWLockAcquire(board_lock, LW_SHARED);
+	r = find_record(database, task->action, task->relid);
+	if (r != NULL)
+		next = r->next;
+	LWLockRelease(board_lock);
+	return next;
+}
+
+/* Remove the records of databases that are gone. */
+void
+worker_forget_databases(bool (*exists) (Oid database, void *arg), void *arg)
+{
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < RECORDS; i++)
+	{
+		if (OidIsValid(board->records[i].database) && !exists(board->records[i].database, arg))
+			memset(&board->records[i], 0, sizeof(Record));
+	}
+	LWLockRelease(board_lock);
+}
+
+/* ---- SQL ---- */
+
+/* The table that a relation of this database is, or is an index of; InvalidOid if it is gone. */
+static Oid
+table_of(Oid relid)
+{
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	return relkind == '\0' ? InvalidOid : relkind == RELKIND_INDEX ? IndexGetRelation(relid, true) : relid;
+}
+
+/*
+ * kyro.worker_records(): one row for each relation and action, of databases of which
+ * the user sees them: members of pg_monitor all, others those of tables of this one that
+ * they see.  Errors, which may hold keys, for those who see the table's messages.
+ */
+Datum
+kyro_worker_records(PG_FUNCTION_ARGS)
+{
+	static const char *const actions[] = {
+		[WORKER_VISIT] = "visit",
+		[WORKER_RETRAIN] = "retrain",
+		[WORKER_SEAL] = "seal"
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	Record	   *copy;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (board == NULL)
+		return (Datum) 0;
+	copy = palloc(sizeof(board->records));
+	LWLockAcquire(board_lock, LW_SHARED);
+	memcpy(copy, board->records, sizeof(board->records));
+	LWLockRelease(board_lock);
+	for (int i = 0; i < RECORDS; i++)
+	{
+		const Record *r = &copy[i];
+		Datum		values[12];
+		bool		nulls[12] = {false};
+		bool		failed = r->failures > 0 && r->finished != 0;
+
+		if (!OidIsValid(r->database))
+			continue;
+		if (!all)
+		{
+			Oid			table = r->database == MyDatabaseId ? table_of(r->relid) : InvalidOid;
+
+			if (!OidIsValid(table) || !kyro_sees_table(GetUserId(), table))
+				continue;
+			nulls[9] = !kyro_sees_messages(GetUserId(), table);
+		}
+		values[0] = ObjectIdGetDatum(r->database);
+		values[1] = Int32GetDatum(r->pid);
+		nulls[1] = r->pid == 0;
+		values[2] = ObjectIdGetDatum(r->relid);
+		nulls[2] = !OidIsValid(r->relid);
+		values[3] = CStringGetTextDatum(r->relation);
+		nulls[3] = nulls[2];
+		values[4] = CStringGetTextDatum(actions[r->action]);
+		values[5] = CStringGetTextDatum(r->why);
+		nulls[5] = r->why[0] == '\0';
+		values[6] = TimestampTzGetDatum(r->started);
+		values[7] = TimestampTzGetDatum(r->finished);
+		nulls[7] = r->finished == 0;
+		values[8] = values[9] = CStringGetTextDatum(r->text);
+		nulls[8] = failed || r->finished == 0;
+		nulls[9] = nulls[9] || !failed;
+		values[10] = Int32GetDatum(r->failures);
+		values[11] = TimestampTzGetDatum(r->next);
+		nulls[11] = r->next == 0;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

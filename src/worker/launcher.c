@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *	  The autopilot's launcher: sends workers to databases where there may be
+ *	  something to do.
+ *
+ * It is connected to no database and holds up none.  Each kyro.autopilot_naptime
+ * it looks which databases there are, and how many rows were written in each.
+ * Where none was since the last visit, and nothing comes due by its age, no worker is
+ * sent: so databases that rest cost nothing.
+ *
+ * IDENTIFICATION
+ *	  src/worker/launcher.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "worker/worker.h"
+
+/* Seconds until the launcher comes back when it has ended. */
+#define RESTART			10
+
+/* Naptimes until a database without the extension is visited again. */
+#define WITHOUT_EXTENSION	10
+
+/* ... and any database, though nothing was written there. */
+#define AT_LEAST_EVERY	60
+
+/* What the launcher remembers of a database. */
+typedef struct Database
+{
+	Oid			oid;
+	bool		listed;			/* in pg_database when it looked last */
+	bool		due;
+	bool		changed;		/* rows were written since the last visit */
+	bool		has_extension;
+	int			failures;		/* visits, one after the other, that did not go to their end */
+	int64		writes;			/* rows written, when the last visit began */
+	TimestampTz visited;		/* when that was; 0: never */
+	TimestampTz next;			/* when something will be due */
+} Database;
+
+static HTAB *databases;
+
+PGDLLEXPORT void kyro_launcher_main(Datum arg);
+
+/* ---- which databases ---- */
+
+/* Rows that were inserted, updated and deleted in a database since statistics began. */
+static int64
+rows_written(Oid database)
+{
+	Datum		oid = ObjectIdGetDatum(database);
+
+	return DatumGetInt64(DirectFunctionCall1(pg_stat_get_db_tuples_inserted, oid)) +
+		DatumGetInt64(DirectFunctionCall1(pg_stat_get_db_tuples_updated, oid)) +
+		DatumGetInt64(DirectFunctionCall1(pg_stat_get_db_tuples_deleted, oid));
+}
+
+/* Is it time to visit a database in which so many rows were written? */
+static bool
+is_due(const Database *d, int64 writes, TimestampTz now)
+{
+	int64		naptime = (int64) kyro_autopilot_naptime * 1000;
+	int64		wait;
+
+	if (d->visited == 0 || d->visited > now)
+		return true;
+	if (d->next != DT_NOEND && d->next <= now)
+		return true;
+	wait = naptime * (d->failures > 0 ? 1 << Min(d->failures, 6) :
+					  writes == d->writes ? AT_LEAST_EVERY :
+					  d->has_extension ? 1 : WITHOUT_EXTENSION);
+	/* a little less, so that a visit each naptime is not one in two */
+	return d->visited + (wait - naptime / 4) * 1000 <= now;
+}
+
+static bool
+is_listed(Oid database, void *arg)
+{
+	return hash_search(databases, &database, HASH_FIND, NULL) != NULL;
+}
+
+/* Look which databases there are, and which are due. */
+static void
+look(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	HASH_SEQ_STATUS status;
+	Database   *d;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	hash_seq_init(&status, databases);
+	while ((d = hash_seq_search(&status)) != NULL)
+		d->listed = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		bool		found;
+		int64		writes;
+
+		/* from 15.4 on, one whose DROP has failed half way has such a limit */
+		if (!form->datallowconn || form->datconnlimit == -2)
+			continue;
+		d = hash_search(databases, &form->oid, HASH_ENTER, &found);
+		if (!found)
+		{
+			memset(d, 0, sizeof(Database));
+			d->oid = form->oid;
+			d->next = DT_NOEND;
+		}
+		d->listed = true;
+		writes = rows_written(d->oid);
+		if (!d->due && is_due(d, writes, now))
+		{
+			d->due = true;
+			d->writes = writes;
+		}
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+
+	hash_seq_init(&status, databases);
+	while ((d = hash_seq_search(&status)) != NULL)
+	{
+		if (!d->listed)
+			hash_search(databases, &d->oid, HASH_REMOVE, NULL);
+	}
+	worker_forget_databases(is_listed, NULL);
+}
+
+/* ---- workers ---- */
+
+/* Send a worker to a database; false if there is no room for one. */
+static bool
+send_worker(Oid database)
+{
+	static bool said = false;
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_name = "kyrodb worker",
+		.bgw_type = "kyrodb worker",
+		.bgw_library_name = "kyrodb",
+		.bgw_function_name = "kyro_worker_main",
+		.bgw_notify_pid = MyProcPid
+	};
+	int			slot = worker_slot_take(database);
+
+	if (slot < 0)
+		return false;
+	worker.bgw_main_arg = Int32GetDatum(slot);
+	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
+	{
+		worker_slot_give_back(slot);
+		if (!said)
+			ereport(LOG,
+					(errmsg("no background worker is free for the autopilot of kyrodb"),
+					 errhint("You might need to increase max_worker_processes.")));
+		said = true;
+		return false;
+	}
+	said = false;
+	return true;
+}
+
+/* Hear what workers have found. */
+static void
+reap(void)
+{
+	WorkerVisit visit;
+
+	while (worker_slot_reap(&visit))
+	{
+		Database   *d = hash_search(databases, &visit.database, HASH_FIND, NULL);
+
+		if (d == NULL)
+			continue;
+		if (visit.done)
+		{
+			d->failures = 0;
+			d->has_extension = visit.has_extension;
+			d->next = visit.next;
+			continue;
+		}
+		d->failures++;
+		d->next = DT_NOEND;
+		worker_failed(visit.database, &(WorkerTask) {.action = WORKER_VISIT},
+					  "the worker ended before it was done; see the log of the server");
+	}
+}
+
+/* Send workers to databases that are due, those that have waited longest first, as many as may run. */
+static void
+send_workers(void)
+{
+	while (worker_slots_busy() < Min(kyro_max_workers, WORKER_SLOTS))
+	{
+		HASH_SEQ_STATUS status;
+		Database   *d;
+		Database   *longest = NULL;
+
+		hash_seq_init(&status, databases);
+		while ((d = hash_seq_search(&status)) != NULL)
+		{
+			if (d->due && (longest == NULL || d->visited < longest->visited) && !worker_slot_of(d->oid))
+				longest = d;
+		}
+		if (longest == NULL || !send_worker(longest->oid))
+			return;
+		longest->due = false;
+		longest->visited = GetCurrentTimestamp();
+		longest->next = DT_NOEND;
+	}
+}
+
+/* ---- the process ---- */
+
+void
+kyro_launcher_main(Datum arg)
+{
+	TimestampTz next_look;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	databases = hash_create("kyrodb databases", 32,
+							&(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Database),.hcxt = TopMemoryContext},
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	/* not at once: if it was a worker of ours that crashed the server, it may do so again */
+	next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
+	while (!ShutdownRequestPending)
+	{
+		long		timeout = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			next_look = Min(next_look, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L));
+		}
+		reap();
+		if (kyro_autopilot)
+		{
+			TimestampTz now = GetCurrentTimestamp();
+
+			if (next_look <= now)
+			{
+				look();
+				next_look = TimestampTzPlusMilliseconds(now, kyro_autopilot_naptime * 1000L);
+			}
+			send_workers();
+			timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_look);
+			pgstat_report_activity(STATE_IDLE, NULL);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
+						 timeout, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	/* not 0, so that the server starts another if it goes on itself */
+	proc_exit(1);
+}
+
+/*
+ * To be called from _PG_init().
+ */
+void
+kyro_worker_init(void)
+{
+	BackgroundWorker launcher = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = RESTART,
+		.bgw_name = "kyrodb launcher",
+		.bgw_type = "kyrodb launcher",
+		.bgw_library_name = "kyrodb",
+		.bgw_function_name = "kyro_launcher_main"
+	};
+
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	worker_board_init();
+	/* pg_upgrade wants nobody else at work */
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&launcher);
+}

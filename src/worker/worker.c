@@ -1,0 +1,361 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  A worker of the autopilot: visits one database, does what is due there, and
+ *	  ends.
+ *
+ * IDENTIFICATION
+ *	  src/worker/worker.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "worker/worker.h"
+
+/* A worker waits for no lock for longer. */
+#define LOCK_TIMEOUT_MS	1000
+
+PGDLLEXPORT void kyro_worker_main(Datum arg);
+
+/* ---- what is due ---- */
+
+/* A column of the row at hand; a copy of what is not a number is in the caller's memory. */
+static Datum
+column(int row, int number, bool *null)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, null);
+}
+
+static WorkerTask *
+new_task(MemoryContext cxt, WorkerAction action, int row)
+{
+	WorkerTask *task = MemoryContextAllocZero(cxt, sizeof(WorkerTask));
+	bool		null;
+
+	task->action = action;
+	task->relid = DatumGetObjectId(column(row, 1, &null));
+	task->relation = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2));
+	task->why = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3));
+	return task;
+}
+
+static void
+select_rows(const char *query, int nargs, Oid *types, Datum *values)
+{
+	if (SPI_execute_with_args(query, nargs, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "a query of the autopilot failed");
+}
+
+static List *
+indexes_to_retrain(MemoryContext cxt, List *tasks)
+{
+	Oid			types[] = {INT4OID, FLOAT8OID};
+	Datum		values[] = {Int32GetDatum(kyro_retrain_threshold), Float8GetDatum(kyro_retrain_scale_factor)};
+
+	select_rows("SELECT indexrelid, pg_catalog.format('%I.%I', schemaname, indexrelname),"
+				" pg_catalog.format('%s of %s pages split since training', splits_since, leaves)"
+				" FROM kyro.stat_indexes WHERE state = 'ok' AND splits_since > $1 + $2 * leaves"
+				" ORDER BY splits_since DESC", lengthof(types), types, values);
+	for (int row = 0; row < (int) SPI_processed; row++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(cxt);
+
+		tasks = lappend(tasks, new_task(cxt, WORKER_RETRAIN, row));
+		MemoryContextSwitchTo(old);
+	}
+	return tasks;
+}
+
+/* Tables that are due by their policy; *next is made the moment when the next one will be. */
+static List *
+tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
+{
+	select_rows("SELECT relid, pg_catalog.format('%I.%I', schemaname, relname),"
+				" CASE due WHEN 'rows' THEN pg_catalog.format('%s rows in the log', log_rows)"
+				" WHEN 'bytes' THEN pg_catalog.format('%s bytes in the log', log_bytes)"
+				" WHEN 'age' THEN pg_catalog.format('rows in the log, %s since the last seal', seal_after) END,"
+				" batch, seal_after, due_at FROM kyro.stat_policies"
+				" WHERE state = 'ok' AND (due IS NOT NULL OR due_at IS NOT NULL) ORDER BY due_at", 0, NULL, NULL);
+	for (int row = 0; row < (int) SPI_processed; row++)
+	{
+		MemoryContext old;
+		WorkerTask *task;
+		bool		null;
+		Datum		datum;
+
+		(void) column(row, 3, &null);
+		if (null)
+		{
+			datum = column(row, 6, &null);
+			*next = Min(*next, DatumGetTimestampTz(datum));
+			continue;
+		}
+		task = new_task(cxt, WORKER_SEAL, row);
+		task->batch = DatumGetInt64(column(row, 4, &null));
+		datum = column(row, 5, &null);
+		if (!null)
+		{
+			task->after = MemoryContextAlloc(cxt, sizeof(Interval));
+			*task->after = *DatumGetIntervalP(datum);
+		}
+		old = MemoryContextSwitchTo(cxt);
+		tasks = lappend(tasks, task);
+		MemoryContextSwitchTo(old);
+	}
+	return tasks;
+}
+
+/* All that is due, in the given memory; false if the extension is not in this database. */
+static bool
+list_tasks(MemoryContext cxt, List **tasks, TimestampTz *next)
+{
+	bool		found;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	found = OidIsValid(get_extension_oid("kyrodb", true));
+	if (found)
+	{
+		int			level = NewGUCNestLevel();
+
+		/* what is damaged is told to who looks, not to the log each time we do */
+		(void) set_config_option("log_min_messages", "error", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		*tasks = indexes_to_retrain(cxt, *tasks);
+		*tasks = tables_to_seal(cxt, *tasks, next);
+		SPI_finish();
+		AtEOXact_GUC(false, level);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return found;
+}
+
+/* ---- doing it ---- */
+
+static const char *
+verb(const WorkerTask *task)
+{
+	return task->action == WORKER_RETRAIN ? "retraining index" : task->action == WORKER_SEAL ? "sealing table" : "looking for work";
+}
+
+static void
+in_task(void *arg)
+{
+	const WorkerTask *task = (const WorkerTask *) arg;
+
+	if (task->relation != NULL)
+		errcontext("kyrodb worker: %s \"%s\"", verb(task), task->relation);
+	else
+		errcontext("kyrodb worker: %s", verb(task));
+}
+
+/* Did it end because somebody else had to be let in?  That is no failure. */
+static bool
+stepped_back(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/* Nor is that what was due is gone. */
+static bool
+is_gone(const WorkerTask *task, const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNDEFINED_TABLE || error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT;
+}
+
+/* Call f(arg), outside of a transaction; where it fails, keep the error and go on. */
+static bool
+attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *arg)
+{
+	ErrorContextCallback callback = {.callback = in_task,.arg = unconstify(WorkerTask *, task),.previous = error_context_stack};
+	volatile bool ok = false;
+
+	error_context_stack = &callback;
+	PG_TRY();
+	{
+		f(arg);
+		ok = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (task->relation != NULL && stepped_back(error))
+			worker_succeeded(task, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L),
+							 psprintf("stepped back: %s", error->message));
+		else if (task->relation != NULL && is_gone(task, error))
+			worker_succeeded(task, 0, psprintf("stepped back: %s", error->message));
+		else
+		{
+			EmitErrorReport();
+			worker_failed(MyDatabaseId, task, error->message);
+		}
+		AbortOutOfAnyTransaction();
+		FlushErrorState();
+		QueryCancelPending = false;
+		MemoryContextReset(PortalContext);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(cxt);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	pgstat_report_stat(true);
+	return ok;
+}
+
+typedef struct Doing
+{
+	const WorkerTask *task;
+	WorkerResult result;
+} Doing;
+
+static void
+do_it(void *arg)
+{
+	Doing	   *doing = (Doing *) arg;
+
+	worker_do(doing->task, &doing->result);
+}
+
+static void
+do_task(MemoryContext cxt, const WorkerTask *task)
+{
+	Doing		doing = {.task = task};
+	char	   *activity = psprintf("kyrodb: %s %s (%s)", verb(task), task->relation, task->why);
+	TimestampTz start;
+	long		ms;
+
+	pgstat_report_activity(STATE_RUNNING, activity);
+	start = worker_begin(task);
+	if (!attempt(cxt, task, do_it, &doing))
+		return;
+	worker_succeeded(task, doing.result.next, doing.result.what);
+	ms = TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+	if (kyro_log_min_duration >= 0 && ms >= kyro_log_min_duration)
+		ereport(LOG,
+				(errmsg("kyrodb worker: %s \"%s\" took %ld ms", verb(task), task->relation, ms),
+				 errdetail("Why: %s. Result: %s.", task->why, doing.result.what)));
+}
+
+/* ---- the visit ---- */
+
+typedef struct Looking
+{
+	MemoryContext cxt;
+	List	   *tasks;
+	TimestampTz next;
+	bool		has_extension;
+} Looking;
+
+static void
+look_for_tasks(void *arg)
+{
+	Looking    *l = (Looking *) arg;
+
+	pgstat_report_activity(STATE_RUNNING, "kyrodb: looking for work");
+	l->has_extension = list_tasks(l->cxt, &l->tasks, &l->next);
+}
+
+static void
+visit(void)
+{
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb worker", ALLOCSET_DEFAULT_SIZES);
+	Looking		l = {.cxt = cxt,.next = DT_NOEND};
+	ListCell   *lc;
+
+	PortalContext = AllocSetContextCreate(cxt, "kyrodb worker portal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(cxt);
+	if (!attempt(cxt, &(WorkerTask) {.action = WORKER_VISIT}, look_for_tasks, &l))
+		return;
+	foreach(lc, l.tasks)
+	{
+		const WorkerTask *task = (const WorkerTask *) lfirst(lc);
+		TimestampTz not_before = worker_not_before(MyDatabaseId, task);
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (!kyro_autopilot)
+			break;
+		if (not_before <= GetCurrentTimestamp())
+		{
+			do_task(cxt, task);
+			not_before = worker_not_before(MyDatabaseId, task);
+		}
+		if (not_before != 0)
+			l.next = Min(l.next, not_before);
+	}
+	worker_visited(l.has_extension, l.next);
+}
+
+/* What this session may not take over from the server's, the database's or anybody's settings. */
+static void
+set_settings(void)
+{
+	SetConfigOption("search_path", "", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("zero_damaged_pages", "false", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("ignore_checksum_failure", "false", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "false", PGC_SUSET, PGC_S_OVERRIDE);
+	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
+		SetConfigOption("lock_timeout", CppAsString2(LOCK_TIMEOUT_MS), PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+kyro_worker_main(Datum arg)
+{
+	Oid			database;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	database = worker_attach(DatumGetInt32(arg));
+	if (!OidIsValid(database))
+		proc_exit(0);
+
+	/*
+	 * Before we are in the list of processes, so no lock is needed.  The server
+	 * treats who has this flag as we want to be treated: it cancels us when somebody has
+	 * waited for a lock of ours for deadlock_timeout, and ends us when somebody
+	 * wants to drop our database or to copy it.
+	 */
+	MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	set_settings();
+	visit();
+	proc_exit(0);
+}

@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *	  The autopilot: a launcher, and workers that retrain indexes and seal tables.
+ *	  README.md says how they work together.
+ *
+ * IDENTIFICATION
+ *	  src/worker/worker.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KYRO_WORKER_H
+#define KYRO_WORKER_H
+
+#include "datatype/timestamp.h"
+#include "utils/relcache.h"
+
+/* Workers at most, whatever kyro.max_workers says. */
+#define WORKER_SLOTS	32
+
+/* What is done to a relation. */
+typedef enum WorkerAction
+{
+	WORKER_VISIT,				/* of a database; recorded only if it fails */
+	WORKER_RETRAIN,
+	WORKER_SEAL
+} WorkerAction;
+
+/* Something that is due in this database. */
+typedef struct WorkerTask
+{
+	WorkerAction action;
+	Oid			relid;			/* index or table */
+	char	   *relation;		/* its name, for people */
+	char	   *why;
+
+	/* of WORKER_SEAL */
+	int64		batch;			/* rows */
+	Interval   *after;			/* NULL: rows of any age */
+} WorkerTask;
+
+/* --- board.c: shared memory ------------------------------------------------------ */
+
+extern void worker_board_init(void);
+extern bool worker_board_exists(void);
+
+/* for the launcher */
+extern int	worker_slots_busy(void);
+extern bool worker_slot_of(Oid database);
+extern int	worker_slot_take(Oid database);
+extern void worker_slot_give_back(int slot);
+
+typedef struct WorkerVisit
+{
+	Oid			database;
+	bool		done;			/* it went to its end */
+	bool		has_extension;
+	TimestampTz next;			/* when something else will be due; DT_NOEND: not known */
+} WorkerVisit;
+
+extern bool worker_slot_reap(WorkerVisit *visit);
+
+/* for workers */
+extern Oid	worker_attach(int slot);
+extern void worker_visited(bool has_extension, TimestampTz next);
+
+/* what was done */
+extern TimestampTz worker_begin(const WorkerTask *task);
+extern void worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result);
+extern void worker_failed(Oid database, const WorkerTask *task, const char *error);
+extern TimestampTz worker_not_before(Oid database, const WorkerTask *task);
+extern void worker_forget_databases(bool (*exists) (Oid database, void *arg), void *arg);
+
+/* --- actions.c ---------------------------------------------------------------------- */
+
+/* What came of a task. */
+typedef struct WorkerResult
+{
+	char	   *what;			/* for people, in the memory of the caller's task */
+	TimestampTz next;			/* not to be tried again before; 0: when it is due again */
+} WorkerResult;
+
+extern void worker_do(const WorkerTask *task, WorkerResult *result);
+
+/* --- launcher.c ------------------------------------------------------------------------ */
+
+extern void kyro_worker_init(void);
+
+#endif							/* KYRO_WORKER_H */

@@ -1,0 +1,216 @@
+# The autopilot: retrains indexes and seals tables where that is due, in all databases
+# that have the extension and no other; steps back when somebody wants a lock of its; is in nobody's
+# way who drops an index, the extension or the database; keeps errors and tries again later;
+# survives the crash of a worker, obeys a reload, and goes on where a standby is
+# promoted, where it was idle before.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use PostgreSQL::Test::BackgroundPsql;
+use KyroTest;
+use Test::More;
+
+my $conf = q{
+kyro.autopilot = on
+kyro.autopilot_naptime = 1s
+kyro.retrain_threshold = 5
+kyro.retrain_scale_factor = 0
+kyro.log_min_duration = 0
+log_min_messages = log
+track_commit_timestamp = on
+};
+my $node = new_node('autopilot', init => [ allows_streaming => 1 ], conf => $conf);
+
+sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
+
+sub until_true
+{
+	my ($query, $what, $database) = @_;
+
+	ok($node->poll_query_until($database // 'postgres', $query), $what);
+}
+
+# Was an action done, and not only tried?
+sub until_done
+{
+	my ($relation, $action, $what, $database) = @_;
+
+	until_true("SELECT EXISTS (SELECT FROM kyro.stat_worker WHERE database = current_database() AND relation = '$relation' AND action = '$action' AND result !~ 'stepped back')", $what, $database);
+}
+
+until_true(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'kyrodb launcher' AND datname IS NULL}, 'a launcher, in no database');
+
+# ---- retraining ----
+sql(q{CREATE EXTENSION kyrodb;
+CREATE TABLE drift (k bigint);
+INSERT INTO drift SELECT g * 1000 FROM generate_series(1, 100000) g;
+CREATE INDEX drift_k ON drift USING kyro_rmi (k);
+INSERT INTO drift SELECT hashint4(g)::bigint % 1000000 FROM generate_series(1, 60000) g;
+});
+until_true(q{SELECT splits_since <= 5 AND rebuilds > 0 FROM kyro.stat_indexes WHERE indexrelname = 'drift_k'}, 'an index whose pages were split is retrained');
+until_done('public.drift_k', 'retrain', 'and it is said');
+like(sql(q{SELECT why || ': ' || result FROM kyro.stat_worker WHERE action = 'retrain'}), qr/^\d+ of \d+ pages split since training: leaves \d+, largest error \d+$/, 'why, and what came of it');
+is(sql(q{SELECT count(*) FROM kyro.verify('drift_k', deep => true)}), '0', 'it is sound');
+
+# ---- sealing ----
+sql(q{CREATE TABLE byrows (id bigint PRIMARY KEY, v text) USING kyro;
+INSERT INTO byrows SELECT g, 'v' FROM generate_series(1, 4999) g;
+CREATE TABLE parent (id bigint, d int, v text) PARTITION BY LIST (d);
+CREATE TABLE child1 PARTITION OF parent FOR VALUES IN (1) USING kyro;
+CREATE TABLE heap1 PARTITION OF parent FOR VALUES IN (10);
+CREATE TABLE mine (id bigint) USING kyro;
+CREATE TABLE none (id bigint) USING kyro;
+INSERT INTO none SELECT g FROM generate_series(1, 20000) g;
+SELECT kyro.set_policy('byrows', seal_rows => 5000, batch => 2000);
+SELECT kyro.set_policy('parent', seal_rows => 3000);
+SELECT kyro.set_policy('mine', seal_bytes => 1000000);
+INSERT INTO parent SELECT g, CASE WHEN g % 2 = 0 THEN 1 ELSE 10 END FROM generate_series(1, 8000) g;
+});
+until_true(q{SELECT sealed_rows = 4000 FROM kyro.stat_tables WHERE relname = 'child1'}, q{a partition is sealed by its parent's policy});
+is(sql(q{SELECT due IS NULL, log_rows FROM kyro.stat_policies WHERE relname = 'byrows'}), 't|4999', 'a table that has not enough rows is not due');
+sql(q{INSERT INTO byrows VALUES (5000, 'v'); CREATE TABLE child2 PARTITION OF parent FOR VALUES IN (2) USING kyro;
+INSERT INTO parent SELECT g, 2 FROM generate_series(1, 5000) g;
+INSERT INTO mine SELECT g FROM generate_series(1, 40000) g});
+until_true(q{SELECT sealed_rows = 5000 AND runs > 1 FROM kyro.stat_tables WHERE relname = 'byrows'}, 'then it is sealed, in batches');
+until_true(q{SELECT sealed_rows = 5000 FROM kyro.stat_tables WHERE relname = 'child2'}, 'so is a new partition');
+until_true(q{SELECT sealed_rows = 40000 FROM kyro.stat_tables WHERE relname = 'mine'}, 'and by bytes');
+is(sql(q{SELECT runs FROM kyro.stat_tables WHERE relname = 'none'}), '0', 'what has no policy is left alone');
+is(sql(q{SELECT count(*), sum(id) FROM parent}), sql(q{SELECT 13000, 8000 * 8001 / 2 + 5000 * 5001 / 2}), 'no row was lost');
+
+sql(q{CREATE TABLE byage (id bigint PRIMARY KEY) USING kyro;
+INSERT INTO byage SELECT g FROM generate_series(1, 3000) g;
+SELECT kyro.set_policy('byage', seal_after => '3 s', min_rows => 10)});
+until_true(q{SELECT sealed_rows = 3000 FROM kyro.stat_tables WHERE relname = 'byage'}, 'rows are sealed when they are old enough');
+sql(q{SELECT kyro.set_policy('byage', seal_rows => 10, seal_after => '1 hour'); INSERT INTO byage SELECT g FROM generate_series(3001, 3500) g});
+until_true(q{SELECT EXISTS (SELECT FROM kyro.stat_worker WHERE relation = 'public.byage' AND result = 'sealed 0 rows, batches: 0' AND next > finished + interval '5 min')}, 'younger ones stay, and are not looked at all the time');
+is(sql(q{SELECT log_rows FROM kyro.stat_tables WHERE relname = 'byage'}), '500', 'in the log');
+sql(q{DROP TABLE byage});
+is(sql(q{SELECT count(*) FROM kyro.policies WHERE relation::text ~ '^(byage|\d+)$'}), '0', 'a policy goes with its table');
+
+# a rewrite unseals; the policy seals again
+sql(q{ALTER TABLE byrows ALTER COLUMN id TYPE numeric});
+until_true(q{SELECT sealed_rows = 5000 FROM kyro.stat_tables WHERE relname = 'byrows'}, 'what a rewrite has unsealed is sealed again');
+
+# ---- who else is there ----
+sql($_) foreach 'CREATE DATABASE without', 'CREATE DATABASE other', 'CREATE DATABASE closed ALLOW_CONNECTIONS false';
+sql(q{CREATE EXTENSION kyrodb; CREATE TABLE o (id bigint) USING kyro; SELECT kyro.set_policy('o', seal_rows => 100);
+INSERT INTO o SELECT g FROM generate_series(1, 2000) g}, 'other');
+until_done('public.o', 'seal', 'another database', 'other');
+is(sql(q{SELECT count(*) FROM kyro.stat_worker WHERE database = 'other'}), '1', 'all databases are seen from each');
+sql('CREATE ROLE nobody; CREATE ROLE owner; CREATE ROLE watcher IN ROLE pg_monitor; ALTER TABLE byrows OWNER TO owner; GRANT SELECT ON child2 TO nobody');
+is(sql(q{SET ROLE nobody; SELECT string_agg(relation, ' ') FROM kyro.stat_worker}), 'public.child2', 'who may read a table sees what was done to it, others not');
+is(sql(q{SET ROLE owner; SELECT string_agg(relation, ' ') FROM kyro.stat_worker}), 'public.byrows', 'so does its owner');
+is(sql(q{SET ROLE watcher; SELECT count(DISTINCT database) FROM kyro.stat_worker}), '2', 'pg_monitor sees all');
+
+# ---- errors ----
+SKIP:
+{
+	skip 'needs a build with DEBUG_POINTS=1', 1 unless has_debug_points($node);
+
+	$node->append_conf('postgresql.conf', "kyro.debug_error = 'seal-written'\n");
+	$node->reload;
+	sql(q{INSERT INTO byrows SELECT g, 'w' FROM generate_series(5001, 10000) g});
+	until_true(q{SELECT error = 'error at debug point "seal-written"' AND failures >= 2 AND next > finished + interval '3 s' FROM kyro.stat_worker WHERE relation = 'public.byrows'}, 'an error is kept, and the next try put off further each time');
+	is(sql(q{GRANT SELECT ON byrows TO nobody; SET ROLE nobody; SELECT error IS NULL AND result IS NULL AND failures > 0 FROM kyro.stat_worker WHERE relation = 'public.byrows'}), 't', 'its text is not for all');
+	sql(q{INSERT INTO drift SELECT hashint4(g)::bigint % 2000000 FROM generate_series(1, 60000) g});
+	until_true(q{SELECT splits_since <= 5 AND rebuilds > 1 FROM kyro.stat_indexes WHERE indexrelname = 'drift_k'}, 'meanwhile all else goes on');
+	$node->append_conf('postgresql.conf', "kyro.debug_error = ''\n");
+	$node->reload;
+	until_true(q{SELECT error IS NULL AND failures = 0 AND result ~ 'sealed 5000' FROM kyro.stat_worker WHERE relation = 'public.byrows'}, 'until it goes through');
+
+	# ---- others want a lock ----
+	my $control = $node->background_psql('postgres');
+	my $at = 'SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = \'kyrodb worker\' AND wait_event = \'advisory\'';
+
+	$control->query_safe("SELECT pg_advisory_lock(hashtextextended('worker-retrain', 0))");
+	sql(q{INSERT INTO drift SELECT hashint4(g)::bigint % 3000000 FROM generate_series(1, 60000) g});
+	until_true($at, 'a worker in the middle of its work');
+	sql(q{BEGIN; LOCK TABLE drift IN ACCESS EXCLUSIVE MODE; COMMIT});
+	until_true(q{SELECT result ~ '^stepped back' AND failures = 0 FROM kyro.stat_worker WHERE relation = 'public.drift_k'}, 'gives way to who wants its table');
+	until_true($at, 'and comes back');
+	sql(q{DROP INDEX drift_k});
+	until_true(q{SELECT result ~ '^stepped back' FROM kyro.stat_worker WHERE relation = 'public.drift_k'}, 'also if that drops the index');
+
+	$control->quit;
+}
+
+# ---- a database is copied, or dropped ----
+# one page, and a worker sleeps: it would take a minute for this
+$node->append_conf('postgresql.conf', "kyro.cost_limit = 1\nkyro.cost_delay = 100ms\n");
+$node->reload;
+my $there = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'kyrodb worker' AND datname = 'other' AND query ~ 'sealing table public.o '};
+sql(q{SELECT kyro.set_policy('o', seal_rows => 100, batch => 100); INSERT INTO o SELECT g FROM generate_series(1, 30000) g}, 'other');
+until_true($there, 'a worker in a database');
+sql(q{CREATE DATABASE copy TEMPLATE other});
+is(sql(q{SELECT count(*) FROM o}, 'copy'), '32000', 'lets it be copied');
+until_true($there, 'and goes on');
+sql(q{DROP DATABASE other});
+is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'kyrodb worker' AND datname = 'other'}), '0', 'or be dropped');
+sql(q{DROP DATABASE copy});
+until_true(q{SELECT count(*) = 0 FROM kyro.stat_worker WHERE coalesce(database, 'other') IN ('other', 'copy')}, 'what was done there is forgotten');
+$node->append_conf('postgresql.conf', "kyro.cost_limit = 200\nkyro.cost_delay = 2ms\n");
+$node->reload;
+
+sql(q{CREATE DATABASE leaving});
+sql(q{CREATE EXTENSION kyrodb; CREATE TABLE l (k bigint); CREATE INDEX ON l USING kyro_rmi (k)}, 'leaving');
+sql(q{DROP EXTENSION kyrodb CASCADE; INSERT INTO l VALUES (1)}, 'leaving');
+sql(q{DROP DATABASE leaving});
+
+# ---- a worker is killed ----
+sql('CREATE TABLE after_crash (id bigint) USING kyro');
+sql(q{SELECT kyro.set_policy('after_crash', seal_rows => 100)});
+$node->append_conf('postgresql.conf', "restart_after_crash = on\n");
+$node->append_conf('postgresql.conf', "kyro.debug_crash = 'seal-listed'\n") if has_debug_points($node);
+$node->reload;
+if (has_debug_points($node))
+{
+	$node->psql('postgres', q{INSERT INTO after_crash SELECT g FROM generate_series(1, 2000) g});
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/);
+	$node->append_conf('postgresql.conf', "kyro.debug_crash = ''\n");
+	$node->poll_query_until('postgres', 'SELECT pg_reload_conf()');
+}
+until_true(q{SELECT sealed_rows = 2000 FROM kyro.stat_tables WHERE relname = 'after_crash'}, 'after a crash in a worker the autopilot goes on') if has_debug_points($node);
+
+# ---- off and on ----
+$node->append_conf('postgresql.conf', "kyro.autopilot = off\n");
+$node->reload;
+until_true(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'kyrodb worker'}, 'off: no worker');
+sql(q{INSERT INTO after_crash SELECT g FROM generate_series(1, 1000) g});
+is(sql(q{SELECT due FROM kyro.stat_policies WHERE relname = 'after_crash'}), 'rows', 'what is due waits');
+
+# ---- a dump, and a standby ----
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('autopilot_standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "kyro.autopilot = on\n");
+$standby->start;
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'kyrodb'}), '0', 'on a standby it does not run');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM kyro.stat_policies}), sql(q{SELECT count(*) FROM kyro.stat_policies}), 'though policies are seen there');
+$standby->promote;
+ok($standby->poll_query_until('postgres', q{SELECT log_rows = 0 AND sealed_rows = 3000 FROM kyro.stat_tables WHERE relname = 'after_crash'}), 'after promotion it does');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM kyro.verify('after_crash', deep => true)}), '0', 'and all is sound');
+$standby->stop;
+
+sql('CREATE DATABASE restored');
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/policies.dump";
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
+$node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
+my $policies = q{SELECT string_agg(p::text, ';' ORDER BY p.relation::text) FROM kyro.policies p};
+is(sql($policies, 'restored'), sql($policies), 'policies are dumped and restored');
+$node->append_conf('postgresql.conf', "kyro.autopilot = on\n");
+$node->reload;
+until_true(q{SELECT sealed_rows > 0 FROM kyro.stat_tables WHERE relname = 'child2'}, 'on: what a restore has unsealed is sealed again', 'restored');
+
+# a launcher that is ended comes back
+my $launcher = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'kyrodb launcher'});
+sql("SELECT pg_terminate_backend($launcher)");
+until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'kyrodb launcher' AND pid <> $launcher", 'a launcher that is ended comes back');
+
+# Of errors there are those that were made.
+my $log = slurp_file($node->logfile);
+my @errors = grep { !/error at debug point|terminating|recovery mode|starting up|not yet accepting|shutting down|current transaction/ } $log =~ /^.*(?:ERROR|FATAL|PANIC): .*$/mg;
+is_deeply(\@errors, [], 'no error in the log but those that were made');
+$node->stop;
+done_testing();
