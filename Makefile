@@ -5,6 +5,7 @@
 #
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
+#   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-17     all tests on PostgreSQL 17, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17, there too
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
@@ -30,7 +31,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-metrics check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql soak static bench bench-plots demo demo-stop verify-version META.json
 
 all:
@@ -62,6 +63,10 @@ static:
 
 check-core:
 	@tools/check-core.sh
+
+check-metrics:
+	@tools/setup.sh metrics
+	@KYRO_METRICS=1 PARTS=tap TESTS=worker_metrics tools/check.sh
 
 check-17:
 	@tools/in-root.sh tools/check.sh

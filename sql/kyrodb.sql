@@ -626,6 +626,111 @@ COMMENT ON VIEW kyro.stat_policies IS
 	'the policy that is each kyro table''s, of those that the user sees: its own or that of a table it is a partition of; and whether it is due to be sealed';
 GRANT SELECT ON kyro.stat_policies TO PUBLIC;
 
+-- health
+
+-- One row for each thing that somebody should do.  Written in SQL over the views, so that
+-- it says nothing that they do not show.
+CREATE FUNCTION kyro.health(
+	OUT severity text,
+	OUT subject text,
+	OUT problem text,
+	OUT command text)
+RETURNS SETOF record
+	LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH server AS MATERIALIZED (
+		SELECT pg_is_in_recovery() AS standby,
+			   EXISTS (SELECT FROM regexp_split_to_table(current_setting('shared_preload_libraries'), '\s*,\s*') l
+					   WHERE l ~ '(^|/)"?kyrodb(\.so)?"?$') AS preloaded,
+			   current_setting('kyro.autopilot')::boolean AS autopilot,
+			   b.version AS library, e.extversion AS extension
+		FROM kyro.build_info_row() b
+		CROSS JOIN pg_extension e
+		WHERE e.extname = 'kyrodb'
+	), indexes AS MATERIALIZED (
+		SELECT i.*, format('%I.%I', i.schemaname, i.indexrelname) AS name
+		FROM kyro.stat_indexes i
+	), tables AS MATERIALIZED (
+		SELECT t.*, format('%I.%I', t.schemaname, t.relname) AS name
+		FROM kyro.stat_tables t
+	), problems(rank, subject, problem, command) AS (
+		SELECT 1, 'index ' || i.name, 'a page did not pass its checks; the storage, and the table, should be checked, too',
+			   format('REINDEX INDEX CONCURRENTLY %s', i.name)
+		FROM indexes i WHERE i.state = 'damaged'
+		UNION ALL
+		SELECT 1, 'table ' || t.name, 'a page did not pass its checks; see Troubleshooting',
+			   format('SELECT * FROM kyro.verify(%L, deep => true)', t.name)
+		FROM tables t WHERE t.state = 'damaged'
+		UNION ALL
+		SELECT 2, 'server', 'kyrodb is not in shared_preload_libraries: indexes are logged by generic WAL, and the autopilot does not work; restart the server after the command',
+			   format('ALTER SYSTEM SET shared_preload_libraries = %s', concat_ws(', ', nullif(current_setting('shared_preload_libraries'), ''), 'kyrodb'))
+		FROM server s WHERE NOT s.preloaded AND (EXISTS (SELECT FROM indexes) OR EXISTS (SELECT FROM tables))
+		UNION ALL
+		SELECT 2, 'extension', format('the extension in this database is %s, the library %s', s.extension, s.library), 'ALTER EXTENSION kyrodb UPDATE'
+		FROM server s WHERE s.extension <> s.library
+			AND string_to_array(substring(s.extension FROM '^[0-9.]+'), '.')::int[] < string_to_array(substring(s.library FROM '^[0-9.]+'), '.')::int[]
+		UNION ALL
+		SELECT 2, 'server', format('the library that the server has loaded is %s, the extension in this database %s: restart the server', s.library, s.extension), 'pg_ctl restart'
+		FROM server s WHERE s.extension <> s.library
+			AND string_to_array(substring(s.extension FROM '^[0-9.]+'), '.')::int[] >= string_to_array(substring(s.library FROM '^[0-9.]+'), '.')::int[]
+		UNION ALL
+		SELECT 2, 'index ' || i.name, 'it is not valid, and only costs: CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY has failed',
+			   format('DROP INDEX CONCURRENTLY %s', i.name)
+		FROM indexes i JOIN pg_index x ON x.indexrelid = i.indexrelid
+		WHERE i.state = 'invalid'
+			-- not one that is being built
+			AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid OR p.relid = i.relid)
+		UNION ALL
+		SELECT 2, 'autopilot', format('%s of %s has failed %s times, last: %s', w.action, coalesce(nullif(w.relation, ''), 'database ' || w.database), w.failures, coalesce(w.error, 'not shown')),
+			   CASE w.action WHEN 'retrain' THEN format('SELECT * FROM kyro.rebuild(%L)', w.relation)
+							 WHEN 'seal' THEN format('CALL kyro.seal(%L)', w.relation)
+							 ELSE 'SELECT * FROM kyro.stat_worker WHERE failures > 0' END
+		FROM kyro.stat_worker w WHERE w.failures > 0 AND (w.database = current_database() OR w.action = 'visit')
+		UNION ALL
+		SELECT 2, 'autopilot', 'it is off, and there are policies',
+			   'ALTER SYSTEM SET kyro.autopilot = on; SELECT pg_reload_conf()'
+		FROM server s WHERE s.preloaded AND NOT s.autopilot AND NOT s.standby AND EXISTS (SELECT FROM kyro.policies)
+		UNION ALL
+		SELECT 2, 'autopilot', 'there are policies with seal_after, which need to know when rows were committed; restart the server after the command',
+			   'ALTER SYSTEM SET track_commit_timestamp = on'
+		FROM server s WHERE NOT s.standby AND current_setting('track_commit_timestamp') = 'off' AND EXISTS (SELECT FROM kyro.policies WHERE seal_after IS NOT NULL)
+		UNION ALL
+		SELECT 2, 'table ' || p.relation::text, 'it has a policy, but is no kyro table any more',
+			   format('SELECT kyro.drop_policy(%L)', p.relation::text)
+		FROM server s, kyro.policies p JOIN pg_class c ON c.oid = p.relation
+		WHERE NOT s.standby AND c.relkind <> 'p' AND NOT EXISTS (SELECT FROM pg_am a WHERE a.oid = c.relam AND a.amname = 'kyro')
+		UNION ALL
+		SELECT 3, 'index ' || i.name, 'it is logged by generic WAL, though the library is preloaded: slower, and standbys make no index-only scans of it. VACUUM changes that',
+			   format('VACUUM (INDEX_CLEANUP ON) %I.%I', i.schemaname, i.relname)
+		FROM server s, indexes i
+		JOIN pg_class c ON c.oid = i.indexrelid AND c.relpersistence = 'p'
+		WHERE s.preloaded AND NOT s.standby AND i.carrier = 'generic' AND current_setting('kyro.resource_manager')::boolean
+		UNION ALL
+		SELECT 3, 'index ' || i.name, format('%s of its %s pages were split since its model was trained', i.splits_since, i.leaves),
+			   format('SELECT * FROM kyro.rebuild(%L)', i.name)
+		FROM server s, indexes i
+		-- where no autopilot does it
+		WHERE NOT s.standby AND NOT (s.preloaded AND s.autopilot)
+			AND i.splits_since > current_setting('kyro.retrain_threshold')::int + current_setting('kyro.retrain_scale_factor')::float8 * i.leaves
+		UNION ALL
+		SELECT 3, 'table ' || t.name, format('it has %s runs; one is read faster', t.runs), format('VACUUM FULL %s', t.name)
+		FROM server s, tables t WHERE NOT s.standby AND t.runs >= 1000
+		UNION ALL
+		SELECT 3, 'table ' || t.name, format('%s of its %s sealed rows are dead: %s', t.sealed_rows - t.live_rows, t.sealed_rows,
+				pg_size_pretty((t.sealed_bytes * ((t.sealed_rows - t.live_rows)::numeric / t.sealed_rows))::bigint)), format('VACUUM FULL %s', t.name)
+		FROM server s, tables t
+		WHERE NOT s.standby AND t.sealed_rows > 0 AND (t.sealed_rows - t.live_rows) * 10 > t.sealed_rows * 3 AND t.sealed_bytes >= 1024 * 1024
+	)
+	SELECT (ARRAY['critical', 'warning', 'info'])[p.rank], p.subject, p.problem, p.command
+	FROM problems p
+	ORDER BY p.rank, p.subject COLLATE "C", p.problem COLLATE "C"
+$$;
+COMMENT ON FUNCTION kyro.health() IS
+	'one row for each thing that somebody should do about this server and database, with the command that does it; no row: all is fine';
+REVOKE ALL ON FUNCTION kyro.health() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kyro.health() TO pg_monitor;
+
 -- leaving
 
 CREATE FUNCTION kyro.drop_guard() RETURNS event_trigger

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|static|memory|fuzz
+# setup.sh build|demo|bench|plots|check|metrics|static|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -23,6 +23,7 @@ case $purpose in
     tools+=(perl libipc-run-perl)
     server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
             libtap-parser-sourcehandler-pgtap-perl) ;;
+  metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   static)
     tools+=(clang cppcheck)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
@@ -30,7 +31,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|static|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|metrics|static|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
