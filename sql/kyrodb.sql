@@ -731,6 +731,125 @@ COMMENT ON FUNCTION kyro.health() IS
 REVOKE ALL ON FUNCTION kyro.health() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kyro.health() TO pg_monitor;
 
+-- advice
+
+CREATE FUNCTION kyro.predict_index(index regclass, OUT entries bigint, OUT size bigint, OUT microseconds float8)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_predict_index' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION kyro.predict_index(index regclass) IS
+	'size of a kyro_rmi index in the place of this one, by a sample, and time of a look-up in it; helper of kyro.advise';
+
+CREATE FUNCTION kyro.predict_table(tbl regclass, OUT rows bigint, OUT size bigint)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_predict_table' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION kyro.predict_table(tbl regclass) IS
+	'size of the file of a table when all its rows are sealed, by a sample; helper of kyro.advise';
+
+CREATE FUNCTION kyro.advise(
+	schema name DEFAULT NULL,
+	OUT index regclass,
+	OUT "table" regclass,
+	OUT kind text,
+	OUT size bigint,
+	OUT predicted_size bigint,
+	OUT predicted_us numeric,
+	OUT verdict text,
+	OUT reason text,
+	OUT ddl text)
+RETURNS SETOF record
+	LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH relations AS MATERIALIZED (
+		SELECT c.*, n.nspname, am.amname, format('%I.%I', n.nspname, c.relname) AS name, pg_relation_size(c.oid) AS bytes
+		FROM pg_class c
+		JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_am am ON am.oid = c.relam
+		WHERE c.relkind IN ('r', 'm', 'i') AND c.relpersistence <> 't'
+			AND CASE WHEN schema IS NULL THEN n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'kyro') ELSE n.nspname = schema END
+	), indexes AS MATERIALIZED (
+		SELECT i.oid, i.name, i.relname, i.amname, i.bytes, i.relispartition, t.oid AS tbl, t.name AS tblname, x.indisunique,
+			k.contype, x.indnatts, x.indoption[0] AS option, x.indisvalid,
+			o.opcintype::regtype::text AS keytype, f.opfname, f.opfnamespace = 'pg_catalog'::regnamespace AS builtin,
+			pg_get_indexdef(i.oid, 1, false) AS key, pg_get_expr(x.indpred, x.indrelid) AS predicate,
+			x.indnullsnotdistinct AS not_distinct,
+			(SELECT s.spcname FROM pg_tablespace s WHERE s.oid = i.reltablespace) AS tablespace
+		FROM relations i
+		JOIN pg_index x ON x.indexrelid = i.oid
+		JOIN relations t ON t.oid = x.indrelid
+		JOIN pg_opclass o ON o.oid = x.indclass[0]
+		JOIN pg_opfamily f ON f.oid = o.opcfamily
+		LEFT JOIN pg_constraint k ON k.conindid = i.oid AND k.contype IN ('p', 'u', 'x')
+		WHERE i.amname IN ('btree', 'hash', 'brin') AND i.relkind = 'i' AND kyro.sees_table(t.oid)
+	), impossible AS MATERIALIZED (
+		SELECT i.*, CASE
+			WHEN NOT i.indisvalid THEN 'it is not valid'
+			WHEN i.contype = 'x' THEN 'it is the index of an exclusion constraint: make that anew, with kyro_rmi'
+			WHEN i.indnatts > 1 THEN 'it has more than one column'
+			WHEN i.keytype NOT IN ('bigint', 'integer', 'smallint', 'timestamp with time zone', 'timestamp without time zone', 'date')
+				THEN format('kyro_rmi has no keys of type %s', i.keytype)
+			WHEN NOT i.builtin OR (i.amname = 'btree' AND i.opfname NOT IN ('integer_ops', 'datetime_ops')) THEN 'it has an operator class of its own'
+			WHEN i.option <> 0 THEN 'it is in descending order, or has NULLs first: an ascending one serves most of its queries, backward'
+			WHEN i.relispartition THEN 'it is part of the index of a partitioned table: make a kyro_rmi index there'
+			WHEN CASE i.amname WHEN 'brin' THEN pg_relation_size(i.tbl) ELSE i.bytes END < 1024 * 1024 THEN 'it is too small to matter'
+		END AS why_not
+		FROM indexes i
+	), predicted AS MATERIALIZED (
+		SELECT i.*, p.size AS new_size, round(p.microseconds::numeric, 2) AS us
+		FROM impossible i
+		LEFT JOIN LATERAL kyro.predict_index(CASE WHEN i.why_not IS NULL THEN i.oid::regclass END) AS p ON true
+	), tables AS MATERIALIZED (
+		SELECT t.*, CASE WHEN t.bytes < 1024 * 1024 THEN 'it is too small to matter' END AS why_not
+		FROM relations t
+		WHERE t.relkind IN ('r', 'm') AND t.amname IN ('heap', 'kyro') AND kyro.sees_table(t.oid)
+	), predicted_tables AS MATERIALIZED (
+		SELECT t.*, p.size AS new_size, p.rows
+		FROM tables t
+		LEFT JOIN LATERAL kyro.predict_table(CASE WHEN t.why_not IS NULL THEN t.oid::regclass END) AS p ON true
+	), advice AS (
+		SELECT p.oid::regclass AS index, p.tbl::regclass AS tbl, p.amname::text AS kind, p.bytes, p.new_size, p.us,
+			CASE WHEN p.why_not IS NOT NULL OR p.new_size IS NULL THEN 'no'
+				 WHEN p.amname = 'brin' THEN 'maybe'
+				 WHEN p.new_size <= p.bytes * 0.75 THEN 'yes'
+				 WHEN p.new_size <= p.bytes * 0.9 THEN 'maybe'
+				 ELSE 'no' END AS verdict,
+			CASE WHEN p.why_not IS NOT NULL THEN p.why_not
+				 WHEN p.new_size IS NULL THEN 'nothing can be said: it is locked, or on an expression'
+				 WHEN p.amname = 'brin' THEN format('%s times as large, but a look-up reads one page of it instead of ranges of the table', round(p.new_size::numeric / greatest(p.bytes, 1), 1))
+				 WHEN p.new_size <= p.bytes * 0.9 THEN format('%s%% of its size', round(100.0 * p.new_size / p.bytes))
+				 ELSE format('%s%% of its size: keys and rows are in no order, there is little to learn', round(100.0 * p.new_size / p.bytes)) END AS reason,
+			CASE WHEN p.why_not IS NOT NULL OR p.new_size IS NULL OR (p.new_size > p.bytes * 0.9 AND p.amname <> 'brin') THEN NULL
+				 WHEN p.contype IS NOT NULL THEN format(E'CALL kyro.replace_btree(%L);\n-- to go back: CALL kyro.restore_btree(%1$L);', p.name)
+				 ELSE format(E'CREATE %sINDEX CONCURRENTLY %I ON %s USING kyro_rmi (%s)%s%s%s;\n-- when plans are as they should be: DROP INDEX CONCURRENTLY %s;\n-- to go back: %s; DROP INDEX CONCURRENTLY %s;',
+					CASE WHEN p.indisunique THEN 'UNIQUE ' END, left(p.relname, 58) || '_kyro', p.tblname, p.key,
+					CASE WHEN p.not_distinct THEN ' NULLS NOT DISTINCT' END, ' TABLESPACE ' || quote_ident(p.tablespace), ' WHERE ' || p.predicate, p.name,
+					regexp_replace(pg_get_indexdef(p.oid), '^CREATE (UNIQUE )?INDEX ', 'CREATE \1INDEX CONCURRENTLY '),
+					(SELECT format('%I.%I', r.nspname, left(p.relname, 58) || '_kyro') FROM relations r WHERE r.oid = p.oid)) END AS ddl
+		FROM predicted p
+		UNION ALL
+		SELECT NULL, t.oid::regclass, CASE t.amname WHEN 'heap' THEN 'heap' ELSE 'kyro table' END, t.bytes, t.new_size, NULL,
+			CASE WHEN t.why_not IS NOT NULL OR t.new_size IS NULL THEN 'no'
+				 WHEN t.new_size <= t.bytes * 0.75 THEN 'yes'
+				 WHEN t.new_size <= t.bytes * 0.9 THEN 'maybe'
+				 ELSE 'no' END,
+			CASE WHEN t.why_not IS NOT NULL THEN t.why_not
+				 WHEN t.new_size IS NULL THEN 'nothing can be said: it is locked'
+				 WHEN t.new_size <= t.bytes * 0.9 THEN format('%s%% of its size when all rows are sealed; seal what has stopped changing', round(100.0 * t.new_size / t.bytes))
+				 WHEN t.amname = 'kyro' THEN 'it is sealed'
+				 ELSE format('%s%% of its size when all rows are sealed: they are too wide', round(100.0 * t.new_size / t.bytes)) END,
+			CASE WHEN t.why_not IS NOT NULL OR t.new_size IS NULL OR t.new_size > t.bytes * 0.9 THEN NULL
+				 WHEN t.amname = 'kyro' THEN format(E'CALL kyro.seal(%L);\n-- when nobody uses it: VACUUM FULL %s;', t.name, t.name)
+				 ELSE format(E'ALTER %s %s SET ACCESS METHOD kyro;\nVACUUM FULL %2$s;\n-- to go back: ALTER %1$s %2$s SET ACCESS METHOD heap;',
+					CASE t.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, t.name) END
+		FROM predicted_tables t
+	)
+	SELECT a.index, a.tbl, a.kind, a.bytes, a.new_size, a.us, a.verdict, a.reason, a.ddl
+	FROM advice a
+	ORDER BY coalesce(a.bytes - a.new_size, -1) DESC, a.tbl::text COLLATE "C", a.index::text COLLATE "C"
+$$;
+COMMENT ON FUNCTION kyro.advise(schema name) IS
+	'which btree, hash and BRIN indexes kyro_rmi could stand in for, and which tables sealing would shrink, with sizes predicted from a sample, and the commands; of tables that the user sees';
+
 -- leaving
 
 CREATE FUNCTION kyro.drop_guard() RETURNS event_trigger

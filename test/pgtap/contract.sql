@@ -31,6 +31,9 @@ SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = 
 	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('set_policy', 'tbl'), ('drop_policy', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
 SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM pg_proc, unnest(proargnames) WITH ORDINALITY u(a, o) WHERE proname = 'health' AND pronamespace = 'kyro'::regnamespace),
 	'{severity,subject,problem,command}', 'columns of kyro.health');
+SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM pg_proc, unnest(proargnames) WITH ORDINALITY u(a, o) WHERE proname = 'advise' AND pronamespace = 'kyro'::regnamespace),
+	'{schema,index,table,kind,size,predicted_size,predicted_us,verdict,reason,ddl}', 'kyro.advise(schema) and its columns');
+SELECT is((SELECT pg_get_function_arg_default('kyro.advise'::regproc, 1)), 'NULL::name', 'all schemas unless told otherwise');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'kyro'::regnamespace), 'deep', 'verify(..., deep => ...)');
 SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'false', 'deep is off unless asked for');
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
@@ -85,7 +88,7 @@ SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody
 SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.table_counters(oid)', true), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
 	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.trace(regclass, bigint)', 'kyro.health()']) f;
 
