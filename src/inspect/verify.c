@@ -357,9 +357,9 @@ verify_missing_row(Verify *v, BlockNumber block)
 	verify_next_row(v);
 }
 
-/* Merge the entries of one leaf, in order, with the rows. */
+/* Merge the entries of one leaf, in order, with the rows; those below from, which the leaf before had, are known. */
 static void
-verify_entries(Verify *v, Page page, BlockNumber block)
+verify_entries(Verify *v, Page page, BlockNumber block, KyroFence from)
 {
 	bool		isnull = leaf_low(page).isnull;
 	int			n = leaf_decode(page, v->entries);
@@ -372,6 +372,8 @@ verify_entries(Verify *v, Page page, BlockNumber block)
 		const char *problem;
 
 		CHECK_FOR_INTERRUPTS();
+		if (kyro_fence_cmp(at, from) < 0)
+			continue;
 		while (v->have_row)
 		{
 			row = (KyroFence) {v->row.key, v->row.tid, v->row.isnull};
@@ -458,9 +460,9 @@ verify_open_leaf(Verify *v, BlockNumber block, BlockNumber from, const KyroFence
 }
 
 /*
- * The leaf that begins at low, locked again.  Replay on a standby deletes
- * leaves in spite of pins: its range is then part of a leaf already seen, and
- * the next one to look at is the one behind that (InvalidBuffer: none).
+ * The leaf that owns low, locked again.  Replay on a standby deletes
+ * leaves in spite of pins: its range is then part of a leaf to the left, which may have
+ * got its entries, too.
  */
 static Buffer
 verify_still_there(Verify *v, Buffer buf, KyroFence low)
@@ -471,23 +473,7 @@ verify_still_there(Verify *v, Buffer buf, KyroFence low)
 		leaf_header_ok(page) && kyro_fence_cmp(leaf_low(page), low) == 0)
 		return buf;
 	UnlockReleaseBuffer(buf);
-	for (;;)
-	{
-		KyroFence	high;
-
-		buf = rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
-		page = BufferGetPage(buf);
-		if (kyro_fence_cmp(leaf_low(page), low) == 0)
-			return buf;
-		if (!leaf_has_high(page))
-		{
-			UnlockReleaseBuffer(buf);
-			return InvalidBuffer;
-		}
-		high = leaf_high(page);
-		UnlockReleaseBuffer(buf);
-		low = high;
-	}
+	return rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
 }
 
 /*
@@ -501,6 +487,7 @@ verify_chain(Verify *v)
 	BlockNumber block = RMI_FIRST_LEAF;
 	Buffer		buf;
 	uint64		leaves = 0;
+	KyroFence	from = KYRO_FENCE_MIN;	/* what the walk has come to */
 	PGAlignedBlock copy;
 
 	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
@@ -573,16 +560,17 @@ verify_chain(Verify *v)
 		if (BufferIsValid(next))
 			LockBuffer(next, BUFFER_LOCK_UNLOCK);
 		if (problem == NULL && v->rows != NULL)
-			verify_entries(v, copy.data, block);
+			verify_entries(v, copy.data, block, from);
 		CHECK_FOR_INTERRUPTS();
 		if (BufferIsValid(next))
 		{
 			verify_look_ahead(v, next);
 			LockBuffer(next, BUFFER_LOCK_SHARE);
 			if (!broken)
-				next = verify_still_there(v, next, leaf_high(copy.data));
-			if (!BufferIsValid(next))
-				return true;
+			{
+				from = leaf_high(copy.data);
+				next = verify_still_there(v, next, from);
+			}
 		}
 		if (broken)
 		{

@@ -47,7 +47,7 @@ int
 leaf_reserve_bytes(const LeafHeader *h, int nslot)
 {
 	int			asked = h->reserve * (KYRO_PAGE_SIZE / 256);
-	int			bitmaps = nslot / 8 + 400;	/* room for dead slots to be marked */
+	int			bitmaps = leaf_least_reserve(nslot);
 
 	/* an empty page must always take entries */
 	if (asked > KYRO_PAGE_SIZE / 2)

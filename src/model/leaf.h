@@ -128,6 +128,13 @@ leaf_upper(const void *page)
 					   (leaf_header_const(page)->nrun + 7) / 8 * KYRO_RUN_CHUNK);
 }
 
+/* Bytes that builds leave free in a page of so many slots at least: room for dead slots to be marked. */
+static inline int
+leaf_least_reserve(int nslot)
+{
+	return nslot / 8 + 400;
+}
+
 extern void leaf_set_low(void *page, KyroFence low);
 extern void leaf_set_high(void *page, KyroFence high);
 

@@ -157,7 +157,8 @@ typedef enum RmiOpKind
 	RMI_OP_META,				/* meta page: replace RmiMetaData by *meta */
 	RMI_OP_LOG_ADD,				/* split log page: add *item */
 	RMI_OP_LOG_NEXT,			/* split log page: next := block */
-	RMI_OP_FREE					/* make it a free page; its block is block, its index index_id */
+	RMI_OP_FREE,				/* make it a free page; its block is block, its index index_id */
+	RMI_OP_RELEASE				/* the same for a free page that is unswept, when nobody has it pinned */
 } RmiOpKind;
 
 /*
@@ -179,6 +180,7 @@ typedef struct RmiOp
 {
 	RmiOpKind	kind;
 	bool		add;
+	bool		unswept;		/* FREE: entries have left it for other leaves */
 	bool		may_refuse;		/* that the page cannot take it is no error; the only op of its change */
 	KyroEntry	entry;
 	KyroFence	fence;
@@ -312,6 +314,11 @@ extern void rmi_corrupt(Relation index, BlockNumber block, const char *problem) 
  * extending.  May process invalidations.
  */
 extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
+
+/* The same, but only a free page; InvalidBuffer if there is none. */
+extern Buffer rmi_take_free_page(Relation index, uint32 index_id);
+/* The same, and only this one. */
+extern Buffer rmi_lock_free_page(Relation index, uint32 index_id, BlockNumber block);
 
 /* Read and check the meta page; copies it out, keeps nothing. */
 extern void rmi_read_meta(Relation index, RmiMetaData *meta);
@@ -544,6 +551,15 @@ extern void rmi_endscan(IndexScanDesc scan);
 extern void rmi_markpos(IndexScanDesc scan);
 extern void rmi_restrpos(IndexScanDesc scan);
 extern bool rmi_canreturn(Relation index, int attno);
+
+/* ---- tidy.c ---- */
+
+/*
+ * Call tidy(), which takes new pages: for a directory, the free space map, or joining leaves.  If there
+ * is no space for them there is a WARNING.  No buffer may be locked.  (In parallel mode there are no
+ * subtransactions, and the error is raised.)
+ */
+extern void rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg);
 
 /* ---- vacuum.c ---- */
 extern IndexBulkDeleteResult *rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,

@@ -106,38 +106,53 @@ rmi_corrupt(Relation index, BlockNumber block, const char *problem)
 }
 
 Buffer
-rmi_alloc_page(Relation index, uint32 index_id)
+rmi_lock_free_page(Relation index, uint32 index_id, BlockNumber block)
 {
 	Buffer		buf;
+	Page		page;
+
+	if (block <= RMI_FIRST_LEAF || block >= RelationGetNumberOfBlocks(index))
+		return InvalidBuffer;
+	buf = ReadBuffer(index, block);
+	/* a locked one is being taken by somebody else */
+	if (ConditionalLockBuffer(buf))
+	{
+		page = BufferGetPage(buf);
+		if (PageIsNew(page) || (rmi_page_is(page, index_id, block, RMI_PAGE_FREE) &&
+								(rmi_trailer(page)->flags & RMI_LEAF_UNSWEPT) == 0))
+			return buf;
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	}
+	ReleaseBuffer(buf);
+	return InvalidBuffer;
+}
+
+Buffer
+rmi_take_free_page(Relation index, uint32 index_id)
+{
+	BlockNumber block;
+
+	while ((block = GetFreeIndexPage(index)) != InvalidBlockNumber)
+	{
+		/* the free space map is a hint */
+		Buffer		buf = rmi_lock_free_page(index, index_id, block);
+
+		if (BufferIsValid(buf))
+			return buf;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return InvalidBuffer;
+}
+
+Buffer
+rmi_alloc_page(Relation index, uint32 index_id)
+{
+	Buffer		buf = rmi_take_free_page(index, index_id);
 	bool		needlock,
 				locked;
 
-	/*
-	 * The free space map is a hint.  Take only a page that is new or says
-	 * itself that it is free; a locked one is being taken by somebody else.
-	 */
-	for (;;)
-	{
-		BlockNumber block = GetFreeIndexPage(index);
-
-		if (block == InvalidBlockNumber)
-			break;
-		if (block <= RMI_FIRST_LEAF || block >= RelationGetNumberOfBlocks(index))
-			continue;
-		buf = ReadBuffer(index, block);
-		if (ConditionalLockBuffer(buf))
-		{
-			Page		page = BufferGetPage(buf);
-
-			if (PageIsNew(page) || rmi_page_is(page, index_id, block, RMI_PAGE_FREE))
-				return buf;
-			UnlockReleaseBuffer(buf);
-		}
-		else
-			ReleaseBuffer(buf);
-		CHECK_FOR_INTERRUPTS();
-	}
-
+	if (BufferIsValid(buf))
+		return buf;
 	needlock = !RELATION_IS_LOCAL(index);
 	for (;;)
 	{

@@ -45,7 +45,7 @@ typedef struct KyroPageTrailer
 {
 	uint32		index_id;		/* random, from the meta page: whose page */
 	BlockNumber block;			/* this page's own number */
-	uint16		flags;			/* of leaves; else zero */
+	uint16		flags;			/* of leaves and free pages; else zero */
 	uint8		kind;			/* RmiPageKind */
 	uint8		format;			/* KYRO_PAGE_FORMAT */
 	uint16		spare2;			/* zero */
@@ -54,7 +54,8 @@ typedef struct KyroPageTrailer
 
 /*
  * KyroPageTrailer.flags: entries have left the leaf, by a split or without VACUUM,
- * since VACUUM was there (README, I10).
+ * since VACUUM was there; or a free page, when it was a leaf: then it is not to be used
+ * yet (README, I10).
  */
 #define RMI_LEAF_UNSWEPT	0x0001
 

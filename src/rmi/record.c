@@ -150,7 +150,10 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 			break;
 
 		case RMI_OP_FREE:
+		case RMI_OP_RELEASE:
 			at = put(out, at, &op->index_id, sizeof(op->index_id));
+			if (op->unswept)
+				out[at++] = 1;
 			break;
 
 		case RMI_OP_IMAGE:
@@ -287,7 +290,10 @@ rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 			break;
 
 		case RMI_OP_FREE:
+		case RMI_OP_RELEASE:
 			ok = take(&data, &len, &op->index_id, sizeof(op->index_id));
+			op->unswept = ok && len == 1 && data[0] == 1;
+			len -= op->unswept;
 			break;
 
 		default:

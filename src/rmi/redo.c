@@ -39,7 +39,8 @@ static const char *const op_names[] = {
 	[RMI_OP_META] = "META",
 	[RMI_OP_LOG_ADD] = "LOG_ADD",
 	[RMI_OP_LOG_NEXT] = "LOG_NEXT",
-	[RMI_OP_FREE] = "FREE"
+	[RMI_OP_FREE] = "FREE",
+	[RMI_OP_RELEASE] = "RELEASE"
 };
 
 StaticAssertDecl(lengthof(op_names) <= 16, "kinds of ops fit the info of a record");
@@ -68,22 +69,23 @@ redo_block(XLogReaderState *record, int i, Buffer *buf)
 	Size		len = 0;
 	const uint8 *data = op_data(record, i, &kind, &len);
 	bool		init = (XLogRecGetBlock(record, i)->flags & BKPBLOCK_WILL_INIT) != 0;
+	bool		wait = kind == RMI_OP_VACUUM || kind == RMI_OP_RELEASE;
 	Page		page;
 	RmiOp		op;
 	const char *problem;
 
 	/*
-	 * What VACUUM removes, or finds gone, may be held by index-only scans.  A leaf that it
-	 * frees holds nothing, and nothing has left it since VACUUM was there.
+	 * What VACUUM removes, or finds gone, may be held by index-only scans, and so may what has gone
+	 * to other leaves from one that it has freed: that is waited for before the page is used again.
 	 */
-	if (XLogReadBufferForRedoExtended(record, i, init ? RBM_ZERO_AND_LOCK : RBM_NORMAL,
-									  kind == RMI_OP_VACUUM, buf) != BLK_NEEDS_REDO)
+	if (XLogReadBufferForRedoExtended(record, i, !init ? RBM_NORMAL : wait ? RBM_ZERO_AND_CLEANUP_LOCK : RBM_ZERO_AND_LOCK,
+									  wait, buf) != BLK_NEEDS_REDO)
 		return;
 	page = BufferGetPage(*buf);
 	problem = rmi_op_decode(&op, kind, page, data, len, &space);
 	if (problem == NULL)
 	{
-		if (kind == RMI_OP_FREE)
+		if (kind == RMI_OP_FREE || kind == RMI_OP_RELEASE)
 			op.block = BufferGetBlockNumber(*buf);
 		if (!rmi_apply(&op, page))
 			problem = "the page cannot take it";

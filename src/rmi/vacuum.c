@@ -26,18 +26,15 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
-#include "access/xact.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "debug_point.h"
-#include "rmi/kyro_rmi.h"
+#include "rmi/join.h"
 
 typedef struct RmiVacuum
 {
@@ -52,7 +49,16 @@ typedef struct RmiVacuum
 	bool		bad_tid;		/* the leaf has an impossible row address */
 	RmiMetaData seen;			/* the directory that a new one replaces */
 	RmiGaps		gaps;			/* what goes from the leaf at hand */
+	RmiJoin    *join;
 } RmiVacuum;
+
+/* Blocks that belong to nothing. */
+typedef struct FreeList
+{
+	RmiVacuum  *v;
+	BlockNumber *blocks;
+	uint32		n;
+} FreeList;
 
 static bool
 vacuum_dead(void *arg, uint64_t tid)
@@ -86,11 +92,11 @@ must_sweep(const RmiVacuum *v, Page page)
 
 /*
  * Remove dead entries from a leaf under cleanup lock; returns how many
- * entries stay.  If it must be split, the new leaf on the right is left for
+ * entries stay, and counts those that go.  If it must be split, the new leaf on the right is left for
  * the walk, which comes to it next.
  */
 static int
-vacuum_leaf(RmiVacuum *v, Buffer buf)
+vacuum_leaf(RmiVacuum *v, Buffer buf, int *gone)
 {
 	Relation	index = v->info->index;
 	RmiWork    *w = rmi_work();
@@ -131,6 +137,7 @@ vacuum_leaf(RmiVacuum *v, Buffer buf)
 			DEBUG_CRASH("rmi-vacuum-logged");
 			v->stats->tuples_removed += removed;
 		}
+		*gone = removed;
 		return live;
 	}
 }
@@ -213,6 +220,7 @@ delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 		DEBUG_CRASH("rmi-unlink-record");
 		rmi_change_finish(&c);
 		DEBUG_CRASH("rmi-unlink-logged");
+		rmi_join_relinked(v->join, lbuf);
 		if (BufferIsValid(rbuf))
 			UnlockReleaseBuffer(rbuf);
 	}
@@ -245,6 +253,7 @@ vacuum_chain(RmiVacuum *v)
 		BlockNumber next;
 		KyroFence	next_low = KYRO_FENCE_MIN;
 		int			live;
+		int			gone;
 
 		vacuum_delay_point();
 		if (!rmi_block_exists(index, block))
@@ -267,12 +276,13 @@ vacuum_chain(RmiVacuum *v)
 		}
 		rmi_check_leaf(index, v->index_id, buf);
 
-		live = vacuum_leaf(v, buf);
+		live = vacuum_leaf(v, buf, &gone);
 		v->stats->num_index_tuples += live;
 		more = leaf_has_high(page);
 		next = leaf_header(page)->right;
 		if (more)
 			next_low = leaf_high(page);
+		rmi_join_see(v->join, buf, gone);
 		UnlockReleaseBuffer(buf);
 
 		if (live > 0)
@@ -280,7 +290,10 @@ vacuum_chain(RmiVacuum *v)
 		else
 			DEBUG_POINT("rmi-vacuum-emptied");
 		if (live > 0 || !delete_leaf(v, block, low))
+		{
 			rmi_fences_add(&v->leaves, low, block);
+			rmi_join_kept(v->join);
+		}
 		if (!more)
 			break;
 		if (kyro_fence_cmp(next_low, low) <= 0)
@@ -299,16 +312,42 @@ block_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* May a page that no leaf is be used, or is it a piece of a directory that never came into use? */
+static bool
+is_free(RmiVacuum *v, Page page, BlockNumber block, const RmiMetaData *meta, bool *stale)
+{
+	uint8		kind = rmi_trailer(page)->kind;
+	uint64		generation;
+
+	*stale = false;
+	if (PageIsNew(page))
+		return true;
+	if (rmi_page_problem(page, v->index_id, block, kind) != NULL)
+		return false;
+	if (kind == RMI_PAGE_FREE)
+		return true;
+	memcpy(&generation, PageGetContents(page), sizeof(generation));
+	*stale = (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_LOG) &&
+		generation != meta->generation;
+	return *stale;
+}
+
+/* Is it marked as a page that leaves to the right of it, or to the left, have got entries from? */
+static inline bool
+is_unswept(RmiVacuum *v, Page page, BlockNumber block)
+{
+	return !PageIsNew(page) && rmi_page_is(page, v->index_id, block, RMI_PAGE_FREE) &&
+		(rmi_trailer(page)->flags & RMI_LEAF_UNSWEPT) != 0;
+}
+
 /*
- * Give to the free space map what belongs to nothing: pages never used after
- * a crash, free pages the map has forgotten, and pages of a directory that
- * never came into use.  Holds the rebuild lock, so that no directory is half
+ * Find what belongs to nothing: pages never used after a crash, free pages, and pages of a
+ * directory that never came into use.  Holds the rebuild lock, so that no directory is half
  * written meanwhile.
  */
 static void
-sweep_pages(void *arg)
+find_free(RmiVacuum *v, FreeList *list)
 {
-	RmiVacuum  *v = (RmiVacuum *) arg;
 	Relation	index = v->info->index;
 	BlockNumber nblocks;
 	BlockNumber *leaves = palloc_extended(((Size) v->leaves.n + 1) * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
@@ -322,18 +361,19 @@ sweep_pages(void *arg)
 	if (!RELATION_IS_LOCAL(index))
 		UnlockRelationForExtension(index, ExclusiveLock);
 
+	list->v = v;
+	list->n = 0;
+	list->blocks = palloc_extended((Size) nblocks * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
 	rmi_read_meta(index, &meta);
 	for (uint32 i = 0; i < v->leaves.n; i++)
 		leaves[i] = v->leaves.items[i].block;
 	qsort(leaves, v->leaves.n, sizeof(BlockNumber), block_cmp);
 
-	v->stats->pages_free = 0;
 	for (BlockNumber block = RMI_FIRST_LEAF + 1; block < nblocks; block++)
 	{
 		Buffer		buf;
 		Page		page;
-		bool		is_free,
-					stale = false;
+		bool		stale;
 
 		while (at < v->leaves.n && leaves[at] < block)
 			at++;
@@ -341,89 +381,52 @@ sweep_pages(void *arg)
 			continue;
 		vacuum_delay_point();
 		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
-		if (!ConditionalLockBuffer(buf))
+		page = BufferGetPage(buf);
+
+		/* VACUUM must not end without releasing it; only VACUUM marks pages so, and that is us */
+		if (is_unswept(v, page, block))
+		{
+			LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+			if (is_unswept(v, page, block))
+				rmi_release_page(index, meta.carrier, buf);
+		}
+		else if (!ConditionalLockBuffer(buf))
 		{
 			ReleaseBuffer(buf);
 			continue;
 		}
-		page = BufferGetPage(buf);
-		is_free = PageIsNew(page) || rmi_page_is(page, v->index_id, block, RMI_PAGE_FREE);
-		if (!is_free && rmi_page_problem(page, v->index_id, block, rmi_trailer(page)->kind) == NULL)
+		if (rmi_carrier_works(meta.carrier) && is_free(v, page, block, &meta, &stale))
 		{
-			uint8		kind = rmi_trailer(page)->kind;
-			uint64		generation;
+			if (stale)
+			{
+				RmiChange	c;
 
-			memcpy(&generation, PageGetContents(page), sizeof(generation));
-			stale = (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_LOG) &&
-				generation != meta.generation;
-		}
-		if (stale)
-		{
-			RmiChange	c;
-
-			rmi_change_begin(&c, index, meta.carrier);
-			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
-			DEBUG_CRASH("rmi-sweep-record");
-			rmi_change_finish(&c);
-			DEBUG_CRASH("rmi-sweep-logged");
+				rmi_change_begin(&c, index, meta.carrier);
+				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
+				DEBUG_CRASH("rmi-sweep-record");
+				rmi_change_finish(&c);
+				DEBUG_CRASH("rmi-sweep-logged");
+			}
+			list->blocks[list->n++] = block;
 		}
 		UnlockReleaseBuffer(buf);
-		if (is_free || stale)
-		{
-			RecordFreeIndexPage(index, block);
-			v->stats->pages_free++;
-		}
 	}
 	pfree(leaves);
 }
 
-/*
- * Call tidy(), which takes new pages: for a directory, or the free space map.
- * VACUUM must get through on a full disk, or neither would rows be removed nor
- * old transaction ids; and both are only hints.  So if there is no space there
- * is a WARNING.  (In parallel mode there are no subtransactions, and the error
- * is raised.)
- */
+/* Give to the free space map what belongs to nothing. */
 static void
-if_space(Relation index, void (*tidy) (void *arg), void *arg)
+record_free(void *arg)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	FreeList   *list = (FreeList *) arg;
+	RmiVacuum  *v = list->v;
 
-	if (IsInParallelMode())
+	v->stats->pages_free = 0;
+	for (uint32 i = 0; i < list->n; i++)
 	{
-		tidy(arg);
-		return;
+		RecordFreeIndexPage(v->info->index, list->blocks[i]);
+		v->stats->pages_free++;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		tidy(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DISK_FULL)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("no space to tidy index \"%s\": %s",
-						RelationGetRelationName(index), error->message),
-				 errdetail("Look-ups may take longer, and pages stay unused, until the next VACUUM.")));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
 }
 
 static void
@@ -447,6 +450,8 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 {
 	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg};
 	RmiMetaData now;
+	FreeList	unused;
+	int64		joined;
 	MemoryContext cxt,
 				old;
 
@@ -462,7 +467,12 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	rmi_fences_init(&v.leaves);
 	rmi_fences_init(&v.made);
 
+	v.join = rmi_join_begin(info->index, v.index_id, v.seen.carrier, info->strategy, &v.leaves);
 	vacuum_chain(&v);
+	joined = rmi_join_end(v.join);
+	v.stats->pages_deleted += joined;
+	v.stats->pages_newly_deleted += joined;
+	v.changed |= joined > 0;
 	DEBUG_POINT("rmi-vacuum-walked");
 	if (v.made.n > 0)
 		rmi_log_append(info->index, v.made.items, v.made.n);
@@ -480,10 +490,10 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	if (now.generation == v.seen.generation && rmi_carrier_works(now.carrier) &&
 		(v.changed || v.seen.log_entries > 0 ||
 		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
-		if_space(info->index, vacuum_write, &v);
+		rmi_if_space(info->index, vacuum_write, &v);
 	DEBUG_POINT_POLL("rmi-vacuum-sweep");
-	if (rmi_carrier_works(now.carrier))
-		if_space(info->index, sweep_pages, &v);
+	find_free(&v, &unused);
+	rmi_if_space(info->index, record_free, &unused);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
@@ -500,6 +510,7 @@ sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
 	RmiVacuum	v = {.info = info,.stats = stats};
 	RmiMetaData meta;
+	FreeList	unused;
 	MemoryContext cxt,
 				old;
 	bool		stale;
@@ -518,7 +529,8 @@ sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		/* a leaf that is not in the directory is only looked at in vain */
 		if (!rmi_directory_read(info->index, &meta, &v.leaves, &stale))
 			v.leaves.n = 0;
-		if_space(info->index, sweep_pages, &v);
+		find_free(&v, &unused);
+		rmi_if_space(info->index, record_free, &unused);
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(cxt);
 	}
@@ -541,7 +553,7 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (stats == NULL)
 	{
 		rmi_read_meta_for_vacuum(info->index, &meta);
-		if_space(info->index, vacuum_fold, info->index);
+		rmi_if_space(info->index, vacuum_fold, info->index);
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->estimated_count = true;
 		stats->num_index_tuples = info->num_heap_tuples;

@@ -45,11 +45,17 @@ rmi_carrier_wanted(void)
 	return kyro_resource_manager && rmi_rmgr_registered ? RMI_CARRIER_OWN : RMI_CARRIER_GENERIC;
 }
 
+static inline bool
+op_frees(const RmiOp *op)
+{
+	return op->kind == RMI_OP_FREE || op->kind == RMI_OP_RELEASE;
+}
+
 /* Does the op lay the whole page out anew? */
 static inline bool
 op_is_layout(const RmiOp *op)
 {
-	return op->kind == RMI_OP_IMAGE || op->kind == RMI_OP_FREE ||
+	return op->kind == RMI_OP_IMAGE || op_frees(op) ||
 		op->kind == RMI_OP_MERGE || op->kind == RMI_OP_SPLIT ||
 		op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE;
 }
@@ -89,13 +95,13 @@ rmi_change_apply(RmiChange *c, Buffer buf, const RmiOp *op)
 	Assert(i < RMI_CHANGE_MAX);
 	c->buf[i] = buf;
 	*o = *op;
-	if (op->kind == RMI_OP_FREE)
+	if (op_frees(op))
 	{
 		o->index_id = rmi_trailer(BufferGetPage(buf))->index_id;
 		o->block = BufferGetBlockNumber(buf);
 	}
 	c->sound[i] = op->kind == RMI_OP_IMAGE ? rmi_trailer((Page) op->image)->kind == RMI_PAGE_LEAF :
-		rmi_trailer(BufferGetPage(buf))->kind == RMI_PAGE_LEAF && op->kind != RMI_OP_FREE &&
+		rmi_trailer(BufferGetPage(buf))->kind == RMI_PAGE_LEAF && !op_frees(op) &&
 		(op_is_layout(op) || rmi_leaf_is_checked(buf));
 	if (c->generic != NULL)
 	{
@@ -120,7 +126,7 @@ register_op(int i, Buffer buf, const RmiOp *op, uint8 *bytes, int len)
 	const void *tail;
 	Size		tail_len;
 
-	if (op->kind == RMI_OP_FREE || op->kind == RMI_OP_META)
+	if (op_frees(op) || op->kind == RMI_OP_META)
 		flags |= REGBUF_WILL_INIT;
 	else if (op->kind == RMI_OP_IMAGE ||
 			 (op->gaps != NULL && op->gaps->len > sizeof(op->gaps->data)))
@@ -399,7 +405,10 @@ rmi_apply(const RmiOp *op, Page page)
 			break;
 
 		case RMI_OP_FREE:
+		case RMI_OP_RELEASE:
 			rmi_page_init(page, op->index_id, op->block, RMI_PAGE_FREE);
+			if (op->unswept)
+				rmi_trailer(page)->flags |= RMI_LEAF_UNSWEPT;
 			break;
 	}
 	return true;

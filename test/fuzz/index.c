@@ -81,7 +81,7 @@ redo(int kind, Page page, BlockNumber block, const uint8 *data, Size len)
 	RmiOp		op;
 	const char *problem = rmi_op_decode(&op, kind, page, data, len, &space);
 
-	if (kind == RMI_OP_FREE)
+	if (kind == RMI_OP_FREE || kind == RMI_OP_RELEASE)
 		op.block = block;
 	if (problem == NULL && !rmi_apply(&op, page))
 		problem = "the page cannot take it";

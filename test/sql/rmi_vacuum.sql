@@ -136,3 +136,52 @@ UPDATE hot SET id = 50 WHERE id = 5;
 CREATE INDEX hot_id ON hot USING kyro_rmi (id);
 DELETE FROM hot;
 SELECT * FROM kyro.verify('hot_id', true);
+
+-- leaves that have lost much are joined: freed pages are used again, and an index is not much larger than a new one
+CREATE FUNCTION leaves(idx regclass) RETURNS bigint LANGUAGE sql AS $$ SELECT leaves FROM kyro.index_shape(idx) $$;
+CREATE TABLE few (what text, fresh bigint, found bigint);
+\set ECHO none
+SELECT c FROM unnest(ARRAY['g', 'rnd(g, 6)', 'g * 1000 + (rnd(g, 7) & 511)', 'g % 700', 'nullif(g % 2, 0) * rnd(g, 8)']) WITH ORDINALITY k (key, i),
+	LATERAL (VALUES (1, format('CREATE TABLE j%s (id bigint, k bigint, pad text) WITH (autovacuum_enabled = off)', i)),
+		(2, format('INSERT INTO j%s SELECT g, %s, ''j'' FROM generate_series(1, 20000) g ORDER BY 2', i, key)),
+		(3, format('CREATE INDEX j%s_k ON j%1$s USING kyro_rmi (k)', i)),
+		(4, format('DELETE FROM j%s WHERE id %% 4 <> 1', i)),
+		(5, format('VACUUM j%s', i)),
+		(6, format($$INSERT INTO few SELECT 'few', 0, leaves('j%s_k')$$, i)),
+		(7, format('SELECT oracle_compare(%L, oracle_conds(%1$L), 2, 0, 2)', 'j' || i)),
+		(8, format('REINDEX INDEX j%s_k', i)),
+		(9, format($$UPDATE few SET what = %L, fresh = leaves('j%s_k') WHERE fresh = 0$$, key, i)),
+		-- every row gets a second entry, far away in the table, and loses the first
+		(10, format('UPDATE j%s SET id = id, k = k WHERE id %% 2 = 1; INSERT INTO j%1$s SELECT id, k, pad FROM j%1$s', i)),
+		(11, format('DELETE FROM j%s a USING j%1$s b WHERE a.id = b.id AND a.ctid < b.ctid', i)),
+		(12, format('VACUUM j%s', i)),
+		(13, format($$INSERT INTO few SELECT 'few', 0, leaves('j%s_k')$$, i)),
+		(14, format('SELECT oracle_compare(%L, oracle_conds(%1$L), 2, 0, 2)', 'j' || i)),
+		(15, format('REINDEX INDEX j%s_k', i)),
+		(16, format($$UPDATE few SET what = 'twice, ' || %L, fresh = leaves('j%s_k') WHERE fresh = 0$$, key, i))) s (step, c)
+	ORDER BY i, step \gexec
+\set ECHO all
+SELECT what, found <= fresh * 1.4 + 1 AS few FROM few;
+
+-- sealed at once, and as it comes; with VACUUM the leaves are as many as in a new index
+CREATE TABLE sealed (id bigint, k bigint, pad text) USING kyro WITH (autovacuum_enabled = off);
+CREATE INDEX sealed_k ON sealed USING kyro_rmi (k);
+INSERT INTO sealed SELECT g, rnd(g, 9), 's' FROM generate_series(1, 20000) g;
+SELECT rows FROM kyro.snapshot('sealed');
+VACUUM sealed;
+SELECT leaves('sealed_k') AS found \gset
+SELECT oracle_compare('sealed', oracle_conds('sealed'), 2, 0, 2);
+REINDEX INDEX sealed_k;
+SELECT :found <= leaves('sealed_k') * 1.3 + 1 AS few;
+CREATE TABLE stream (id bigint, k bigint, pad text) USING kyro WITH (autovacuum_enabled = off);
+CREATE INDEX stream_k ON stream USING kyro_rmi (k);
+\set ECHO none
+SELECT format(c, i) FROM generate_series(0, 9) i, unnest(ARRAY[
+	'INSERT INTO stream SELECT g, g * 1000 + (rnd(g, 7) & 511), ''s'' FROM generate_series(%1$s * 4000, %1$s * 4000 + 3999) g',
+	'SELECT FROM kyro.snapshot(''stream'')', 'VACUUM stream'])
+	WITH ORDINALITY u(c, o) ORDER BY i, o \gexec
+\set ECHO all
+SELECT leaves('stream_k') AS found, pg_relation_size('stream_k') AS found_size \gset
+SELECT oracle_compare('stream', oracle_conds('stream'), 2, 0, 2);
+REINDEX INDEX stream_k;
+SELECT :found <= leaves('stream_k') * 1.3 + 1 AS few, :found_size <= pg_relation_size('stream_k') * 2 AS small;

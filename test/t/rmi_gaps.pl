@@ -119,6 +119,35 @@ is($s->query_safe('SELECT count(*), count(*) FILTER (WHERE k % 3 = 0) FROM seen'
 $s->query_safe('COMMIT');
 $s->quit;
 
+# A leaf that a scan has pinned is not joined to another one, from where VACUUM could remove what it has read
+$s = $node->background_psql('postgres');
+$s->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off');
+$node->safe_psql('postgres', q{
+CREATE TABLE j (k bigint, n bigint) WITH (autovacuum_enabled = off);
+INSERT INTO j SELECT g * 1000 + (hashint8(g) & 511), g FROM generate_series(1, 12000) g;
+CREATE INDEX j_k ON j USING kyro_rmi (k);
+VACUUM (FREEZE, ANALYZE) j;
+DELETE FROM j WHERE n % 4 <> 0;
+});
+my $leaves = q{SELECT leaves FROM kyro.index_shape('j_k')};
+my $many = $node->safe_psql('postgres', $leaves);
+stop_at('rmi-join');
+launch($r, 'VACUUM (INDEX_CLEANUP ON) j', 'advisory');
+my $rest = $node->safe_psql('postgres', 'SELECT k FROM j WHERE k > 6000000 AND NOT k BETWEEN 6010000 AND 6200000 ORDER BY k OFFSET 1');
+$node->safe_psql('postgres', 'DELETE FROM j WHERE k BETWEEN 6010000 AND 6200000');
+$s->query_safe('BEGIN; DECLARE c CURSOR FOR SELECT k FROM j WHERE k > 6000000 ORDER BY k');
+$s->query_safe('FETCH 1 FROM c');
+go('rmi-join');
+returned($r);
+launch($r, 'VACUUM (INDEX_CLEANUP ON) j', 'BufferPin');
+is($s->query_safe('FETCH ALL FROM c'), $rest, 'a scan whose leaf would have been joined to another');
+$s->query_safe('COMMIT');
+returned($r);
+$s->quit;
+$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) j');
+cmp_ok($node->safe_psql('postgres', $leaves), '<', $many / 2, 'leaves become fewer');
+indexes_agree($node, 'postgres', 'and that was all', [ 'j', 'k', 'j_k' ]);
+
 # An exclusion constraint looks at rows by a snapshot that is none: the row that it is about to look at is not replaced either
 $node->safe_psql('postgres', q{
 CREATE TABLE x (k bigint, CONSTRAINT x_k EXCLUDE USING kyro_rmi (k WITH =) WHERE (k < 1000)) WITH (autovacuum_enabled = off);

@@ -116,6 +116,8 @@ my $crowd = 'SELECT crowd(2500)';
 my $ascend = 'SELECT ascend(6000)';
 my $rebuild = q{SELECT leaves FROM kyro.rebuild('a_k')};
 my $vacuum = 'VACUUM (INDEX_CLEANUP ON) a';
+# the same when leaves have lost much: they become fewer
+my $join = 'VACUUM (INDEX_CLEANUP ON, PARALLEL 0) a';
 my $scan = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; ';
 my $build = 'SELECT build()';
 my $together = 'SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = 1; SELECT build()';
@@ -123,6 +125,8 @@ my $seal = q{SELECT kyro.snapshot('s')};
 
 # dead rows, and leaves without any others
 my $delete = q{SELECT twice('DELETE FROM $t WHERE k BETWEEN -5000000000000 AND 0 OR u % 7 = 3')};
+# most rows, of all leaves
+my $thin = q{SELECT twice('DELETE FROM $t WHERE u % 5 <> 3')};
 # the scan that meets the dead rows
 my $dead = $scan . q{SELECT count(*) FROM a WHERE k IS NOT NULL};
 
@@ -144,6 +148,8 @@ my %points = (
 	'rmi-vacuum-step' => $vacuum,
 	'rmi-vacuum-emptied' => $vacuum,
 	'rmi-vacuum-unlinked' => $vacuum,
+	'rmi-join' => $join,
+	'rmi-joined' => $join,
 	'rmi-vacuum-walked' => $vacuum,
 	'rmi-vacuum-sweep' => $vacuum,
 	'rmi-build-leader' => $together,
@@ -169,6 +175,8 @@ my %crashes = (
 	'rmi-dir-switch' => $rebuild,
 	'rmi-vacuum' => $vacuum,
 	'rmi-unlink' => $vacuum,
+	'rmi-join' => $join,
+	'rmi-release' => $join,
 	'rmi-sweep' => $vacuum,
 	'rmi-bulk' => $seal,
 	'rmi-kill' => $dead,
@@ -176,6 +184,7 @@ my %crashes = (
 my %before = (
 	$dead => "$crowd; $delete",
 	$vacuum => "$crowd; $delete",
+	$join => "$crowd; $thin",
 	$seal => 'SELECT seal_rows(500)',
 	# only entries to come, none to remove
 	'rmi-fold' => "$vacuum; SELECT scatter(2500)",
@@ -208,7 +217,7 @@ sub leave_stale_pages
 }
 
 # generic WAL does not do that
-delete $all{$_} foreach grep { /^rmi-kill/ && !own_carrier() } keys %all;
+delete $all{$_} foreach grep { /^rmi-(kill|release)/ && !own_carrier() } keys %all;
 
 foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort keys %all)
 {
@@ -228,6 +237,7 @@ foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort
 
 		# VACUUM has removed the dead rows perhaps, and others are needed
 		$node->safe_psql('postgres', "$crowd; $delete") if $statement eq $vacuum && $point ne 'rmi-fold';
+		$node->safe_psql('postgres', "$crowd; $thin") if $statement eq $join;
 	}
 
 	# then a crash

@@ -1,5 +1,5 @@
 # An index-only scan on a standby holds on to a leaf; what it has read there may be removed from
-# the leaf, or moved to another by a split, before VACUUM gives the rows' addresses away.
+# the leaf, or moved to another by a split or by joining leaves, before VACUUM gives the rows' addresses away.
 # VACUUM's replay waits for it all the same, so that it does not take a page of the table for
 # visible to all where it has read an entry of a row that was dead before.
 use strict;
@@ -66,6 +66,75 @@ VACUUM (FREEZE, ANALYZE) $way;
 	$node->wait_for_catchup($standby);
 	indexes_agree($standby, 'postgres', "$way: then the standby goes on, and agrees", [$way, 'k', "${way}_k"]);
 }
+# The leaf is joined to its left neighbour, after VACUUM has cleaned it and before its rows die.
+my $control = $node->background_psql('postgres');
+my $vacuum = $node->background_psql('postgres');
+my $reader = $standby->background_psql('postgres');
+my $debug = $node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'kyro.debug_error'});
+
+SKIP:
+{
+	skip 'no debug points in this build', 12 if !$debug;
+	$node->safe_psql('postgres', q{
+CREATE TABLE joined (k bigint, n bigint) WITH (autovacuum_enabled = off);
+INSERT INTO joined SELECT g * 1000 + (hashint8(g) & 511), g FROM generate_series(1, 12000) g;
+CREATE INDEX joined_k ON joined USING kyro_rmi (k);
+VACUUM (FREEZE, ANALYZE) joined;
+DELETE FROM joined WHERE n % 4 <> 0;
+});
+	$control->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-join', 0))});
+	$vacuum->query_safe(q{SET application_name = 'vacuum'});
+	send_query($vacuum, 'VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) joined;');
+	ok($node->poll_query_until('postgres', q{SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE application_name = 'vacuum'}), 'joined: VACUUM has cleaned the leaves');
+	my $rows = $node->safe_psql('postgres', 'SELECT k FROM joined WHERE k > 6000000 AND NOT k BETWEEN 6010000 AND 6200000 ORDER BY k OFFSET 1');
+
+	$node->safe_psql('postgres', 'DELETE FROM joined WHERE k BETWEEN 6010000 AND 6200000');
+	$node->wait_for_catchup($standby);
+	$reader->query_safe("$set BEGIN; DECLARE c CURSOR FOR SELECT k FROM joined WHERE k > 6000000 ORDER BY k");
+	$reader->query_safe('FETCH 1 FROM c');
+	my $before = $node->safe_psql('postgres', q{SELECT leaves FROM kyro.index_shape('joined_k')});
+
+	$control->query_safe(q{SELECT pg_advisory_unlock(hashtextextended('rmi-join', 0))});
+	returned($vacuum);
+	cmp_ok($node->safe_psql('postgres', q{SELECT leaves FROM kyro.index_shape('joined_k')}), '<', $before / 2, 'joined: leaves are fewer');
+	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) joined');
+	my $lsn = $node->lsn('insert');
+
+	ok($standby->poll_query_until('postgres', qq{SELECT pg_last_wal_replay_lsn() >= '$lsn' OR EXISTS (
+		SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event = 'BufferPin')}), 'joined: as far as replay goes');
+	is($standby->safe_psql('postgres', q{SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'}), 'BufferPin', 'joined: replay waits for it');
+	ok($reader->query_safe('FETCH ALL FROM c') eq $rows, 'joined: the rest of its rows, and no dead ones');
+	$reader->query_safe('COMMIT');
+	$node->wait_for_catchup($standby);
+	indexes_agree($standby, 'postgres', 'joined: then the standby goes on, and agrees', [ 'joined', 'k', 'joined_k' ]);
+
+	# kyro.verify() stands on the first leaf, which gets the entries of the next one
+	my $stop = $standby->background_psql('postgres');
+	$node->safe_psql('postgres', q{
+CREATE TABLE verified (k bigint, n bigint) WITH (autovacuum_enabled = off);
+INSERT INTO verified SELECT g * 1000 + (hashint8(g) & 511), g FROM generate_series(1, 12000) g;
+CREATE INDEX verified_k ON verified USING kyro_rmi (k);
+VACUUM (FREEZE, ANALYZE) verified;
+DELETE FROM verified WHERE n % 4 <> 0;
+});
+	$control->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-join', 0))});
+	send_query($vacuum, 'VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) verified;');
+	ok($node->poll_query_until('postgres', q{SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE application_name = 'vacuum'}), 'verified: VACUUM has cleaned the leaves');
+	$node->safe_psql('postgres', 'DELETE FROM verified WHERE n = 40');
+	$node->wait_for_catchup($standby);
+	$stop->query_safe(q{SELECT pg_advisory_lock(hashtextextended('verify-other-entry', 0))});
+	$reader->query_safe(q{SET application_name = 'verify'});
+	send_query($reader, q{SELECT coalesce(min(problem), 'none') AS problem FROM kyro.verify('verified_k', deep => true) \gset});
+	ok($standby->poll_query_until('postgres', q{SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE application_name = 'verify'}), 'verified: kyro.verify() is on the first leaf');
+	$control->query_safe(q{SELECT pg_advisory_unlock(hashtextextended('rmi-join', 0))});
+	returned($vacuum);
+	ok($standby->poll_query_until('postgres', q{SELECT wait_event = 'BufferPin' FROM pg_stat_activity WHERE backend_type = 'startup'}), 'verified: the next one has gone');
+	$stop->query_safe(q{SELECT pg_advisory_unlock(hashtextextended('verify-other-entry', 0))});
+	returned($reader);
+	is($reader->query_safe('\echo :problem'), 'none', 'verified: it finds nothing wrong');
+	$stop->quit;
+}
+$_->quit foreach $control, $vacuum, $reader;
 log_lacks($standby, 'inconsistent page|PANIC|TRAP', 'nothing bad in the log');
 $standby->stop;
 $node->stop;
