@@ -109,20 +109,48 @@ kyro_rebuild_index(Relation index, void (*pause) (void *arg), void *arg, KyroReb
 
 PG_FUNCTION_INFO_V1(kyro_rebuild);
 
+/* Sums over the indexes of a tree, or of one. */
+typedef struct Rebuild
+{
+	int64		leaves;
+	int64		before;			/* pages */
+	int64		after;
+	bool		has_model;
+	int			eps_max;
+} Rebuild;
+
+/* One index.  Whoever may rebuild a partitioned one must own its partitions, too. */
+static void
+rebuild(Oid relid, const char *partition, void *arg)
+{
+	Rebuild    *sum = (Rebuild *) arg;
+	Relation	heap;
+	Relation	index = rmi_open_for_function(relid, ShareUpdateExclusiveLock, true, &heap);
+	KyroRebuilt rebuilt;
+
+	sum->before += RelationGetNumberOfBlocks(index);
+	kyro_rebuild_index(index, NULL, NULL, &rebuilt);
+	sum->after += RelationGetNumberOfBlocks(index);
+	sum->leaves += rebuilt.leaves;
+	sum->has_model |= rebuilt.has_model;
+	sum->eps_max = Max(sum->eps_max, rebuilt.eps_max);
+	relation_close(index, NoLock);
+	table_close(heap, NoLock);
+}
+
 /*
- * kyro.rebuild(index): merge insert runs, write a new directory and model.
+ * kyro.rebuild(index): merge insert runs, write a new directory and model; of a
+ * partitioned index, of all its partitions, with sums and the largest error bound.
  * Blocks neither readers nor writers; excludes VACUUM and other rebuilds.
  */
 Datum
 kyro_rebuild(PG_FUNCTION_ARGS)
 {
-	Relation	heap,
-				index;
+	Oid			relid = PG_GETARG_OID(0);
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		nulls[5] = {false};
-	KyroRebuilt rebuilt;
-	BlockNumber before;
+	Rebuild		sum = {0};
 	instr_time	start,
 				duration;
 	Interval   *interval = palloc0(sizeof(Interval));
@@ -137,23 +165,20 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("kyro.rebuild()");
 
 	INSTR_TIME_SET_CURRENT(start);
-	index = rmi_open_for_function(PG_GETARG_OID(0), ShareUpdateExclusiveLock, true, &heap);
-	before = RelationGetNumberOfBlocks(index);
-
-	kyro_rebuild_index(index, NULL, NULL, &rebuilt);
-
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_INDEX)
+		kyro_each_target(relid, true, rebuild, &sum);
+	else
+		rebuild(relid, NULL, &sum);
 	INSTR_TIME_SET_CURRENT(duration);
 	INSTR_TIME_SUBTRACT(duration, start);
 	interval->time = INSTR_TIME_GET_MICROSEC(duration);
 
-	values[0] = Int64GetDatum(rebuilt.leaves);
-	values[1] = Int64GetDatum(before);
-	values[2] = Int64GetDatum(RelationGetNumberOfBlocks(index));
-	values[3] = Int32GetDatum(rebuilt.eps_max);
-	nulls[3] = !rebuilt.has_model;
+	values[0] = Int64GetDatum(sum.leaves);
+	values[1] = Int64GetDatum(sum.before);
+	values[2] = Int64GetDatum(sum.after);
+	values[3] = Int32GetDatum(sum.eps_max);
+	nulls[3] = !sum.has_model;
 	values[4] = IntervalPGetDatum(interval);
-	relation_close(index, NoLock);
-	table_close(heap, NoLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

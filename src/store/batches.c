@@ -20,11 +20,13 @@
 #include "access/commit_ts.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
@@ -66,19 +68,16 @@ moment_before(Interval *age)
 	return moment;
 }
 
-/* One batch, in this transaction; returns how many rows were sealed.  The first one sets *name and what->end. */
+/* One batch, in this transaction; returns how many rows were sealed.  The first one sets what->end. */
 static uint64
-seal_batch(Oid relid, StoreSeal *what, char **name)
+seal_batch(Oid relid, StoreSeal *what)
 {
 	Relation	rel = store_seal_open(relid);
 	StoreRun	run;
 
-	if (*name == NULL)
-	{
-		*name = MemoryContextStrdup(PortalContext, RelationGetRelationName(rel));
-		/* one more, if the rows of block 0 are to move (whole.c) */
+	/* one more, if the rows of block 0 are to move (whole.c) */
+	if (what->from == 0)
 		what->end = RelationGetNumberOfBlocks(rel) + 1;
-	}
 	what->sealed = 0;
 	(void) store_seal(rel, what, &run);
 	table_close(rel, NoLock);
@@ -87,8 +86,8 @@ seal_batch(Oid relid, StoreSeal *what, char **name)
 
 /*
  * kyro.seal(tbl regclass, batch bigint, older_than interval): seal the rows of
- * the log, those of so many rows' pages at a time.  The owner's, not in a
- * transaction block.
+ * the log, those of so many rows' pages at a time; of a partitioned table, of one
+ * partition after the other.  The owner's, not in a transaction block.
  */
 Datum
 kyro_seal(PG_FUNCTION_ARGS)
@@ -96,7 +95,9 @@ kyro_seal(PG_FUNCTION_ARGS)
 	StoreSeal	what = {.pages = true,.older_than = DT_NOEND};
 	Oid			relid;
 	MemoryContext context;
-	char	   *name = NULL;
+	char	   *name;
+	List	   *tables;
+	ListCell   *lc;
 	uint64		rows = 0;
 	uint64		batches = 0;
 
@@ -122,19 +123,34 @@ kyro_seal(PG_FUNCTION_ARGS)
 	ForgetPortalSnapshots();
 	context = AllocSetContextCreate(PortalContext, "kyrodb seal", ALLOCSET_DEFAULT_SIZES);
 	next_transaction(context);
-	do
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		tables = store_partitions(relid);
+	else
+		tables = list_make1_oid(relid);
+	MemoryContextSwitchTo(PortalContext);
+	tables = list_copy(tables);
+	name = get_rel_name(relid);
+	MemoryContextSwitchTo(context);
+	foreach(lc, tables)
 	{
-		uint64		sealed;
+		what.from = 0;
+		do
+		{
+			uint64		sealed;
 
-		CHECK_FOR_INTERRUPTS();
-		sealed = seal_batch(relid, &what, &name);
-		rows += sealed;
-		batches += sealed > 0;
-		what.from = what.next;
-		next_transaction(context);
-		MemoryContextReset(context);
-		DEBUG_POINT("seal-batch-done");
-	} while (what.next != 0);
+			CHECK_FOR_INTERRUPTS();
+			/* a partition that was dropped since */
+			if (lfirst_oid(lc) != relid && get_rel_relkind(lfirst_oid(lc)) == '\0')
+				break;
+			sealed = seal_batch(lfirst_oid(lc), &what);
+			rows += sealed;
+			batches += sealed > 0;
+			what.from = what.next;
+			next_transaction(context);
+			MemoryContextReset(context);
+			DEBUG_POINT("seal-batch-done");
+		} while (what.next != 0);
+	}
 
 	ereport(NOTICE,
 			(errmsg("sealed " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT, rows, name, batches)));

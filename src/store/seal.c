@@ -437,11 +437,6 @@ open_table(Oid relid, LOCKMODE mode)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("there is no relation with OID %u", relid)));
-	if (relkind == RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is a partitioned table", get_rel_name(relid)),
-				 errhint("Seal each of its partitions.")));
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_MATVIEW && relkind != RELKIND_TOASTVALUE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -511,16 +506,20 @@ note_earlier_call(Relation rel)
 }
 
 /*
- * kyro.snapshot(tbl regclass, max_rows bigint)
+ * kyro.snapshot(tbl regclass, max_rows bigint).  Of a partitioned table, all
+ * partitions, in the order of their OIDs, with the sums of what was done.
  */
 Datum
 kyro_snapshot(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Relation	rel;
-	StoreRun	run;
 	StoreSeal	what = {.rows = PG_UINT64_MAX,.older_than = DT_NOEND};
-	bool		any;
+	List	   *tables;
+	ListCell   *lc;
+	BlockNumber first = 0;
+	int64		rows = 0;
+	int64		pages = 0;
+	Interval   *duration;
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
@@ -546,27 +545,43 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 				 errdetail("Rows committed since the snapshot would be lost from view."),
 				 errhint("Use isolation level READ COMMITTED.")));
 
-	rel = store_seal_open(PG_GETARG_OID(0));
-	any = store_seal(rel, &what, &run);
-	if (any)
-	{
-		Interval   *duration = palloc0(sizeof(Interval));
-
-		/* what this command calls next must see it, above all another seal */
-		CommandCounterIncrement();
-		duration->time = run.duration;
-		values[0] = Int64GetDatum(run.first);
-		values[1] = Int64GetDatum(what.sealed);
-		values[2] = Int64GetDatum(STORE_RUN_END(&run) - run.first);
-		values[3] = Int64GetDatum((int64) (STORE_RUN_END(&run) - run.first) * BLCKSZ);
-		values[4] = IntervalPGetDatum(duration);
-	}
+	if (get_rel_relkind(PG_GETARG_OID(0)) == RELKIND_PARTITIONED_TABLE)
+		tables = store_partitions(PG_GETARG_OID(0));
 	else
+		tables = list_make1_oid(PG_GETARG_OID(0));
+	duration = palloc0(sizeof(Interval));
+	foreach(lc, tables)
 	{
-		note_earlier_call(rel);
-		nulls[0] = nulls[4] = true;
-		values[1] = values[2] = values[3] = Int64GetDatum(0);
+		Relation	rel;
+		StoreRun	run;
+
+		if (lfirst_oid(lc) != PG_GETARG_OID(0) && get_rel_relkind(lfirst_oid(lc)) == '\0')
+			continue;			/* dropped meanwhile */
+		rel = store_seal_open(lfirst_oid(lc));
+		what.sealed = 0;
+		if (store_seal(rel, &what, &run))
+		{
+			/* what this command calls next must see it, above all another seal */
+			CommandCounterIncrement();
+			duration->time += run.duration;
+			first = run.first;
+			rows += what.sealed;
+			pages += STORE_RUN_END(&run) - run.first;
+			what.rows -= Min(what.rows, run.rows);
+		}
+		else
+			note_earlier_call(rel);
+		table_close(rel, NoLock);
+		if (what.rows == 0)
+			break;
 	}
-	table_close(rel, NoLock);
+	values[0] = Int64GetDatum(first);
+	values[1] = Int64GetDatum(rows);
+	values[2] = Int64GetDatum(pages);
+	values[3] = Int64GetDatum(pages * BLCKSZ);
+	values[4] = IntervalPGetDatum(duration);
+	/* each partition has a run of its own */
+	nulls[0] = pages == 0 || get_rel_relkind(PG_GETARG_OID(0)) == RELKIND_PARTITIONED_TABLE;
+	nulls[4] = pages == 0;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -333,6 +333,10 @@ typedef struct StoreBulkInsert
 
 extern void store_set_bulk_insert(const StoreBulkInsert *methods);
 
+/* --- tree.c ----------------------------------------------------------------------- */
+
+extern List *store_partitions(Oid relid);
+
 /* --- stamp.c: the last step of a seal ---------------------------------------------------- */
 
 typedef struct StoreMoves StoreMoves;

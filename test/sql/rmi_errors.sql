@@ -151,7 +151,7 @@ SET kyro.directory_cache = -1;
 REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
 SELECT * FROM kyro.rebuild('t');
 SELECT * FROM kyro.rebuild('t_btree');
-SELECT * FROM kyro.rebuild('pt_k');
+SELECT * FROM kyro.model('pt_k');
 SELECT * FROM kyro.rebuild(4294967295);
 SELECT * FROM kyro.model('nonexistent');
 \set VERBOSITY default

@@ -1,0 +1,75 @@
+/*-------------------------------------------------------------------------
+ *
+ * tree.c
+ *	  The kyro tables among the partitions of a table.
+ *
+ * IDENTIFICATION
+ *	  src/store/tree.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "store/store.h"
+
+static bool
+is_kyro(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_class) GETSTRUCT(tuple))->relam == get_table_am_oid("kyro", true);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * The OIDs of the kyro tables that a partitioned table consists of, on the lowest
+ * level, in the order of their OIDs; nothing of them is locked.  A NOTICE counts those that are no
+ * kyro tables; if all are not, that is an error (42809); there may be none.  The user must own the table.
+ */
+List *
+store_partitions(Oid relid)
+{
+	List	   *result = NIL;
+	int			others = 0;
+	ListCell   *lc;
+
+	if (!kyro_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+	LockRelationOid(relid, AccessShareLock);
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		char		relkind = get_rel_relkind(lfirst_oid(lc));
+
+		if (relkind == RELKIND_PARTITIONED_TABLE || relkind == '\0')
+			continue;
+		if (is_kyro(lfirst_oid(lc)))
+			result = lappend_oid(result, lfirst_oid(lc));
+		else
+			others++;
+	}
+	if (result == NIL && others > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("no partition of \"%s\" is a kyro table", get_rel_name(relid)),
+				 errhint("ALTER TABLE ... SET ACCESS METHOD kyro makes it one.")));
+	if (others > 0)
+		ereport(NOTICE,
+				(errmsg_plural("passed over %d partition of \"%s\" that is not a kyro table",
+							   "passed over %d partitions of \"%s\" that are not kyro tables",
+							   others, others, get_rel_name(relid))));
+	list_sort(result, list_oid_cmp);
+	return result;
+}
