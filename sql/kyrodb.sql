@@ -933,7 +933,7 @@ AS $$
 	SELECT n.name, n.tbl,
 		format('CREATE %sINDEX %I ON %s%s USING btree (%s)%s%s%s%s',
 			CASE WHEN x.indisunique THEN 'UNIQUE ' END, coalesce(as_name, c.relname),
-			CASE WHEN c.relkind = 'I' THEN 'ONLY ' END, n.tbl,
+			CASE WHEN c.relkind = 'I' AND as_name IS NULL THEN 'ONLY ' END, n.tbl,
 			pg_get_indexdef(c.oid, 1, false),
 			CASE WHEN x.indnullsnotdistinct THEN ' NULLS NOT DISTINCT' END,
 			(SELECT format(' WITH (fillfactor = %s)', o.option_value)
@@ -1013,6 +1013,20 @@ BEGIN
 				FROM kyro.leave_index(o.oid, left(o.relname, 50) || '_leave') AS l, pg_namespace n
 				WHERE n.oid = o.relnamespace) AS i
 			WHERE o.relkind = 'i' AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
+			UNION ALL
+			-- the same of all partitions
+			SELECT 2, o.name, CASE k.contype WHEN 'p' THEN 'primary key' ELSE 'unique constraint' END, i.bytes,
+				CASE WHEN NOT o.foreign_temp THEN
+					format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; %s; SELECT kyro.swap_index(%L, %L); DROP INDEX %4$s', i.tbl, i.make, o.name, i.other)
+				END
+			FROM ours o
+			JOIN pg_constraint k ON k.conindid = o.oid AND k.contype IN ('p', 'u'),
+			LATERAL (
+				SELECT l.tbl, l.make, format('%I.%I', n.nspname, left(o.relname, 50) || '_leave') AS other,
+					(SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(o.oid) AS p WHERE p.isleaf)::bigint AS bytes
+				FROM kyro.leave_index(o.oid, left(o.relname, 50) || '_leave') AS l, pg_namespace n
+				WHERE n.oid = o.relnamespace) AS i
+			WHERE o.relkind = 'I' AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
 			UNION ALL
 			-- a tree of partitioned indexes at once, with the names that its parts have
 			SELECT 3, o.name, 'partitioned index', t.bytes,

@@ -93,6 +93,9 @@ typedef PGAlignedBlock KyroPage;
 /* Make an index as its statement says, without looking at privileges again. */
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, false, false, false, false, true).objectId
+/* The same of a partition, attached to an index, and a constraint if any, of the partitioned table. */
+#define kyro_define_partition_index(relid, statement, index, constraint) \
+	DefineIndex(relid, statement, InvalidOid, index, constraint, false, false, false, false, true).objectId
 
 /* Columns of one table by those of another, by name; all must be there. */
 #define kyro_attrmap_by_name(to, from)	build_attrmap_by_name(to, from)
@@ -153,6 +156,8 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, false, false, false, true).objectId
+#define kyro_define_partition_index(relid, statement, index, constraint) \
+	DefineIndex(relid, statement, InvalidOid, index, constraint, -1, false, false, false, false, true).objectId
 
 #define kyro_attrmap_by_name(to, from)	build_attrmap_by_name(to, from, false)
 #define kyro_root_to_child_map(rri, estate)	ExecGetRootToChildMap(rri, estate)

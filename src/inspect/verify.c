@@ -40,6 +40,8 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -47,6 +49,7 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -703,6 +706,28 @@ verify_target(Oid relid, const char *partition, void *arg)
 	FreeErrorData(error);
 }
 
+/* What is wrong in the catalogs of a tree of indexes, of which partitions are checked one by one. */
+static void
+verify_tree(Oid root, VerifyCall *call)
+{
+	List	   *indexes = find_all_inheritors(root, AccessShareLock, NULL);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Oid			index = lfirst_oid(lc);
+		char	   *problem = NULL;
+
+		if (!keys_is_ours(index))
+			problem = pstrdup("is attached to a kyro_rmi index and is none: a dump could not be restored");
+		else if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
+			problem = keys_problem(index);
+		call->report.partition = index == root ? NULL : get_rel_name(index);
+		if (problem != NULL)
+			kyro_report(&call->report, InvalidBlockNumber, "%s", problem);
+	}
+}
+
 PG_FUNCTION_INFO_V1(kyro_verify);
 
 /*
@@ -718,6 +743,8 @@ kyro_verify(PG_FUNCTION_ARGS)
 	call.report.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	kyro_progress_begin(PG_GETARG_OID(0));
 	kyro_each_target(PG_GETARG_OID(0), true, verify_target, &call);
+	if (get_rel_relkind(PG_GETARG_OID(0)) == RELKIND_PARTITIONED_INDEX)
+		verify_tree(PG_GETARG_OID(0), &call);
 	kyro_progress_end();
 	return (Datum) 0;
 }

@@ -73,6 +73,7 @@ typedef struct Candidate
 	char		relkind;		/* of its table */
 	int			ncolumns;
 	bool		including;
+	bool		added;			/* at a column that the command adds */
 	Oid			type;			/* InvalidOid: unknown, core will tell why */
 } Candidate;
 
@@ -83,8 +84,8 @@ problem(const Candidate *c)
 		return "It has more than one column.";
 	if (c->including)
 		return "It has columns to INCLUDE.";
-	if (c->relkind == RELKIND_PARTITIONED_TABLE)
-		return "Its table is partitioned.";
+	if (c->relkind == RELKIND_PARTITIONED_TABLE && c->added)
+		return "Its table is partitioned, and a new column is no partition key.";
 	return OidIsValid(c->type) ? keys_type_problem(c->type) : NULL;
 }
 
@@ -141,6 +142,9 @@ keys_turn_index(IndexStmt *s)
 	Oid			relid;
 	IndexElem  *elem;
 
+	/* what is copied by LIKE is what it was */
+	if (s->transformed && !keys_wanted(s->options))
+		return;
 	if (!s->isconstraint || s->excludeOpNames != NIL || strcmp(s->accessMethod, DEFAULT_INDEX_TYPE) != 0)
 		return;
 	relid = s->relation ? RangeVarGetRelid(s->relation, NoLock, true) : InvalidOid;
@@ -213,7 +217,7 @@ type_after(Oid relid, const char *name, List *commands)
 }
 
 static void
-turn_constraint(Oid relid, Constraint *k, Oid type)
+turn_constraint(Oid relid, Constraint *k, Oid type, bool added)
 {
 	Candidate	c = {0};
 
@@ -224,6 +228,7 @@ turn_constraint(Oid relid, Constraint *k, Oid type)
 	c.relkind = get_rel_relkind(relid);
 	c.ncolumns = Max(list_length(k->keys), 1);	/* none: that of the column it stands at */
 	c.including = k->including != NIL;
+	c.added = added;
 	c.type = type;
 	if (decide(&c, &k->options))
 		k->access_method = KEYS_AM_NAME;
@@ -243,7 +248,7 @@ keys_turn_constraints(Oid relid, AlterTableStmt *statement)
 			Constraint *k = castNode(Constraint, cmd->def);
 			const char *column = list_length(k->keys) == 1 ? strVal(linitial(k->keys)) : NULL;
 
-			turn_constraint(relid, k, column ? type_after(relid, column, statement->cmds) : InvalidOid);
+			turn_constraint(relid, k, column ? type_after(relid, column, statement->cmds) : InvalidOid, false);
 		}
 		else if (cmd->subtype == AT_AddColumn && IsA(cmd->def, ColumnDef))
 		{
@@ -252,7 +257,7 @@ keys_turn_constraints(Oid relid, AlterTableStmt *statement)
 
 			/* IF NOT EXISTS, and it does: core skips all of it */
 			foreach(lc2, column->constraints)
-				turn_constraint(relid, lfirst_node(Constraint, lc2), definition_type(column));
+				turn_constraint(relid, lfirst_node(Constraint, lc2), definition_type(column), true);
 		}
 	}
 }

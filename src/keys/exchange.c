@@ -5,7 +5,9 @@
  *	  table for others, while it is used.
  *
  * For each index: build another one concurrently, check it, swap them, drop the
- * old one concurrently.  These are commands and transactions of their own, run
+ * old one concurrently.  Of a partitioned index first those of all partitions are
+ * built, then all are swapped and the partitioned indexes turned in one
+ * transaction, for all indexes of a tree are of one method.  These are commands and transactions of their own, run
  * by a procedure as the server runs those of a client.  Where it stops, by an
  * error, a cancel or a crash, it goes on when it is called again: what has been
  * done is seen from the catalogs, and from the name of the other index.
@@ -25,7 +27,9 @@
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
+#include "common/hashfn.h"
 #include "commands/tablespace.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -145,7 +149,7 @@ creation(Relation index, const char *name, Oid method)
 static const char *
 problem(Relation index)
 {
-	const char *why = keys_unfit(index);
+	const char *why = keys_unfit(index, true);
 
 	if (why == NULL && index->rd_rel->relam != BTREE_AM_OID && index->rd_rel->relam != keys_am())
 		why = "It is neither a btree nor a kyro_rmi index.";
@@ -164,6 +168,21 @@ problem(Relation index)
 	return why;
 }
 
+/*
+ * The name of the other index.  Names of partitions tend to differ at their end,
+ * so what is cut off is told by a hash.
+ */
+static char *
+other_of(const char *name)
+{
+	char		hash[9];
+
+	if (strlen(name) + strlen("_exchange") < NAMEDATALEN)
+		return makeObjectName(name, NULL, "exchange");
+	snprintf(hash, sizeof(hash), "%08x", DatumGetUInt32(hash_any((const unsigned char *) name, strlen(name))));
+	return makeObjectName(name, hash, "exchange");
+}
+
 /* The index as an Exchange, in the current context. */
 static Exchange *
 describe(Relation index, Oid method)
@@ -173,7 +192,7 @@ describe(Relation index, Oid method)
 	e->heap = index->rd_index->indrelid;
 	e->index = RelationGetRelid(index);
 	e->name = qualified(e->index);
-	e->other = makeObjectName(RelationGetRelationName(index), NULL, "exchange");
+	e->other = other_of(RelationGetRelationName(index));
 	e->create = creation(index, e->other, method);
 	e->method = method;
 	e->bytes = (int64) RelationGetNumberOfBlocks(index) * BLCKSZ;
@@ -189,7 +208,7 @@ is_other(Relation heap, Oid index)
 	foreach(lc, RelationGetIndexList(heap))
 	{
 		if (lfirst_oid(lc) != index &&
-			strcmp(makeObjectName(get_rel_name(lfirst_oid(lc)), NULL, "exchange"), get_rel_name(index)) == 0)
+			strcmp(other_of(get_rel_name(lfirst_oid(lc))), get_rel_name(index)) == 0)
 			return true;
 	}
 	return false;
@@ -203,42 +222,89 @@ is_for_refresh(Relation heap, Relation index, Oid method)
 		index->rd_index->indisunique && index->rd_rel->relam == BTREE_AM_OID;
 }
 
-/*
- * The indexes that are to be exchanged, or have been and left something behind.
- * Only one: raises 0A000 with the reason if it cannot be.
- */
-static List *
-collect(Oid heapoid, Oid only, Oid method)
+/* What is to be exchanged, or has been and left something behind. */
+typedef struct Work
 {
-	Relation	heap = table_open(heapoid, AccessShareLock);
-	List	   *work = NIL;
-	ListCell   *lc;
+	Oid			only;			/* the index that was named, or InvalidOid */
+	Oid			method;
+	List	   *trees;			/* oids of partitioned indexes */
+	List	   *single;			/* Exchange, of others */
+} Work;
 
-	foreach(lc, RelationGetIndexList(heap))
+/* Take an index, or say why not: an error if it was named. */
+static void
+consider(Relation heap, Relation index, Work *work)
+{
+	const char *why = problem(index);
+
+	if (why == NULL && !OidIsValid(work->only) && is_for_refresh(heap, index, work->method))
+		ereport(NOTICE,
+				(errmsg("index \"%s\" stays a btree", RelationGetRelationName(index)),
+				 errdetail("REFRESH MATERIALIZED VIEW CONCURRENTLY needs a unique btree."),
+				 errhint("To exchange it all the same, name it.")));
+	else if (why == NULL && index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
+		work->trees = lappend_oid(work->trees, RelationGetRelid(index));
+	else if (why == NULL)
+		work->single = lappend(work->single, describe(index, work->method));
+	else if (OidIsValid(work->only))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" cannot be exchanged", RelationGetRelationName(index)),
+				 errdetail_internal("%s", why)));
+	else if (index->rd_rel->relam != work->method)
+		ereport(NOTICE,
+				(errmsg("index \"%s\" stays what it is", RelationGetRelationName(index)),
+				 errdetail_internal("%s", why)));
+}
+
+static void
+check_owner(Oid heap)
+{
+	if (!kyro_owns_relation(heap, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(heap));
+	if (IsCatalogRelationOid(heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(heap))));
+}
+
+/*
+ * The indexes of a table, and of its partitions those that are not attached, or
+ * only one index.  Raises 0A000 with the reason if that cannot be, 42501 if
+ * somebody else owns a table.
+ */
+static void
+collect(Oid root, Work *work)
+{
+	bool		partitioned = get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE;
+	List	   *tables = partitioned ? find_all_inheritors(root, AccessShareLock, NULL) : list_make1_oid(root);
+	ListCell   *lc,
+			   *lc2;
+
+	foreach(lc, tables)
 	{
-		Relation	index;
-		const char *why;
+		Relation	heap;
+		List	   *indexes;
 
-		if ((OidIsValid(only) && lfirst_oid(lc) != only) || (!OidIsValid(only) && is_other(heap, lfirst_oid(lc))))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
 			continue;
-		index = index_open(lfirst_oid(lc), AccessShareLock);
-		why = problem(index);
-		if (why == NULL && !OidIsValid(only) && is_for_refresh(heap, index, method))
-			ereport(NOTICE,
-					(errmsg("index \"%s\" stays a btree", RelationGetRelationName(index)),
-					 errdetail("REFRESH MATERIALIZED VIEW CONCURRENTLY needs a unique btree."),
-					 errhint("To exchange it all the same, name it.")));
-		else if (why == NULL)
-			work = lappend(work, describe(index, method));
-		else if (OidIsValid(only))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("index \"%s\" cannot be exchanged", RelationGetRelationName(index)),
-					 errdetail_internal("%s", why)));
-		index_close(index, AccessShareLock);
+		check_owner(lfirst_oid(lc));
+		heap = table_open(lfirst_oid(lc), AccessShareLock);
+		indexes = RelationGetIndexList(heap);
+		foreach(lc2, indexes)
+		{
+			Relation	index;
+
+			if (OidIsValid(work->only) ? lfirst_oid(lc2) != work->only : is_other(heap, lfirst_oid(lc2)))
+				continue;
+			index = index_open(lfirst_oid(lc2), AccessShareLock);
+			/* those of partitions go with the tree's */
+			if (lfirst_oid(lc) == root || !index->rd_rel->relispartition)
+				consider(heap, index, work);
+			index_close(index, AccessShareLock);
+		}
+		table_close(heap, AccessShareLock);
 	}
-	table_close(heap, AccessShareLock);
-	return work;
 }
 
 /* ---- the steps ---- */
@@ -345,6 +411,45 @@ tell(const Exchange *e)
 	index_close(index, AccessShareLock);
 }
 
+/* number, total: of the partitions of a partitioned index; total 0 otherwise. */
+static void
+build(const Exchange *e, int number, int total, MemoryContext context)
+{
+	ereport(NOTICE,
+			(errmsg("building index \"%s\" to take the place of %s", e->other, e->name),
+			 total > 0 ? errdetail("Partition %d of %d.", number, total) : 0));
+	run(context, e->create);
+	DEBUG_POINT("keys-built");
+}
+
+/* The unfinished one, or the old one. */
+static void
+drop(const Exchange *e, MemoryContext context)
+{
+	run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
+}
+
+static State
+look_now(const Exchange *e, MemoryContext context)
+{
+	State		state;
+
+	CHECK_FOR_INTERRUPTS();
+	begin_work();
+	state = look(e);
+	end_work(context);
+	return state;
+}
+
+static void
+check_now(const Exchange *e, MemoryContext context)
+{
+	begin_work();
+	check(e);
+	end_work(context);
+	DEBUG_POINT("keys-checked");
+}
+
 /* One index, from wherever it is to the end. */
 static void
 exchange(Exchange *e, MemoryContext context)
@@ -353,38 +458,22 @@ exchange(Exchange *e, MemoryContext context)
 
 	for (;;)
 	{
-		State		state;
-
-		CHECK_FOR_INTERRUPTS();
-		begin_work();
-		state = look(e);
-		end_work(context);
-
-		switch (state)
+		switch (look_now(e, context))
 		{
 			case TO_DISCARD:
-				ereport(DEBUG1, (errmsg_internal("dropping unfinished index %s", other_name(e))));
-				run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
+			case TO_DROP:
+				drop(e, context);
 				break;
 			case TO_BUILD:
-				ereport(NOTICE,
-						(errmsg("building index \"%s\" to take the place of %s", e->other, e->name)));
-				run(context, e->create);
-				DEBUG_POINT("keys-built");
+				build(e, 0, 0, context);
 				break;
 			case TO_SWAP:
-				begin_work();
-				check(e);
-				end_work(context);
-				DEBUG_POINT("keys-checked");
+				check_now(e, context);
 				begin_work();
 				swap(e);
 				end_work(context);
 				swapped = true;
 				DEBUG_POINT("keys-swapped");
-				break;
-			case TO_DROP:
-				run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
 				break;
 			case DONE:
 				if (swapped)
@@ -394,6 +483,131 @@ exchange(Exchange *e, MemoryContext context)
 					end_work(context);
 				}
 				return;
+		}
+	}
+}
+
+/* ---- partitioned indexes ---- */
+
+/*
+ * The indexes of the partitions below a partitioned index, as Exchange in this
+ * context.  Is the tree of the wanted method?
+ */
+static bool
+look_at_tree(Oid root, Oid method, MemoryContext context, List **leaves)
+{
+	Relation	index;
+	List	   *indexes;
+	ListCell   *lc;
+	bool		wanted;
+
+	*leaves = NIL;
+	begin_work();
+	(void) find_all_inheritors(IndexGetRelation(root, false), AccessShareLock, NULL);
+	index = index_open(root, AccessShareLock);
+	wanted = index->rd_rel->relam == method;
+	index_close(index, AccessShareLock);
+	indexes = find_all_inheritors(root, NoLock, NULL);
+	foreach(lc, indexes)
+	{
+		MemoryContext oldcontext;
+
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_INDEX)
+			continue;
+		check_owner(IndexGetRelation(lfirst_oid(lc), false));
+		index = index_open(lfirst_oid(lc), AccessShareLock);
+		oldcontext = MemoryContextSwitchTo(context);
+		*leaves = lappend(*leaves, describe(index, method));
+		MemoryContextSwitchTo(oldcontext);
+		index_close(index, AccessShareLock);
+	}
+	end_work(context);
+	return wanted;
+}
+
+/*
+ * Swap all at once.  Returns whether it was done: not if partitions, or indexes,
+ * have come or gone meanwhile.
+ */
+static bool
+swap_tree(Oid root, List *leaves, Oid method)
+{
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, leaves)
+	{
+		Exchange   *e = lfirst(lc);
+		Oid			other = get_relname_relid(e->other, get_rel_namespace(e->heap));
+
+		if (!OidIsValid(other))
+			return false;
+		others = lappend_oid(others, other);
+	}
+	return keys_swap_tree(root, others, method, 0);
+}
+
+/* A partitioned index, from wherever it is to the end. */
+static void
+exchange_tree(Oid root, Oid method, MemoryContext context)
+{
+	List	   *leaves;
+	List	   *checked = NIL;	/* names */
+	bool		swapped = false;
+	ListCell   *lc;
+
+	while (!look_at_tree(root, method, context, &leaves))
+	{
+		bool		ready = true;
+		int			n = 0;
+
+		foreach(lc, leaves)
+		{
+			Exchange   *e = lfirst(lc);
+
+			n++;
+			switch (look_now(e, context))
+			{
+				case TO_DISCARD:
+					drop(e, context);
+					ready = false;
+					break;
+				case TO_BUILD:
+					build(e, n, list_length(leaves), context);
+					ready = false;
+					break;
+				case TO_SWAP:
+					if (!list_member(checked, makeString(e->other)))
+						check_now(e, context);
+					checked = lappend(checked, makeString(e->other));
+					break;
+				case TO_DROP:
+				case DONE:
+					ereport(ERROR,
+							(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							 errmsg("index %s is not of the access method of the index it is attached to", e->name)));
+			}
+		}
+		if (!ready)
+			continue;
+		begin_work();
+		swapped = swap_tree(root, leaves, method);
+		end_work(context);
+		if (swapped)
+			DEBUG_POINT("keys-swapped");
+	}
+	foreach(lc, leaves)
+	{
+		Exchange   *e = lfirst(lc);
+		State		state = look_now(e, context);
+
+		if (state == TO_DROP)
+			drop(e, context);
+		if (swapped)
+		{
+			begin_work();
+			tell(e);
+			end_work(context);
 		}
 	}
 }
@@ -408,10 +622,12 @@ resolve(Oid relation, Oid *heap, Oid *only)
 	{
 		case RELKIND_RELATION:
 		case RELKIND_MATVIEW:
+		case RELKIND_PARTITIONED_TABLE:
 			*heap = relation;
 			*only = InvalidOid;
 			break;
 		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
 			*heap = IndexGetRelation(relation, false);
 			*only = relation;
 			break;
@@ -425,22 +641,16 @@ resolve(Oid relation, Oid *heap, Oid *only)
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 					 errmsg("\"%s\" is not a table, materialized view or index", get_rel_name(relation))));
 	}
-	if (!kyro_owns_relation(*heap, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(*heap));
-	if (IsCatalogRelationOid(*heap))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(*heap))));
+	check_owner(*heap);
 }
 
 static void
 exchange_all(FunctionCallInfo fcinfo, const char *command, Oid method)
 {
 	Oid			relation,
-				heap,
-				only;
+				heap;
 	MemoryContext context;
-	List	   *work;
+	Work		work = {.method = method};
 	ListCell   *lc;
 
 	if (PG_ARGISNULL(0))
@@ -453,11 +663,11 @@ exchange_all(FunctionCallInfo fcinfo, const char *command, Oid method)
 							  !SPI_inside_nonatomic_context(), command);
 	PreventCommandIfReadOnly(command);
 	PreventCommandDuringRecovery(command);
-	resolve(relation, &heap, &only);
+	resolve(relation, &heap, &work.only);
 
 	context = AllocSetContextCreate(PortalContext, "exchange of indexes", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	work = collect(heap, only, method);
+	collect(heap, &work);
 
 	/* the snapshot of the procedure's call would outlive its transaction */
 	ForgetPortalSnapshots();
@@ -465,7 +675,9 @@ exchange_all(FunctionCallInfo fcinfo, const char *command, Oid method)
 	StartTransactionCommand();
 	MemoryContextSwitchTo(context);
 
-	foreach(lc, work)
+	foreach(lc, work.trees)
+		exchange_tree(lfirst_oid(lc), method, context);
+	foreach(lc, work.single)
 		exchange(lfirst(lc), context);
 
 	MemoryContextSwitchTo(PortalContext);

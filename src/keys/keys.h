@@ -59,6 +59,13 @@ extern void keys_unmark(Oid index);
 /* Let an index of another method depend on the operator class that pg_index names, and no other. */
 extern void keys_depend_on_shown(Oid index);
 
+/*
+ * Turn a partitioned index to another method, btree or ours, with the default
+ * operator class of that.  Its partitions are the caller's concern.  Takes
+ * ShareUpdateExclusiveLock on the index.  Ends with CommandCounterIncrement().
+ */
+extern void keys_set_method(Oid index, Oid am);
+
 /* At the end of a build, from the access method: mark it if it belongs to a constraint. */
 extern void keys_after_build(Relation heap, Relation index, struct IndexInfo *info);
 
@@ -100,6 +107,36 @@ extern void keys_turn_constraints(Oid relid, AlterTableStmt *statement);
 extern List *keys_before_retype(Oid relid, AlterTableStmt *statement);
 extern void keys_after_retype(List *keys);
 
+/* --- partitions.c: unique indexes of partitioned tables ------------------------ */
+
+/* The indexes of a table that is locked; a copy. */
+extern List *keys_indexes(Oid relid);
+
+/* Change a statement that makes one of ours of one column, so that core makes a btree without partitions. */
+extern void keys_as_btree(IndexStmt *statement);
+
+/*
+ * Turn the indexes that a locked partitioned table has and had not before to our
+ * method, and give its partitions theirs if recurse.  Raises an error if that
+ * cannot be.
+ */
+extern void keys_finish_partitioned(Oid relid, List *before, bool recurse);
+
+/*
+ * CREATE TABLE ... PARTITION OF parent ... PARTITION BY: let core find btrees, and
+ * turn them and what has been made of them to our method afterwards.  Takes
+ * AccessExclusiveLock on the parent, as core does.
+ */
+extern List *keys_before_partition(Oid parent);
+extern void keys_after_partition(List *indexes, RangeVar *name);
+
+/*
+ * ATTACH PARTITION, the parent being locked: give a partitioned table the indexes
+ * that core would refuse to make.  Raises 55000 if its primary key has an index of
+ * another method.
+ */
+extern void keys_before_attach(Oid relid, RangeVar *name);
+
 /* --- swap.c: one index in the place of another -------------------------------- */
 
 #define KEYS_SWAP_ATTACHED	1	/* old may be attached to a partitioned index, whose place new takes */
@@ -115,13 +152,24 @@ extern void keys_after_retype(List *keys);
 extern void keys_swap(Oid old, Oid new, int flags);
 
 /*
+ * The same of all indexes below a partitioned one, by those of news, which are not
+ * attached; the partitioned ones become of method am.  Takes
+ * ShareUpdateExclusiveLock on the tables.  Returns false, with nothing done, if a
+ * partition has no new one.  The caller has looked at privileges.
+ */
+extern bool keys_swap_tree(Oid root, List *news, Oid am, int flags);
+
+/* Mark an index as valid. */
+extern void keys_set_valid(Oid index);
+
+/*
  * Why index new is no substitute for index old, both open, or NULL: order,
  * column, predicate, uniqueness.  Validity and roles aside.
  */
 extern const char *keys_differs(Relation old, Relation new);
 
-/* The same of one index, whatever other it is to be exchanged with. */
-extern const char *keys_unfit(Relation index);
+/* The same of one index, whatever other it is to be exchanged with; may it be a partitioned one? */
+extern const char *keys_unfit(Relation index, bool partitioned);
 
 /*
  * Make a constraint of a unique index of ours, with AccessExclusiveLock on the

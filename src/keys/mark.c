@@ -26,8 +26,10 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -37,8 +39,10 @@
 #include "commands/defrem.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -364,6 +368,52 @@ keys_depend_on_shown(Oid index)
 }
 
 void
+keys_set_method(Oid index, Oid am)
+{
+	Relation	rel = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	tuple;
+	Form_pg_class form;
+	Oid			type;
+	Oid			opclass;
+
+	LockRelationOid(index, ShareUpdateExclusiveLock);
+	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(index));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", index);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	if (form->relkind != RELKIND_PARTITIONED_INDEX)
+		elog(ERROR, "index \"%s\" is not partitioned", NameStr(form->relname));
+	if (am == BTREE_AM_OID && has_option(tuple))
+	{
+		set_option(index, false);
+		CommandCounterIncrement();
+		heap_freetuple(tuple);
+		tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(index));
+		form = (Form_pg_class) GETSTRUCT(tuple);
+	}
+	form->relam = am;
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	type = get_opclass_input_type(shown_classes(tuple)->values[0]);
+	ReleaseSysCache(tuple);
+	opclass = GetDefaultOpClass(type, am);
+	if (!OidIsValid(opclass))
+		elog(ERROR, "type %u has no default operator class of access method %u", type, am);
+	show_class(index, opclass);
+	if (am == keys_am() && keys_is_key(index))
+		keys_mark(index);
+	else
+		set_class_dependencies(index, opclass, opclass);
+	/* plans and lists of indexes are made anew */
+	CacheInvalidateRelcacheByRelid(IndexGetRelation(index, false));
+	CommandCounterIncrement();
+}
+
+void
 keys_after_build(Relation heap, Relation index, struct IndexInfo *info)
 {
 	Oid			indexoid = RelationGetRelid(index);
@@ -432,6 +482,8 @@ keys_problem(Oid index)
 		return pstrdup("shows an operator class that is not ours");
 	if (key && shown != expected)
 		return pstrdup("is the index of a constraint and does not show a btree operator class: foreign keys will not find it");
+	if (get_rel_relispartition(index) && !keys_is_ours(get_partition_parent(index, true)))
+		return pstrdup("is attached to an index of another access method: a dump could not be restored");
 	/* a copy that REINDEX CONCURRENTLY left behind shows what the key does, and is none */
 	if ((key && !depends_on_class(index, own)) || !depends_on_class(index, shown))
 		return pstrdup("does not depend on its operator class: that could be dropped");

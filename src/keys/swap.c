@@ -25,11 +25,13 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
@@ -52,11 +54,11 @@
 
 /* Why this index can neither take part in an exchange nor become that of a constraint, or NULL. */
 const char *
-keys_unfit(Relation index)
+keys_unfit(Relation index, bool partitioned)
 {
 	if (!index->rd_index->indisvalid || !index->rd_index->indisready || !index->rd_index->indislive)
 		return "It is not valid.";
-	if (index->rd_rel->relkind != RELKIND_INDEX)
+	if (index->rd_rel->relkind != RELKIND_INDEX && !partitioned)
 		return "It is partitioned: name the index of a partition, or use kyro.replace_btree.";
 	if (index->rd_index->indisexclusion)
 		return "It belongs to an exclusion constraint.";
@@ -105,13 +107,24 @@ refuse(int code, Relation index, const char *detail)
 }
 
 static void
-check_exchange(Relation old, Relation new, int flags)
+check_same_table(Relation old, Relation new, Oid heap)
+{
+	if (RelationGetRelid(old) == RelationGetRelid(new) || old->rd_index->indrelid != heap ||
+		new->rd_index->indrelid != heap || old->rd_rel->relkind != new->rd_rel->relkind)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" and \"%s\" are not two indexes of one table",
+						RelationGetRelationName(old), RelationGetRelationName(new))));
+}
+
+static void
+check_exchange(Relation old, Relation new, int flags, bool partitioned)
 {
 	const char *why;
 
-	if ((why = keys_unfit(old)) != NULL)
+	if ((why = keys_unfit(old, partitioned)) != NULL)
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, old, why);
-	if ((why = keys_unfit(new)) != NULL)
+	if ((why = keys_unfit(new, partitioned)) != NULL)
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, new, why);
 	if (!old->rd_index->indimmediate && !(flags & KEYS_SWAP_DEFERRED))
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, old,
@@ -134,8 +147,8 @@ check_exchange(Relation old, Relation new, int flags)
 /* ---- the exchange ---- */
 
 /* index_concurrently_swap() leaves the old index invalid; ours is as complete as before. */
-static void
-set_valid(Oid index)
+void
+keys_set_valid(Oid index)
 {
 	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
 	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(index));
@@ -196,19 +209,15 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	char	   *newname = pstrdup(RelationGetRelationName(new));
 	char	   *between;
 
-	if (oldoid == newoid || old->rd_index->indrelid != heapoid || new->rd_index->indrelid != heapoid)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" and \"%s\" are not two indexes of one table",
-						RelationGetRelationName(old), newname)));
-	check_exchange(old, new, flags);
+	check_same_table(old, new, heapoid);
+	check_exchange(old, new, flags, false);
 
 	/* it renames one after the other, so that one needs a third name for a moment */
 	between = ChooseRelationName(newname, NULL, "old", RelationGetNamespace(heap), false);
 	index_concurrently_swap(newoid, oldoid, between);
 	CommandCounterIncrement();
 	RenameRelationInternal(oldoid, newname, true, true);
-	set_valid(oldoid);
+	keys_set_valid(oldoid);
 	copy_statistics_target(oldoid, newoid);
 	CommandCounterIncrement();
 
@@ -222,6 +231,130 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	index_close(old, NoLock);
 	table_close(heap, NoLock);
 	CommandCounterIncrement();
+}
+
+/* ---- the exchange of a partitioned index ---- */
+
+static void
+set_parent(Oid index, Oid parent)
+{
+	Relation	rel = index_open(index, ShareUpdateExclusiveLock);
+
+	IndexSetParentIndex(rel, parent);
+	index_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* The one of these indexes that is on this table, or InvalidOid. */
+static Oid
+index_on(List *indexes, Oid heap)
+{
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		if (IndexGetRelation(lfirst_oid(lc), true) == heap)
+			return lfirst_oid(lc);
+	}
+	return InvalidOid;
+}
+
+bool
+keys_swap_tree(Oid root, List *news, Oid am, int flags)
+{
+	List	   *olds;
+	List	   *substitutes = NIL;
+	ListCell   *lc,
+			   *lc2;
+
+	/* no partition comes or goes from now on */
+	(void) find_all_inheritors(IndexGetRelation(root, false), ShareUpdateExclusiveLock, NULL);
+	olds = find_all_inheritors(root, NoLock, NULL);
+	foreach(lc, olds)
+	{
+		Oid			new = InvalidOid;
+
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_INDEX)
+		{
+			new = index_on(news, IndexGetRelation(lfirst_oid(lc), false));
+			if (!OidIsValid(new))
+				return false;
+		}
+		substitutes = lappend_oid(substitutes, new);
+	}
+	forboth(lc, olds, lc2, substitutes)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (OidIsValid(lfirst_oid(lc2)))
+			keys_swap(lfirst_oid(lc), lfirst_oid(lc2), flags | KEYS_SWAP_ATTACHED);
+		else
+			keys_set_method(lfirst_oid(lc), am);
+	}
+	return true;
+}
+
+/* The indexes of partitions below a partitioned one. */
+static List *
+indexes_below(Oid root)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(root, ShareUpdateExclusiveLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_INDEX)
+			result = lappend_oid(result, lfirst_oid(lc));
+	}
+	return result;
+}
+
+/*
+ * Two partitioned indexes of one table: the indexes of partitions are exchanged,
+ * and the partitioned ones, which have no storage, change their methods.
+ */
+static void
+swap_trees(Oid oldoid, Oid newoid, int flags)
+{
+	Oid			heap = IndexGetRelation(oldoid, false);
+	Relation	old,
+				new;
+	Oid			method,
+				old_method;
+	List	   *olds,
+			   *news,
+			   *parents = NIL;
+	ListCell   *lc,
+			   *lc2;
+
+	(void) find_all_inheritors(heap, ShareUpdateExclusiveLock, NULL);
+	old = index_open(oldoid, ShareUpdateExclusiveLock);
+	new = index_open(newoid, ShareUpdateExclusiveLock);
+	check_same_table(old, new, heap);
+	check_exchange(old, new, flags, true);
+	if (old->rd_rel->relispartition)
+		refuse(ERRCODE_WRONG_OBJECT_TYPE, old, "It is attached to a partitioned index: name that.");
+	method = new->rd_rel->relam;
+	old_method = old->rd_rel->relam;
+	index_close(new, NoLock);
+	index_close(old, NoLock);
+
+	olds = indexes_below(oldoid);
+	news = indexes_below(newoid);
+	foreach(lc, news)
+	{
+		/* it is swapped as one that is not attached */
+		parents = lappend_oid(parents, get_partition_parent(lfirst_oid(lc), false));
+		set_parent(lfirst_oid(lc), InvalidOid);
+	}
+	if (!keys_swap_tree(oldoid, news, method, flags))
+		elog(ERROR, "partitioned index \"%s\" lacks an index of a partition", get_rel_name(newoid));
+	forboth(lc, news, lc2, parents)
+		set_parent(index_on(olds, IndexGetRelation(lfirst_oid(lc), false)), lfirst_oid(lc2));
+	foreach(lc, find_all_inheritors(newoid, NoLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_INDEX)
+			keys_set_method(lfirst_oid(lc), old_method);
+	}
 }
 
 /* ---- a constraint of an index ---- */
@@ -248,12 +381,14 @@ keys_adopt(Oid indexoid, const char *name, bool primary, bool deferrable, bool i
 	Relation	index = index_open(indexoid, AccessExclusiveLock);
 	const char *old = pstrdup(RelationGetRelationName(index));
 	AttrNumber	column = index->rd_index->indkey.values[0];
-	const char *why = keys_unfit(index);
+	const char *why = keys_unfit(index, false);
 	IndexStmt  *statement = makeNode(IndexStmt);
 	IndexInfo  *info;
 	bits16		flags = INDEX_CONSTR_CREATE_UPDATE_INDEX | INDEX_CONSTR_CREATE_REMOVE_OLD_DEPS;
 
 	CheckTableNotInUse(heap, "ALTER TABLE");
+	if (index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
+		why = "It is partitioned: drop it, and add the constraint WITH (kyro_rmi).";
 	if (why == NULL && !index->rd_index->indisunique)
 		why = "It is not unique.";
 	if (why == NULL && (column <= 0 || RelationGetIndexPredicate(index) != NIL))
@@ -339,6 +474,7 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 {
 	Oid			old = PG_GETARG_OID(0);
 	Oid			new = PG_GETARG_OID(1);
+	int			flags;
 
 	PreventCommandIfReadOnly("kyro.swap_index()");
 	PreventCommandIfParallelMode("kyro.swap_index()");
@@ -346,8 +482,11 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 	check_owner(old);
 	check_owner(new);
 	/* whoever has the table to himself need not care when another index checks */
-	keys_swap(old, new,
-			  CheckRelationOidLockedByMe(IndexGetRelation(old, false), AccessExclusiveLock, false) ? KEYS_SWAP_DEFERRED : 0);
+	flags = CheckRelationOidLockedByMe(IndexGetRelation(old, false), AccessExclusiveLock, false) ? KEYS_SWAP_DEFERRED : 0;
+	if (get_rel_relkind(old) == RELKIND_PARTITIONED_INDEX)
+		swap_trees(old, new, flags);
+	else
+		keys_swap(old, new, flags);
 	PG_RETURN_VOID();
 }
 

@@ -21,10 +21,14 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/pg_list.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 
+#include "compat.h"
 #include "keys/keys.h"
 
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
@@ -157,24 +161,101 @@ pass_on_done(Command *c)
 	pass_on(c);
 }
 
+/* A part of the command, as one of its own. */
+static void
+pass_on_part(const Command *c, List *commands, bool inherits)
+{
+	Command		part = *c;
+	AlterTableStmt *statement;
+
+	if (commands == NIL)
+		return;
+	part.statement = copyObject(c->statement);
+	statement = (AlterTableStmt *) part.statement->utilityStmt;
+	statement->cmds = copyObject(commands);
+	statement->relation->inh = inherits;
+	pass_on(&part);
+	CommandCounterIncrement();
+}
+
+/* ADD CONSTRAINT of a partitioned table, with an index of ours: the table's, and then those of its partitions. */
+static void
+add_partitioned_key(const Command *c, Oid relid, AlterTableCmd *add)
+{
+	bool		inherits = ((AlterTableStmt *) c->statement->utilityStmt)->relation->inh;
+	AlterTableCmd *cmd = copyObject(add);
+	Constraint *k = castNode(Constraint, cmd->def);
+	List	   *before = keys_indexes(relid);
+
+	if (k->contype == CONSTR_PRIMARY && inherits)
+	{
+		AlterTableCmd *not_null = makeNode(AlterTableCmd);
+
+		not_null->subtype = AT_SetNotNull;
+		not_null->name = strVal(linitial(k->keys));
+		pass_on_part(c, list_make1(not_null), true);
+	}
+	k->access_method = NULL;
+	k->options = keys_without_option(k->options);
+	pass_on_part(c, list_make1(cmd), false);
+	keys_finish_partitioned(relid, before, inherits);
+}
+
+/* Is it ADD CONSTRAINT with an index of ours? */
+static bool
+adds_key(const AlterTableCmd *cmd)
+{
+	return cmd->subtype == AT_AddConstraint && castNode(Constraint, cmd->def)->access_method != NULL &&
+		strcmp(castNode(Constraint, cmd->def)->access_method, KEYS_AM_NAME) == 0;
+}
+
+/*
+ * ALTER TABLE of a partitioned table which adds constraints with indexes of ours:
+ * these one by one, what core does before constraints before them, and other
+ * constraints after them, foreign keys among them.  Returns if there are none.
+ */
+static bool
+alter_partitioned(const Command *c, Oid relid)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) c->statement->utilityStmt;
+	List	   *first = NIL,
+			   *keys = NIL,
+			   *last = NIL;
+	ListCell   *lc;
+
+	foreach(lc, statement->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (adds_key(cmd))
+			keys = lappend(keys, cmd);
+		else if (cmd->subtype == AT_AddConstraint)
+			last = lappend(last, cmd);
+		else
+			first = lappend(first, cmd);
+	}
+	if (keys == NIL)
+		return false;
+	pass_on_part(c, first, statement->relation->inh);
+	foreach(lc, keys)
+		add_partitioned_key(c, relid, lfirst(lc));
+	pass_on_part(c, last, statement->relation->inh);
+	return true;
+}
+
 static void
 alter_table(Command *c)
 {
 	AlterTableStmt *statement = (AlterTableStmt *) c->statement->utilityStmt;
 	bool		adds = has_command(statement, AT_AddConstraint) || has_command(statement, AT_AddColumn);
 	bool		retypes = has_command(statement, AT_AlterColumnType);
+	bool		attaches = has_command(statement, AT_AttachPartition) && statement->objtype == OBJECT_TABLE;
 	List	   *keys = NIL;
 	Oid			relid;
 
-	/* what the command may not do core says, before it locks anything */
-	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
-	{
-		pass_on(c);
-		return;
-	}
 	if (changes_option(statement))
 		refuse_option(statement);
-	if ((!adds && !retypes) || !OidIsValid(keys_am()))
+	if ((!adds && !retypes && !attaches) || !OidIsValid(keys_am()))
 	{
 		/* the storage parameter is then core's to refuse */
 		pass_on(c);
@@ -198,11 +279,73 @@ alter_table(Command *c)
 			return;
 		}
 		keys_turn_constraints(relid, statement);
+		if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE && alter_partitioned(c, relid))
+			return;
 	}
+	if (attaches)
+		keys_before_attach(relid, ((PartitionCmd *) linitial_node(AlterTableCmd, statement->cmds)->def)->name);
 	if (retypes)
 		keys = keys_before_retype(relid, statement);
 	pass_on(c);
 	keys_after_retype(keys);
+}
+
+/* ---- CREATE INDEX, CREATE TABLE ---- */
+
+/* The partitioned table that a unique index of ours is to be made of, or InvalidOid. */
+static Oid
+partitioned_target(const IndexStmt *s)
+{
+	Oid			relid;
+
+	if (!s->unique || s->relation == NULL || s->concurrent || strcmp(s->accessMethod, KEYS_AM_NAME) != 0 ||
+		list_length(s->indexParams) != 1 || s->indexIncludingParams != NIL || !OidIsValid(keys_am()))
+		return InvalidOid;
+	/* the class that a copy of an index shows; what is named by hand core will refuse */
+	if (linitial_node(IndexElem, s->indexParams)->opclass != NIL && !s->transformed)
+		return InvalidOid;
+	/* core does the same with the same lock, if the statement is one of its own */
+	relid = RangeVarGetRelidExtended(s->relation, ShareLock, RVR_MISSING_OK, RangeVarCallbackOwnsRelation, NULL);
+	return OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? relid : InvalidOid;
+}
+
+static void
+create_index(Command *c)
+{
+	IndexStmt  *s;
+	Oid			relid;
+	bool		inherits;
+	List	   *before;
+
+	make_writable(c);
+	s = (IndexStmt *) c->statement->utilityStmt;
+	keys_turn_index(s);
+	relid = partitioned_target(s);
+	if (!OidIsValid(relid))
+	{
+		pass_on(c);
+		return;
+	}
+	inherits = s->relation->inh;
+	before = keys_indexes(relid);
+	keys_as_btree(s);
+	pass_on(c);
+	keys_finish_partitioned(relid, before, inherits);
+}
+
+/* CREATE TABLE ... PARTITION OF ... PARTITION BY. */
+static void
+create_partition(Command *c)
+{
+	CreateStmt *s = (CreateStmt *) c->statement->utilityStmt;
+	Oid			parent = RangeVarGetRelid(linitial_node(RangeVar, s->inhRelations), NoLock, true);
+	RangeVar   *name = copyObject(s->relation);
+	List	   *indexes = NIL;
+
+	if (OidIsValid(parent) && OidIsValid(keys_am()) && kyro_owns_relation(parent, GetUserId()))
+		indexes = keys_before_partition(parent);
+	pass_on(c);
+	keys_after_partition(indexes, name);
 }
 
 /* ---- the hook ---- */
@@ -215,18 +358,18 @@ keys_ProcessUtility(PlannedStmt *statement, const char *source, bool read_only, 
 	Command		c = {statement, source, read_only, context, params, environment, receiver, completion};
 	Node	   *node = statement->utilityStmt;
 
-	if (IsA(node, IndexStmt) && ((IndexStmt *) node)->isconstraint)
-	{
-		make_writable(&c);
-		keys_turn_index((IndexStmt *) c.statement->utilityStmt);
-	}
+	/* what a command may not do core says, before it locks anything */
+	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
+		pass_on(&c);
+	else if (IsA(node, IndexStmt) && ((IndexStmt *) node)->unique)
+		create_index(&c);
+	else if (IsA(node, CreateStmt) && ((CreateStmt *) node)->partbound != NULL && ((CreateStmt *) node)->partspec != NULL)
+		create_partition(&c);
 	else if (IsA(node, AlterTableStmt))
-	{
 		/* of types, too, which tables are of, and of foreign tables, which have children */
 		alter_table(&c);
-		return;
-	}
-	pass_on(&c);
+	else
+		pass_on(&c);
 }
 
 void

@@ -64,7 +64,7 @@ EXECUTE ins(20005);
 INSERT INTO p VALUES (-1) ON CONFLICT DO NOTHING;
 INSERT INTO p SELECT 10004 / (g - 1) FROM generate_series(1, 2) g ON CONFLICT DO NOTHING;
 SELECT a, n FROM p WHERE a IN (5, 4000, 10001, 10002, 10003, 20005, 30005) ORDER BY a;
--- the parent itself takes none
+-- the parent takes one, too
 CREATE UNIQUE INDEX ON p USING kyro_rmi (a);
 CREATE UNIQUE INDEX ON ONLY p USING kyro_rmi (a);
 -- out again

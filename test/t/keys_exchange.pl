@@ -24,6 +24,17 @@ CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, usr big
 CREATE TABLE lines (ord bigint REFERENCES orders ON DELETE CASCADE, item int) USING kyro;
 CREATE TABLE counters (k int CONSTRAINT counters_key UNIQUE NOT NULL, n bigint);
 CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree DEFERRABLE);
+CREATE TABLE events (id bigint PRIMARY KEY, n int, note text) PARTITION BY RANGE (id);
+CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (100);
+CREATE TABLE events_2 (note text, gone int, n int, id bigint NOT NULL) PARTITION BY RANGE (id);
+ALTER TABLE events_2 DROP COLUMN gone;
+CREATE TABLE events_21 PARTITION OF events_2 FOR VALUES FROM (100) TO (110);
+ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES FROM (100) TO (200);
+CREATE TABLE events_3 PARTITION OF events DEFAULT USING kyro;
+CREATE INDEX ON events (n);
+CREATE TABLE notes (event bigint REFERENCES events ON DELETE CASCADE);
+INSERT INTO events SELECT 100 * (g % 3) + g / 3, 0 FROM generate_series(0, 29) g;
+INSERT INTO notes SELECT id FROM events;
 CREATE INDEX orders_usr ON orders (usr);
 CREATE INDEX lines_ord ON lines (ord);
 CREATE INDEX orders_many ON orders (n) WHERE n > 5;
@@ -47,6 +58,15 @@ my %scripts = (
 INSERT INTO counters VALUES (:k, 1) ON CONFLICT (k) DO UPDATE SET n = counters.n + 1;
 INSERT INTO counters VALUES (:k, 1) ON CONFLICT ON CONSTRAINT counters_key DO UPDATE SET n = counters.n + 1;
 INSERT INTO counters VALUES (:k, 1) ON CONFLICT DO NOTHING;
+},
+	# through the parent, of rows that come and go
+	event => q{
+\set e 100 * random(0, 2) + random(0, 9)
+INSERT INTO events VALUES (:e, 1) ON CONFLICT (id) DO UPDATE SET n = coalesce(events.n, 0) + 1;
+INSERT INTO events VALUES (:e, 1) ON CONFLICT ON CONSTRAINT events_pkey DO UPDATE SET n = events.n + 1, note = excluded.note;
+INSERT INTO events VALUES (:e, 1) ON CONFLICT DO NOTHING;
+DELETE FROM events WHERE id = :e;
+INSERT INTO events VALUES (:e, 1) ON CONFLICT (id) DO NOTHING;
 },
 	order => q{
 \set u 1 + :client_id + 8 * random(0, 99)
@@ -98,17 +118,17 @@ FROM pg_depend d WHERE d.classid IN ('pg_class'::regclass, 'pg_constraint'::regc
 SELECT 'attribute', c.relname, a.attname, a.attnotnull FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 ORDER BY 2, 3;
 };
 my $methods = q{SELECT string_agg(a.amname || ' ' || n, ', ' ORDER BY a.amname) FROM (SELECT relam, count(*) AS n FROM pg_class WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace GROUP BY 1) x JOIN pg_am a ON a.oid = relam};
-my @tables = ('users', 'orders', 'lines', 'counters', 'tree');
+my @tables = ('users', 'orders', 'lines', 'counters', 'tree', 'events');
 
 sub verify
 {
 	my ($what) = @_;
 
-	is($node->safe_psql('app', q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r')}),
+	is($node->safe_psql('app', q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r', 'I')}),
 		'', "$what: indexes and tables are sound");
 	is($node->safe_psql('app', q{SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off;
 SELECT (SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = o.usr)) + (SELECT count(*) FROM lines l WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = l.ord)),
-	(SELECT count(*) - count(DISTINCT id) FROM users), (SELECT count(*) - count(DISTINCT id) FROM orders), (SELECT count(*) FROM users), (SELECT count(*) FROM counters)}),
+	(SELECT count(*) - count(DISTINCT id) FROM users), (SELECT count(*) - count(DISTINCT id) FROM orders) + (SELECT count(*) - count(DISTINCT id) FROM events), (SELECT count(*) FROM users), (SELECT count(*) FROM counters)}),
 		'0|0|0|800|20', "$what: references and keys hold");
 }
 
@@ -123,7 +143,7 @@ $node->poll_query_until('app', "SELECT sum(n) > 100 FROM counters") or die 'no l
 foreach my $round (1 .. $rounds)
 {
 	$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.replace_btree('$_')") foreach (@tables);
-	is($node->safe_psql('app', $methods), 'kyro_rmi 8', "round $round: all are kyro_rmi indexes") if $round == 1;
+	is($node->safe_psql('app', $methods), 'kyro_rmi 14', "round $round: all are kyro_rmi indexes") if $round == 1;
 	$node->safe_psql('app', "SELECT kyro.snapshot('lines')") if $round == 2;
 	$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.restore_btree('$_')") foreach (reverse @tables);
 }
@@ -148,7 +168,7 @@ foreach my $file (glob("$times.*"))
 }
 ok($longest > 0, 'the times of transactions are known');
 note(sprintf('longest transaction: %.1f ms', $longest / 1000));
-is($node->safe_psql('app', $methods), 'btree 8', 'all are btrees again');
+is($node->safe_psql('app', $methods), 'btree 14', 'all are btrees again');
 is($node->safe_psql('app', $catalogs), $node->safe_psql('twin', $catalogs), "after $rounds exchanges there and back the catalogs are those of the twin");
 verify('after the load');
 
@@ -161,17 +181,24 @@ SKIP:
 	{
 		foreach my $way ('error', 'crash')
 		{
-			my $log_end = -s $node->logfile;
-			my ($rc, $o, $e) = $node->psql('app', "SET client_min_messages = warning; SET kyro.debug_$way = '$point'; CALL kyro.replace_btree('users')");
+			foreach my $table ('users', 'events')
+			{
+				my $log_end = -s $node->logfile;
+				my ($rc, $o, $e) = $node->psql('app', "SET client_min_messages = warning; SET kyro.debug_$way = '$point'; CALL kyro.replace_btree('$table')");
+				my $what = "$table, $point, $way";
 
-			isnt($rc, 0, "$point, $way: it was stopped");
-			$node->wait_for_log(qr/database system is ready to accept connections/, $log_end) if $way eq 'crash';
-			verify("$point, $way");
-			$node->safe_psql('app', "INSERT INTO users VALUES (5, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name");
-			$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.replace_btree('users')");
-			is($node->safe_psql('app', "SELECT string_agg(relname || ' ' || amname, ', ') FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE indrelid = 'users'::regclass"),
-				'users_pkey kyro_rmi', "$point, $way: called again it gets to the end");
-			$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.restore_btree('users')");
+				isnt($rc, 0, "$what: it was stopped");
+				$node->wait_for_log(qr/database system is ready to accept connections/, $log_end) if $way eq 'crash';
+				verify($what);
+				is($node->safe_psql('app', "SELECT count(DISTINCT c.relam) FROM pg_partition_tree('${table}_pkey') JOIN pg_class c ON c.oid = relid"), 1, "$what: the tree is of one piece") if $table eq 'events';
+				$node->safe_psql('app', "INSERT INTO users VALUES (5, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name");
+				$node->safe_psql('app', "INSERT INTO events VALUES (5), (105), (205) ON CONFLICT (id) DO UPDATE SET note = 'x'");
+				$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.replace_btree('$table')");
+				is($node->safe_psql('app', "SELECT count(*) FROM pg_class WHERE relname LIKE '%exchange'"), '0', "$what: called again it leaves nothing");
+				is($node->safe_psql('app', "SELECT string_agg(DISTINCT amname, ', ') FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam WHERE indrelid::regclass::text ~ '^$table'"),
+					'kyro_rmi', "$what: called again it gets to the end");
+				$node->safe_psql('app', "SET client_min_messages = warning; CALL kyro.restore_btree('$table')");
+			}
 		}
 	}
 	is($node->safe_psql('app', $catalogs), $node->safe_psql('twin', $catalogs), 'the catalogs are those of the twin');

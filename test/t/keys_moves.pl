@@ -15,11 +15,23 @@ CREATE DOMAIN positive AS bigint CHECK (VALUE > 0);
 CREATE TABLE par (id bigint PRIMARY KEY WITH (kyro_rmi), u int UNIQUE NULLS NOT DISTINCT WITH (kyro_rmi, fillfactor = 60), at timestamptz CONSTRAINT later UNIQUE WITH (kyro_rmi) DEFERRABLE INITIALLY DEFERRED,
 	p positive UNIQUE WITH (kyro_rmi), t text UNIQUE);
 CREATE TABLE child (id serial PRIMARY KEY WITH (kyro_rmi), par bigint REFERENCES par ON DELETE CASCADE, u int REFERENCES par (u) ON DELETE CASCADE, up int REFERENCES child ON DELETE SET NULL) USING kyro;
+CREATE TABLE tree (id bigint CONSTRAINT tree_key PRIMARY KEY WITH (kyro_rmi), up bigint REFERENCES tree ON DELETE SET NULL, par bigint REFERENCES par ON DELETE CASCADE, d bigint) PARTITION BY RANGE (id);
+ALTER TABLE tree ADD CONSTRAINT tree_later UNIQUE (id) WITH (kyro_rmi) DEFERRABLE INITIALLY DEFERRED;
+CREATE TABLE tree_1 PARTITION OF tree FOR VALUES FROM (0) TO (1000);
+CREATE TABLE tree_2 PARTITION OF tree FOR VALUES FROM (1000) TO (2000) PARTITION BY HASH (id);
+CREATE TABLE tree_21 PARTITION OF tree_2 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE tree_22 PARTITION OF tree_2 FOR VALUES WITH (MODULUS 2, REMAINDER 1) USING kyro;
+CREATE TABLE tree_3 (d bigint, up bigint, par bigint, id bigint PRIMARY KEY WITH (kyro_rmi, fillfactor = 60));
+ALTER TABLE tree ATTACH PARTITION tree_3 DEFAULT;
+CREATE UNIQUE INDEX tree_plain ON tree USING kyro_rmi (id);
+CREATE TABLE leaf (tree bigint REFERENCES tree ON DELETE CASCADE);
 CREATE UNLOGGED TABLE unlogged (d date PRIMARY KEY WITH (kyro_rmi));
 };
 my $rows = q{
 INSERT INTO par SELECT g, g, '2024-01-01 00:00+00'::timestamptz + g * interval '1 s', g, g FROM generate_series(1, 3000) g;
 INSERT INTO child (par, u, up) SELECT g % 3000 + 1, g % 3000 + 1, nullif(g / 2, 0) FROM generate_series(1, 6000) g;
+INSERT INTO tree SELECT g, nullif(g / 2, 0), g FROM generate_series(1, 2999) g;
+INSERT INTO leaf SELECT id FROM tree;
 INSERT INTO unlogged SELECT '2000-01-01'::date + g FROM generate_series(1, 100) g;
 SELECT kyro.snapshot('child');
 ALTER TABLE par CLUSTER ON par_pkey;
@@ -27,16 +39,18 @@ COMMENT ON INDEX par_pkey IS 'the key';
 ALTER TABLE par REPLICA IDENTITY USING INDEX par_pkey;
 };
 my $state = q{
-SELECT c.relname, a.amname, m.amname, i.indisprimary, i.indisunique, i.indimmediate, i.indisclustered, i.indisreplident, c.reloptions::text, pg_get_constraintdef(k.oid), obj_description(c.oid),
+SELECT c.relname, a.amname, m.amname, i.indisvalid, (SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = c.oid), i.indisprimary, i.indisunique, i.indimmediate, i.indisclustered, i.indisreplident, c.reloptions::text, pg_get_constraintdef(k.oid), obj_description(c.oid),
 	(SELECT string_agg(pg_describe_object(d.refclassid, d.refobjid, 0), ', ' ORDER BY 1) FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_opclass'::regclass)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
-	JOIN pg_constraint k ON k.conindid = c.oid AND k.contype <> 'f'
+	LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype <> 'f'
 WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1;
-SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), conindid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY 1, 2;
+SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), conindid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY conrelid::regclass::text, conname;
 SELECT count(*), sum(hashtext(par::text)) FROM par;
 SELECT count(*), sum(hashtext(child::text)) FROM child;
+SELECT tableoid::regclass, count(*), sum(hashtext(tree::text)) FROM tree GROUP BY tableoid ORDER BY tableoid::regclass::text;
+SELECT count(*), sum(tree) FROM leaf;
 };
-my $problems = q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r')};
+my $problems = q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r', 'I')};
 
 # A key refuses what is there, a foreign key what is not, and ON CONFLICT finds both.
 sub keys_work
@@ -51,6 +65,10 @@ sub keys_work
 	($rc, $out, $err) = $n->psql($db, 'BEGIN; UPDATE par SET at = at + interval \'1 s\'; COMMIT');
 	is($rc, 0, "$what: a deferred constraint waits") or diag($err);
 	is($n->safe_psql($db, "BEGIN; INSERT INTO par (id, t) VALUES (5, 'x') ON CONFLICT (id) DO UPDATE SET t = excluded.t RETURNING t; ROLLBACK"), 'x', "$what: ON CONFLICT");
+	is($n->safe_psql($db, "BEGIN; INSERT INTO tree AS t VALUES (5), (1005), (1006), (2005) ON CONFLICT ON CONSTRAINT tree_key DO UPDATE SET d = excluded.id + 1 RETURNING d; ROLLBACK"), "6\n1006\n1007\n2006", "$what: ON CONFLICT through a partitioned table");
+	($rc, $out, $err) = $n->psql($db, 'INSERT INTO leaf VALUES (-5)');
+	like($err, qr/violates foreign key constraint "leaf_tree_fkey"/, "$what: a foreign key to it");
+	is($n->safe_psql($db, "BEGIN; DELETE FROM tree WHERE id = 2005 RETURNING 'gone'; SELECT count(*) FROM leaf WHERE tree = 2005; ROLLBACK"), "gone\n0", "$what: a cascade from it");
 	is($n->safe_psql($db, "BEGIN; DELETE FROM par WHERE id = 7 RETURNING 'gone'; SELECT count(*) FROM child WHERE par = 7; ROLLBACK"), "gone\n0", "$what: a cascade");
 	is($n->safe_psql($db, $problems), '', "$what: sound");
 }
@@ -106,7 +124,7 @@ $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('keys_standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
-$node->safe_psql('src', q{SET client_min_messages = error; CALL kyro.restore_btree('par'); CALL kyro.replace_btree('par'); CALL kyro.replace_btree('child');
+$node->safe_psql('src', q{SET client_min_messages = error; CALL kyro.restore_btree('par'); CALL kyro.replace_btree('par'); CALL kyro.replace_btree('child'); CALL kyro.restore_btree('tree'); CALL kyro.replace_btree('tree');
 INSERT INTO par (id, u) SELECT g, g FROM generate_series(10000, 11000) g; DELETE FROM par WHERE id % 10 = 0});
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql('src', $state), $node->safe_psql('src', $state), 'the standby has what the primary has');
@@ -121,15 +139,15 @@ my $sub = new_node('keys_sub', init => [ allows_streaming => 'logical' ]);
 $sub->safe_psql('postgres', 'CREATE DATABASE src');
 $sub->safe_psql('src', $schema);
 $sub->safe_psql('src', 'ALTER TABLE par REPLICA IDENTITY USING INDEX par_pkey');
-$node->safe_psql('src', 'CREATE PUBLICATION pub FOR TABLE par, child');
+$node->safe_psql('src', 'CREATE PUBLICATION pub FOR TABLE par, child, tree, leaf');
 $sub->safe_psql('src', "CREATE SUBSCRIPTION sub CONNECTION '" . $node->connstr . " dbname=src' PUBLICATION pub");
 $sub->wait_for_subscription_sync($node, 'sub', 'src') if $sub->can('wait_for_subscription_sync');
 $sub->poll_query_until('src', "SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate NOT IN ('r', 's')") or die 'no sync';
-$node->safe_psql('src', q{UPDATE par SET t = t || 'x' WHERE id % 3 = 0; DELETE FROM par WHERE id % 50 = 1; UPDATE par SET id = id + 100000 WHERE id % 500 = 2 AND NOT EXISTS (SELECT FROM child WHERE par = par.id);
+$node->safe_psql('src', q{UPDATE par SET t = t || 'x' WHERE id % 3 = 0; DELETE FROM par WHERE id % 50 = 1; UPDATE tree SET d = id WHERE id % 3 = 0; DELETE FROM tree WHERE id > 2500; UPDATE par SET id = id + 100000 WHERE id % 500 = 2 AND NOT EXISTS (SELECT FROM child WHERE par = par.id) AND NOT EXISTS (SELECT FROM tree WHERE par = par.id);
 INSERT INTO par (id, u, t) SELECT g, g, 'new ' || g FROM generate_series(200001, 200100) g});
 $node->wait_for_catchup('sub');
-is($sub->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child'),
-	$node->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child'), 'the subscriber has what the publisher has');
+is($sub->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child; SELECT count(*), sum(hashtext(tree::text)), sum(d) FROM tree; SELECT count(*) FROM leaf'),
+	$node->safe_psql('src', 'SELECT count(*), sum(hashtext(par::text)) FROM par; SELECT count(*), sum(hashtext(child::text)) FROM child; SELECT count(*), sum(hashtext(tree::text)), sum(d) FROM tree; SELECT count(*) FROM leaf'), 'the subscriber has what the publisher has');
 keys_work($sub, 'src', 'subscriber');
 $sub->safe_psql('src', 'DROP SUBSCRIPTION sub');
 log_lacks($_, 'PANIC|TRAP|inconsistent page|corrupt|missing operator', 'nothing bad in the log of ' . $_->name) foreach ($node, $sub);
