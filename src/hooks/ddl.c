@@ -32,6 +32,7 @@
 #include "utils/syscache.h"
 
 #include "hooks/hooks.h"
+#include "keys/keys.h"
 
 #define AM_NAME			"kyro_rmi"
 #define SCHEMA_NAME		"kyro"
@@ -234,8 +235,13 @@ PG_FUNCTION_INFO_V1(kyro_after_ddl);
 Datum
 kyro_after_ddl(PG_FUNCTION_ARGS)
 {
-	(void) triggering_command(fcinfo, "kyro.after_ddl()");
+	Node	   *command = triggering_command(fcinfo, "kyro.after_ddl()");
+
 	if (hook_depth == 0)
+	{
 		kyro_foreign_key_end(0);
+		if (IsA(command, AlterTableStmt))
+			keys_after_alter((AlterTableStmt *) command);
+	}
 	PG_RETURN_NULL();
 }

@@ -37,13 +37,13 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_opclass.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
@@ -59,6 +59,7 @@
 
 #include "compat.h"
 #include "hooks/hooks.h"
+#include "keys/keys.h"
 #include "retyped.h"
 
 #define AM_NAME		"kyro_rmi"
@@ -183,21 +184,18 @@ targets_of_command(const AlterTableStmt *stmt, Oid table)
 	return targets;
 }
 
-/* The access method of an index's operator class: btree for our indexes of constraints (src/keys), which can be targets. */
-static Oid
-class_method(HeapTuple index_tuple)
+/* Is it one of ours, and not that of a constraint (src/keys), which can be a target? */
+static bool
+is_plain(Oid index, Oid am)
 {
-	bool		isnull;
-	Datum		classes = SysCacheGetAttr(INDEXRELID, index_tuple, Anum_pg_index_indclass, &isnull);
-	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(((oidvector *) DatumGetPointer(classes))->values[0]));
-	Oid			am = InvalidOid;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+	bool		ours;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		am = ((Form_pg_opclass) GETSTRUCT(tuple))->opcmethod;
-		ReleaseSysCache(tuple);
-	}
-	return am;
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	ours = ((Form_pg_class) GETSTRUCT(tuple))->relam == am;
+	ReleaseSysCache(tuple);
+	return ours && !OidIsValid(get_index_constraint(index));
 }
 
 /* Could the server take this index for the target, though it is one of ours? */
@@ -210,7 +208,7 @@ in_the_way(HeapTuple tuple, AttrNumber column, Oid am)
 		form->indnkeyatts == 1 && form->indkey.values[0] == column &&
 		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) &&
-		class_method(tuple) == am;
+		is_plain(form->indexrelid, am);
 }
 
 static List *
@@ -342,7 +340,10 @@ give_roles(void)
 		Oid			index = get_relname_relid(role->index, get_rel_namespace(role->table));
 
 		if (OidIsValid(index))
+		{
 			set_roles(index, role->clustered, role->identity);
+			keys_settle(index);
+		}
 	}
 	roles = NIL;
 }

@@ -398,17 +398,29 @@ swap(Exchange *e)
 	e->index = other;
 }
 
+/* Of an index, in bytes. */
+static int64
+size(Oid indexoid)
+{
+	Relation	index = index_open(indexoid, AccessShareLock);
+	int64		bytes = (int64) RelationGetNumberOfBlocks(index) * BLCKSZ;
+
+	index_close(index, AccessShareLock);
+	return bytes;
+}
+
+static char *
+pretty(int64 bytes)
+{
+	return text_to_cstring(DatumGetTextP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+}
+
 static void
 tell(const Exchange *e)
 {
-	Relation	index = index_open(e->index, AccessShareLock);
-
 	ereport(NOTICE,
 			(errmsg("index %s is a %s index now, of %s instead of %s", e->name,
-					e->method == BTREE_AM_OID ? "btree" : KEYS_AM_NAME,
-					text_to_cstring(DatumGetTextP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum((int64) RelationGetNumberOfBlocks(index) * BLCKSZ)))),
-					text_to_cstring(DatumGetTextP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(e->bytes)))))));
-	index_close(index, AccessShareLock);
+					e->method == BTREE_AM_OID ? "btree" : KEYS_AM_NAME, pretty(size(e->index)), pretty(e->bytes))));
 }
 
 /* number, total: of the partitions of a partitioned index; total 0 otherwise. */
@@ -553,7 +565,6 @@ exchange_tree(Oid root, Oid method, MemoryContext context)
 {
 	List	   *leaves;
 	List	   *checked = NIL;	/* names */
-	bool		swapped = false;
 	ListCell   *lc;
 
 	while (!look_at_tree(root, method, context, &leaves))
@@ -591,24 +602,23 @@ exchange_tree(Oid root, Oid method, MemoryContext context)
 		if (!ready)
 			continue;
 		begin_work();
-		swapped = swap_tree(root, leaves, method);
+		(void) swap_tree(root, leaves, method);
 		end_work(context);
-		if (swapped)
-			DEBUG_POINT("keys-swapped");
+		DEBUG_POINT("keys-swapped");
 	}
 	foreach(lc, leaves)
 	{
 		Exchange   *e = lfirst(lc);
-		State		state = look_now(e, context);
 
-		if (state == TO_DROP)
-			drop(e, context);
-		if (swapped)
-		{
-			begin_work();
-			tell(e);
-			end_work(context);
-		}
+		if (look_now(e, context) != TO_DROP)
+			continue;
+		begin_work();
+		e->bytes = size(get_relname_relid(e->other, get_rel_namespace(e->heap)));
+		end_work(context);
+		drop(e, context);
+		begin_work();
+		tell(e);
+		end_work(context);
 	}
 }
 

@@ -56,8 +56,14 @@ extern void keys_mark(Oid index);
 /* Take it away again: a plain index with its own operator class. */
 extern void keys_unmark(Oid index);
 
-/* Let an index of another method depend on the operator class that pg_index names, and no other. */
-extern void keys_depend_on_shown(Oid index);
+/*
+ * Whatever index it is: what its present role wants.  The index of REPLICA IDENTITY
+ * shows a btree operator class, too.  The same lock and end as above.
+ */
+extern void keys_settle(Oid index);
+
+/* The same of all unique indexes of ours of a locked table that are no keys. */
+extern void keys_settle_identity(Oid relid);
 
 /*
  * Turn a partitioned index to another method, btree or ours, with the default
@@ -95,6 +101,14 @@ extern void keys_turn_index(IndexStmt *statement);
 
 /* The same of the constraints that ALTER TABLE adds to a table; commands of its own copy. */
 extern void keys_turn_constraints(Oid relid, AlterTableStmt *statement);
+
+/* --- utility.c ---------------------------------------------------------------- */
+
+/*
+ * At the end of ALTER TABLE, its lock being held: what a change of REPLICA IDENTITY
+ * asks for.  From the hook, or an event trigger where the hook was too late.
+ */
+extern void keys_after_alter(AlterTableStmt *statement);
 
 /* --- retype.c: ALTER COLUMN TYPE ---------------------------------------------- */
 

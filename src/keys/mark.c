@@ -354,8 +354,9 @@ keys_unmark(Oid index)
 	set_class(index, false);
 }
 
-void
-keys_depend_on_shown(Oid index)
+/* Let an index of another method depend on the operator class that pg_index names, and no other. */
+static void
+depend_on_shown(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	Oid			shown;
@@ -365,6 +366,55 @@ keys_depend_on_shown(Oid index)
 	shown = shown_classes(tuple)->values[0];
 	ReleaseSysCache(tuple);
 	set_class_dependencies(index, shown, shown);
+}
+
+/* Is it the index of REPLICA IDENTITY?  A subscriber before PostgreSQL 18 looks for its operators as foreign keys do. */
+static bool
+is_identity(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	result = ((Form_pg_index) GETSTRUCT(tuple))->indisreplident;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+void
+keys_settle(Oid index)
+{
+	if (!keys_is_ours(index))
+		depend_on_shown(index);
+	else if (keys_is_key(index))
+		keys_mark(index);
+	else
+	{
+		set_option(index, false);
+		CommandCounterIncrement();
+		set_class(index, is_identity(index));
+	}
+}
+
+void
+keys_settle_identity(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, keys_indexes(relid))
+	{
+		Relation	index;
+		bool		unique;
+
+		if (!keys_is_ours(lfirst_oid(lc)) || keys_is_key(lfirst_oid(lc)))
+			continue;
+		index = index_open(lfirst_oid(lc), AccessShareLock);
+		unique = index->rd_index->indisunique;
+		index_close(index, NoLock);
+		if (unique)
+			keys_settle(lfirst_oid(lc));
+	}
 }
 
 void
@@ -467,7 +517,7 @@ keys_problem(Oid index)
 	Oid			own,
 				namesake,
 				shown = lookup_classes(index, &own, &namesake),
-				expected = key && KYRO_KEYS_SHOW_BTREE ? namesake : own;
+				expected = (key || is_identity(index)) && KYRO_KEYS_SHOW_BTREE ? namesake : own;
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
 	bool		option;
 
@@ -484,6 +534,8 @@ keys_problem(Oid index)
 		return pstrdup("is the index of a constraint and does not show a btree operator class: foreign keys will not find it");
 	if (get_rel_relispartition(index) && !keys_is_ours(get_partition_parent(index, true)))
 		return pstrdup("is attached to an index of another access method: a dump could not be restored");
+	if (!key && is_identity(index) && shown != expected)
+		return pstrdup("is the replica identity and does not show a btree operator class: a subscriber will not find rows by it");
 	/* a copy that REINDEX CONCURRENTLY left behind shows what the key does, and is none */
 	if ((key && !depends_on_class(index, own)) || !depends_on_class(index, shown))
 		return pstrdup("does not depend on its operator class: that could be dropped");

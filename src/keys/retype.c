@@ -42,10 +42,10 @@
 typedef struct Retyped
 {
 	Oid			heap;
-	char	   *constraint;
+	char	   *constraint;		/* NULL: a plain unique index */
 } Retyped;
 
-/* Take the marks of the keys on this column of this table away, and note the constraints. */
+/* Take the marks of the unique indexes on this column of this table away, and note the constraints. */
 static List *
 unmark_column(Oid heapoid, const char *column, List *keys)
 {
@@ -58,6 +58,7 @@ unmark_column(Oid heapoid, const char *column, List *keys)
 		Oid			indexoid = lfirst_oid(lc);
 		Relation	index;
 		bool		match;
+		Retyped    *r;
 
 		if (!keys_is_ours(indexoid))
 			continue;
@@ -66,14 +67,10 @@ unmark_column(Oid heapoid, const char *column, List *keys)
 		index_close(index, NoLock);
 		if (!match)
 			continue;
-		if (keys_is_key(indexoid))
-		{
-			Retyped    *r = palloc(sizeof(Retyped));
-
-			r->heap = heapoid;
-			r->constraint = get_constraint_name(get_index_constraint(indexoid));
-			keys = lappend(keys, r);
-		}
+		r = palloc(sizeof(Retyped));
+		r->heap = heapoid;
+		r->constraint = keys_is_key(indexoid) ? get_constraint_name(get_index_constraint(indexoid)) : NULL;
+		keys = lappend(keys, r);
 		keys_unmark(indexoid);
 	}
 	table_close(heap, NoLock);
@@ -181,5 +178,12 @@ keys_after_retype(List *keys)
 	if (keys != NIL)
 		CommandCounterIncrement();
 	foreach(lc, keys)
-		restore(lfirst(lc));
+	{
+		Retyped    *r = lfirst(lc);
+
+		if (r->constraint != NULL)
+			restore(r);
+		else
+			keys_settle_identity(r->heap);
+	}
 }

@@ -187,18 +187,6 @@ copy_statistics_target(Oid from, Oid to)
 	table_close(rel, RowExclusiveLock);
 }
 
-/* What an index must show and depend on, now that it has its new role. */
-static void
-settle(Oid index)
-{
-	if (!keys_is_ours(index))
-		keys_depend_on_shown(index);
-	else if (keys_is_key(index))
-		keys_mark(index);
-	else
-		keys_unmark(index);
-}
-
 void
 keys_swap(Oid oldoid, Oid newoid, int flags)
 {
@@ -222,8 +210,8 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	CommandCounterIncrement();
 
 	/* the dependencies on operator classes have been exchanged with the others */
-	settle(oldoid);
-	settle(newoid);
+	keys_settle(oldoid);
+	keys_settle(newoid);
 
 	/* plans and lists of indexes are made anew */
 	CacheInvalidateRelcache(heap);

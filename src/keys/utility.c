@@ -243,6 +243,18 @@ alter_partitioned(const Command *c, Oid relid)
 	return true;
 }
 
+void
+keys_after_alter(AlterTableStmt *statement)
+{
+	Oid			relid = has_command(statement, AT_ReplicaIdentity) && OidIsValid(keys_am()) ?
+		RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
+
+	if (!OidIsValid(relid))
+		return;
+	CommandCounterIncrement();
+	keys_settle_identity(relid);
+}
+
 static void
 alter_table(Command *c)
 {
@@ -259,6 +271,7 @@ alter_table(Command *c)
 	{
 		/* the storage parameter is then core's to refuse */
 		pass_on(c);
+		keys_after_alter(statement);
 		return;
 	}
 
@@ -288,6 +301,7 @@ alter_table(Command *c)
 		keys = keys_before_retype(relid, statement);
 	pass_on(c);
 	keys_after_retype(keys);
+	keys_after_alter(statement);
 }
 
 /* ---- CREATE INDEX, CREATE TABLE ---- */

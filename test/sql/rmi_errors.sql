@@ -41,7 +41,7 @@ CREATE TABLE pt (k bigint) PARTITION BY RANGE (k);
 CREATE TABLE pt1 PARTITION OF pt FOR VALUES FROM (0) TO (100);
 CREATE INDEX ON pt USING kyro_rmi (k DESC);
 CREATE INDEX pt_k ON pt USING kyro_rmi (k);
-CREATE UNIQUE INDEX ON pt USING kyro_rmi (k);
+CREATE UNIQUE INDEX ON pt USING kyro_rmi (k DESC);
 
 -- options
 CREATE INDEX ON t USING kyro_rmi (k) WITH (fillfactor = 9);
@@ -143,7 +143,7 @@ CREATE INDEX ON t USING kyro_rmi (k) INCLUDE (j);
 CREATE INDEX ON t USING kyro_rmi (k DESC);
 CREATE INDEX ON t USING kyro_rmi (k NULLS FIRST);
 CREATE INDEX ON t USING kyro_rmi ((k + 0.5));
-CREATE UNIQUE INDEX ON pt USING kyro_rmi (k);
+CREATE UNIQUE INDEX ON pt USING kyro_rmi (k DESC);
 CREATE INDEX ON t USING kyro_rmi (k) WITH (fillfactor = 1);
 CREATE INDEX ON t USING kyro_rmi (k) WITH (fillfactor = abc);
 CREATE INDEX ON t USING kyro_rmi (k) WITH (nonsense = 1);

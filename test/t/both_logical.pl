@@ -58,9 +58,6 @@ CREATE FUNCTION value_of(id bigint, x bigint) RETURNS text LANGUAGE sql IMMUTABL
 $$;
 });
 }
-# On the subscriber, 16 and 17 take no other identity than btrees and hash indexes.
-$sub->safe_psql('postgres', 'CREATE UNIQUE INDEX rmi_btree ON rmi (id); ALTER TABLE rmi REPLICA IDENTITY USING INDEX rmi_btree')
-  if $sub->safe_psql('postgres', q{SELECT current_setting('server_version_num')::int / 10000 IN (16, 17)}) eq 't';
 $pub->safe_psql('postgres', qq{INSERT INTO "$_" SELECT g, CASE WHEN g % 20 > 0 THEN hashint8extended(g, 1) END, 0, value_of(g, 0) FROM generate_series(1, 600) g}) foreach @names;
 $pub->safe_psql('postgres', qq{SELECT rows FROM kyro.snapshot('"$_"')}) foreach grep { $tables{$_}[0] eq 'kyro' } @names;
 $pub->safe_psql('postgres', 'CREATE PUBLICATION pub FOR TABLE ' . join(', ', map { "\"$_\"" } @names));

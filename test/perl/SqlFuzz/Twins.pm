@@ -186,7 +186,6 @@ sub excused
 	return 'serialization' if $error eq '40001' && $s->{serializable};
 	# what ran for kyro alone has looked at temporary tables
 	return 'temporary tables' if $error eq '0A000' && $s->{alone} && $sql =~ /^PREPARE TRANSACTION/;
-	return 'unique kyro_rmi index of a partition' if $error eq '0A000' && $sql =~ /^(WITH|INSERT) .* ON CONFLICT/;
 	# a function of ours, and a bulk load, keeps its lock till the end of its transaction; one that only looks does so with partitions
 	return 'behind a function of ours or a load' if $error eq '55P03' && grep { $_->{sealed} || $_->{alone} } @others;
 	return;

@@ -112,7 +112,7 @@ sub creation
 		my @parts = $by eq 'RANGE' ? ('FROM (MINVALUE) TO (200)', 'FROM (200) TO (1000)', 'FROM (1000) TO (2000)')
 		  : $by eq 'LIST' ? ('IN (' . join(', ', 0 .. 30) . ')', 'IN (' . join(', ', 31 .. 400) . ')') : map { "WITH (MODULUS 3, REMAINDER $_)" } 0 .. 2;
 		$make->('p', 'partitioned', columns($type), '', "PARTITION BY $by (id)");
-		push @sql, 'ALTER TABLE p ADD PRIMARY KEY (id)' if chance(0.7);
+		push @sql, chance(0.8) ? 'ALTER TABLE p ADD PRIMARY KEY (id)' . pick('', ' WITH (kyro_rmi)', ' WITH (kyro_rmi)') : 'CREATE UNIQUE INDEX p_id ON p USING kyro_rmi (id)' if chance(0.9);
 		foreach my $i (0 .. $#parts)
 		{
 			$self->{kinds}{"p$i"} = 'partition';

@@ -1,0 +1,64 @@
+-- REPLICA IDENTITY by a plain unique kyro_rmi index: it shows a btree operator
+-- class, as the index of a constraint does, and is no target of foreign keys all the same
+SET session_preload_libraries = kyrodb;	-- as far as those are warned who have not
+LOAD 'kyrodb';
+CREATE SCHEMA keys_identity;
+SET search_path = keys_identity, public;
+\set VERBOSITY default
+CREATE VIEW indexes AS
+	SELECT c.relname AS index, m.amname AS shows, c.reloptions AS options, i.indisreplident AS identity,
+		(SELECT string_agg(d.amname, ' ' ORDER BY d.amname) FROM pg_depend p JOIN pg_opclass q ON q.oid = p.refobjid JOIN pg_am d ON d.oid = q.opcmethod
+			WHERE p.classid = 'pg_class'::regclass AND p.objid = c.oid AND p.refclassid = 'pg_opclass'::regclass) AS depends_on_classes_of,
+		(SELECT string_agg(v.problem, ', ') FROM kyro.verify(c.oid, deep => true) v) AS problems
+	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
+	WHERE c.relnamespace = 'keys_identity'::regnamespace AND c.relam = (SELECT oid FROM pg_am WHERE amname = 'kyro_rmi') ORDER BY c.relname COLLATE "C";
+CREATE TABLE t (id bigint NOT NULL, v int, w int NOT NULL);
+CREATE UNIQUE INDEX t_k ON t USING kyro_rmi (id);
+CREATE UNIQUE INDEX t_w ON t USING kyro_rmi (w);
+CREATE INDEX t_v ON t USING kyro_rmi (v);
+INSERT INTO t SELECT g, g, g FROM generate_series(1, 1000) g;
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_k;
+TABLE indexes;
+CREATE TABLE r (t bigint REFERENCES t (id));
+INSERT INTO t VALUES (5, 0, 5000) ON CONFLICT (id) DO UPDATE SET v = -1 RETURNING *;
+-- another one, and none
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_w;
+TABLE indexes;
+ALTER TABLE t REPLICA IDENTITY FULL;
+TABLE indexes;
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_k;
+-- whatever is done to it
+REINDEX INDEX t_k;
+REINDEX INDEX CONCURRENTLY t_k;
+VACUUM FULL t;
+ALTER TABLE t ALTER id TYPE int;
+TABLE indexes;
+CREATE UNIQUE INDEX t_new ON t USING kyro_rmi (id);
+SELECT kyro.swap_index('t_k', 't_new');
+TABLE indexes;
+DROP INDEX t_new;
+SET client_min_messages = warning;
+CALL kyro.restore_btree('t_k');
+SELECT indisreplident FROM pg_index WHERE indexrelid = 't_k'::regclass;
+CALL kyro.replace_btree('t_k');
+RESET client_min_messages;
+TABLE indexes;
+-- beside a target of a foreign key
+ALTER TABLE t ADD UNIQUE (id);
+CREATE TABLE r (t int REFERENCES t (id));
+SELECT conindid::regclass FROM pg_constraint WHERE conrelid = 'r'::regclass;
+ALTER TABLE r ALTER t TYPE bigint;
+ALTER TABLE t ALTER id TYPE bigint;
+SELECT conindid::regclass FROM pg_constraint WHERE conrelid = 'r'::regclass;
+TABLE indexes;
+-- it becomes that of a constraint
+ALTER TABLE t ADD CONSTRAINT t_key UNIQUE USING INDEX t_k;
+TABLE indexes;
+ALTER TABLE t REPLICA IDENTITY NOTHING;
+TABLE indexes;
+-- seen if it is not so
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_w;
+UPDATE pg_index SET indclass = (SELECT indclass FROM pg_index WHERE indexrelid = 't_v'::regclass) WHERE indexrelid = 't_w'::regclass;
+SELECT index, problems FROM indexes WHERE problems IS NOT NULL;
+SET client_min_messages = warning;
+DROP SCHEMA keys_identity CASCADE;
