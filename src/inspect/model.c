@@ -31,6 +31,8 @@
 #include "inspect/monitor.h"
 #include "model/learned.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/splitlog.h"
+#include "rmi/directory.h"
 
 /* Leaves kyro.model() looks into; more are sampled evenly. */
 #define MODEL_LEAF_SAMPLE	1000

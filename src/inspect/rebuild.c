@@ -20,92 +20,14 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "model/learned.h"
-#include "inspect/rebuild.h"
 #include "inspect/table.h"
 #include "inspect/target.h"
 #include "rmi/kyro_rmi.h"
-
-/*
- * Merge the insert run of every leaf and list the leaves.  A merge keeps every
- * entry on its page, so an exclusive lock is enough.
- */
-static void
-rebuild_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, void (*pause) (void *arg), void *arg)
-{
-	KyroFence	at = KYRO_FENCE_MIN;
-
-	for (;;)
-	{
-		Buffer		buf = rmi_descend(index, at, false, BUFFER_LOCK_EXCLUSIVE, NULL);
-		Page		page = BufferGetPage(buf);
-		RmiWork    *w = rmi_work();
-		bool		more;
-
-		/* VACUUM is excluded: every leaf begins where the last one ended */
-		if (kyro_fence_cmp(leaf_low(page), at) != 0)
-			rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf does not begin where its left sibling ends");
-		if (leaf_header(page)->nrun > 0)
-		{
-			int			fits = leaf_merge(page, w->image[0], w->scratch);
-
-			if (fits < 0)
-				rmi_corrupt(index, BufferGetBlockNumber(buf), "the leaf cannot be merged");
-			/* a leaf without room keeps its run until an insert splits it */
-			if (fits == 1)
-			{
-				RmiChange	c;
-
-				rmi_leaf_finish(w->image[0]);
-				rmi_change_begin(&c, index, carrier);
-				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .image = w->image[0]});
-				rmi_change_finish(&c);
-			}
-		}
-		rmi_fences_add(leaves, leaf_low(page), BufferGetBlockNumber(buf));
-		more = leaf_has_high(page);
-		if (more)
-		{
-			if (kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
-				rmi_corrupt(index, BufferGetBlockNumber(buf), "fences do not ascend");
-			at = leaf_high(page);
-		}
-		UnlockReleaseBuffer(buf);
-		if (!more)
-			break;
-		CHECK_FOR_INTERRUPTS();
-		if (pause != NULL)
-			pause(arg);
-	}
-}
-
-void
-kyro_rebuild_index(Relation index, void (*pause) (void *arg), void *arg, KyroRebuilt *rebuilt)
-{
-	RmiMetaData seen,
-				meta;
-	RmiFenceList leaves;
-	LearnedModel *model;
-
-	(void) rmi_rebuild_lock(index, true);
-	rmi_read_meta(index, &seen);
-	rmi_fences_init(&leaves);
-	rebuild_leaves(index, seen.carrier, &leaves, pause, arg);
-	rmi_directory_write(index, &leaves, &seen);
-	rmi_read_meta(index, &meta);
-	model = rmi_model_read(index, &meta, true);
-	rmi_rebuild_unlock(index);
-	rmi_dir_forget(index);
-	rebuilt->leaves = leaves.n;
-	rebuilt->has_model = model != NULL;
-	rebuilt->eps_max = model != NULL ? model->eps_max : 0;
-}
 
 PG_FUNCTION_INFO_V1(kyro_rebuild);
 
@@ -126,10 +48,10 @@ rebuild(Oid relid, const char *partition, void *arg)
 	Rebuild    *sum = (Rebuild *) arg;
 	Relation	heap;
 	Relation	index = rmi_open_for_function(relid, ShareUpdateExclusiveLock, true, &heap);
-	KyroRebuilt rebuilt;
+	RmiRebuilt	rebuilt;
 
 	sum->before += RelationGetNumberOfBlocks(index);
-	kyro_rebuild_index(index, NULL, NULL, &rebuilt);
+	rmi_rebuild(index, NULL, NULL, &rebuilt);
 	sum->after += RelationGetNumberOfBlocks(index);
 	sum->leaves += rebuilt.leaves;
 	sum->has_model |= rebuilt.has_model;

@@ -26,6 +26,7 @@
 #include "inspect/verify.h"
 #include "model/learned.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/directory.h"
 #include "rmi/splitlog.h"
 
 /* How often a look at what is being replaced begins again. */

@@ -25,6 +25,8 @@
 #define RMI_PHASE_WRITE	4
 #define RMI_PHASE_TRAIN	5
 
+/* ---- build_scan.c ---- */
+
 /*
  * Put all entries that a table shall have in an index into a sort; returns
  * the number of its rows.  scan is this process's share of a parallel scan, and

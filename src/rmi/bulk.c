@@ -24,6 +24,7 @@
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/work.h"
 #include "rmi/sort.h"
 
 /* Entries in hand, until the leaf that has them is changed; more go by several changes. */
@@ -78,9 +79,9 @@ put_in_leaf(RmiBulk *b, KyroEntry e, bool edge)
 		case LEAF_INS_RUN:
 			return leaf_run_add(b->leaf, e, false);
 		case LEAF_INS_MERGE:
-			if (leaf_merge(b->leaf, w->image[0], w->scratch) != 1)
+			if (leaf_merge(b->leaf, w->leaf, w->scratch) != 1)
 				return false;
-			memcpy(b->leaf, w->image[0], BLCKSZ);
+			memcpy(b->leaf, w->leaf, BLCKSZ);
 			return leaf_run_add(b->leaf, e, false);
 		default:
 			return false;

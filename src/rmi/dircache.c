@@ -34,7 +34,8 @@
 #include "debug_point.h"
 #include "guc.h"
 #include "model/learned.h"
-#include "rmi/kyro_rmi.h"
+#include "rmi/directory.h"
+#include "rmi/splitlog.h"
 
 /*
  * Lookups through the shared pages before a copy is made: so many that they have
@@ -72,7 +73,6 @@ struct RmiDir
 	Oid			relid;			/* whose file it was; they are used again */
 	MemoryContext cxt;
 	RmiMetaData meta;			/* as last read */
-	BlockNumber nblocks;		/* the file has at least so many */
 	LeafShape	shape;			/* of the leaf last found */
 	dlist_node	by_use;
 	Size		bytes;			/* of copy and overlay */
@@ -130,6 +130,7 @@ rmi_dir_forget(Relation index)
 {
 	RmiDir	   *dir;
 
+	rmi_blocks_forget();
 	if (dirs == NULL)
 		return;
 	dir = hash_search(dirs, &kyro_locator(index), HASH_FIND, NULL);
@@ -244,18 +245,6 @@ LeafShape *
 rmi_dir_shape(RmiDir *dir)
 {
 	return &dir->shape;
-}
-
-bool
-rmi_block_exists(Relation index, BlockNumber block)
-{
-	RmiDir	   *dir = dir_last;
-
-	if (dir == NULL || !dir_is_of(dir, index))
-		return block < RelationGetNumberOfBlocks(index);
-	if (block >= dir->nblocks)
-		dir->nblocks = RelationGetNumberOfBlocks(index);
-	return block < dir->nblocks;
 }
 
 /* ---- the copy ---- */
@@ -531,7 +520,7 @@ rmi_dir_refresh(Relation index)
 
 		dir_reset(dir);
 		dir->meta = meta;
-		dir->nblocks = 0;
+		rmi_blocks_forget();
 		if (was_loaded)
 			dir_load(index, dir);
 	}

@@ -28,6 +28,9 @@
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/splitlog.h"
+#include "rmi/chain.h"
+#include "rmi/work.h"
 
 /* Splits that one insert can cause: halvings of a full page, with slack. */
 #define RMI_MAX_CHAIN	64
@@ -42,20 +45,6 @@ typedef struct RmiInsert
 	int			n;
 	RmiDirItem	items[RMI_MAX_CHAIN];
 } RmiInsert;
-
-RmiWork *
-rmi_work(void)
-{
-	static RmiWork work;
-
-	if (work.scratch == NULL)
-	{
-		for (int i = 0; i < 3; i++)
-			work.image[i] = MemoryContextAllocZero(TopMemoryContext, BLCKSZ);
-		work.scratch = MemoryContextAlloc(TopMemoryContext, LEAF_WORK_SIZE);
-	}
-	return &work;
-}
 
 /* With the leaf locked: the directory was there to find it. */
 static void
@@ -96,7 +85,8 @@ publish_new_leaves(const RmiInsert *ins)
 	dir = rmi_dir(ins->index);
 	for (int i = 0; i < ins->n; i++)
 		rmi_dir_note_page(ins->index, dir, rmi_item_fence(&ins->items[i]), ins->items[i].block);
-	rmi_log_append(ins->index, ins->items, ins->n);
+	if (rmi_log_append(ins->index, ins->items, ins->n))
+		rmi_maybe_fold(ins->index, false);
 	DEBUG_POINT("rmi-leaf-published");
 }
 
@@ -114,8 +104,8 @@ rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffe
 {
 	RmiWork    *w = rmi_work();
 	Page		page = BufferGetPage(buf);
-	Page		limage = w->image[1];
-	Page		rimage = w->image[2];
+	Page		limage = w->leaf;
+	Page		rimage = w->right;
 	BlockNumber rblock;
 	Buffer		neighbour;
 	KyroFence	cut;
@@ -156,7 +146,7 @@ new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 {
 	Relation	index = ins->index;
 	Page		page = BufferGetPage(buf);
-	Page		image = rmi_work()->image[1];
+	Page		image = rmi_work()->right;
 	BlockNumber block = BufferGetBlockNumber(buf);
 	BlockNumber rblock;
 	Buffer		right,
@@ -288,15 +278,15 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 					if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, false) > 0)
 						break;
 				}
-				switch (leaf_merge(page, w->image[0], w->scratch))
+				switch (leaf_merge(page, w->leaf, w->scratch))
 				{
 					case 1:
 						/* in the same record, since a merge leaves room for it */
-						if (!leaf_run_add(w->image[0], e, false))
+						if (!leaf_run_add(w->leaf, e, false))
 							elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
-						rmi_leaf_finish(w->image[0]);
+						rmi_leaf_finish(w->leaf);
 						rmi_change_begin(&c, index, ins->carrier);
-						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .add = true, .entry = e, .image = w->image[0]});
+						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .add = true, .entry = e, .image = w->leaf});
 						DEBUG_CRASH("rmi-merge-record");
 						rmi_change_finish(&c);
 						DEBUG_CRASH("rmi-merge-logged");

@@ -37,6 +37,7 @@
 
 #include "debug_point.h"
 #include "rmi/join.h"
+#include "rmi/work.h"
 
 /* Leaves looked at together. */
 #define JOIN_LEAVES		16
@@ -576,12 +577,12 @@ join(RmiJoin *j, int k, RmiFenceList *kept)
 			s.ngoing = to + part - next;
 			if (part)
 			{
-				s.rest = w->image[2];
+				s.rest = w->right;
 				ok = build_all(j, s.rest, owner, end, p.start[to + 1]);
 			}
 			else if (p.start[to] < end)
 			{
-				s.image = w->image[1];
+				s.image = w->leaf;
 				ok = build_all(j, s.image, owner, begin, p.start[to]);
 			}
 			right = leaf_header(s.going[s.ngoing - 1]->page.data)->right;

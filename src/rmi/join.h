@@ -11,7 +11,7 @@
 #ifndef KYRO_RMI_JOIN_H
 #define KYRO_RMI_JOIN_H
 
-#include "rmi/kyro_rmi.h"
+#include "rmi/chain.h"
 
 typedef struct RmiJoin RmiJoin;
 

@@ -38,6 +38,7 @@
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/work.h"
 
 /*
  * While the leaf has room: entries on one page of the table that are worth
@@ -145,7 +146,7 @@ remove_entries(Relation heap, Relation index, RmiCarrier carrier, Buffer buf,
 {
 	static RmiKill k;
 	RmiWork    *w = rmi_work();
-	RmiOp		op = {.kind = RMI_OP_DELETE,.gaps = &k.gaps,.image = w->image[0]};
+	RmiOp		op = {.kind = RMI_OP_DELETE,.gaps = &k.gaps,.image = w->leaf};
 	RmiChange	c;
 	int			removed;
 	int			live;
@@ -153,10 +154,10 @@ remove_entries(Relation heap, Relation index, RmiCarrier carrier, Buffer buf,
 	k.tids = tids;
 	k.n = sort_tids(tids, n);
 	rmi_gaps_init(&k.gaps);
-	removed = leaf_vacuum(BufferGetPage(buf), w->image[0], is_killed, &k, &live, w->scratch);
+	removed = leaf_vacuum(BufferGetPage(buf), w->leaf, is_killed, &k, &live, w->scratch);
 	if (removed <= 0)
 		return 0;
-	rmi_leaf_finish(w->image[0]);
+	rmi_leaf_finish(w->leaf);
 	if (needs_horizon(index))
 	{
 		op.horizon = horizon != NULL ? *horizon :

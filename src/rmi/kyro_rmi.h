@@ -225,6 +225,9 @@ extern bool rmi_change_finish(RmiChange *c);
 extern bool rmi_carrier_works(RmiCarrier carrier);
 extern RmiCarrier rmi_carrier_wanted(void);
 
+/* Are our records known to this server?  Set by rmi_rmgr_init(). */
+extern bool rmi_rmgr_registered;
+
 /*
  * The effect of an op on a page: the same code for every carrier and redo.
  * False if the page cannot take it, which is then as it was.
@@ -281,7 +284,6 @@ typedef struct RmiConflict
 
 /* From _PG_init(): registers it if the server is just starting. */
 extern void rmi_rmgr_init(void);
-extern bool rmi_rmgr_registered;
 
 /* ---- page.c: making, checking, allocating pages ---- */
 extern void rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind);
@@ -319,6 +321,13 @@ extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
 extern Buffer rmi_take_free_page(Relation index, uint32 index_id);
 /* The same, and only this one. */
 extern Buffer rmi_lock_free_page(Relation index, uint32 index_id, BlockNumber block);
+
+/*
+ * Is there such a block, as far as this backend knows?  Asks again if it knows
+ * of none.  Forget: the file may have become shorter, the index being made anew.
+ */
+extern bool rmi_block_exists(Relation index, BlockNumber block);
+extern void rmi_blocks_forget(void);
 
 /* Read and check the meta page; copies it out, keeps nothing. */
 extern void rmi_read_meta(Relation index, RmiMetaData *meta);
@@ -361,9 +370,6 @@ extern void rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool str
 /* The fence n entries before the landing, the first at worst; false if it is the first itself, or not from the copy. */
 extern bool rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low);
 
-/* Blocks the index has at least, as far as this backend knows; asks again if block is not below. */
-extern bool rmi_block_exists(Relation index, BlockNumber block);
-
 /* The shape of the leaf that was last found, to be kept up by who finds one. */
 extern LeafShape *rmi_dir_shape(RmiDir *dir);
 
@@ -384,55 +390,9 @@ extern uint32 rmi_dir_entries(const RmiDir *dir);
 /* Forget this index's copy (build, truncate); all of them (tests). */
 extern void rmi_dir_forget(Relation index);
 
-/* ---- directory.c: the shared, persistent directory ---- */
+/* ---- fold.c: when there is a new directory ---- */
 
-/* A list of (low fence, block), ascending. */
-typedef struct RmiFenceList
-{
-	RmiDirItem *items;
-	uint32		n;
-	uint32		size;
-} RmiFenceList;
-
-extern void rmi_fences_init(RmiFenceList *list);
-extern void rmi_fences_add(RmiFenceList *list, KyroFence low, BlockNumber block);
-extern void rmi_fences_sort(RmiFenceList *list);	/* by fence; drops repeats */
-
-/* All leaves by walking the chain; also the way out when the directory is damaged. */
-extern void rmi_fences_from_chain(Relation index, uint32 index_id, RmiFenceList *list);
-
-/*
- * Write a new directory and model of these leaves and switch to it by one
- * meta record; splits logged since *meta was read are carried over.  Caller
- * holds the rebuild lock.
- */
-extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen);
-
-/*
- * Why a copy of this page of the directory or the model (kind), of that level
- * or piece, cannot be used, or NULL.  *stale: because it was replaced, not
- * because it is damaged.  No lock may be held.
- */
-extern const char *rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
-										RmiPageKind kind, uint32 level, bool *stale);
-/*
- * Read the directory that meta describes.  False after a WARNING if it is
- * damaged, false silently if it was replaced meanwhile (*stale).
- */
-extern bool rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale);
-/* Train a model on n low keys of leaves, stride bytes apart, the leftmost leaf's first. */
-extern void rmi_train_leaves(struct LearnedModel *model, int64 *keys, Size stride, uint32 n,
-							 uint64 generation);
-/* A landing from the shared pages alone; false if that did not work. */
-extern bool rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target,
-								bool strictly, RmiLanding *landing);
-/* The trained model, palloc'd, or NULL (with one WARNING if damaged). */
-extern struct LearnedModel *rmi_model_read(Relation index, const RmiMetaData *meta, bool warn);
-/* Entries of the split log from number 'from' on, appended to list. */
-extern void rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list);
-/* Best-effort note of new leaves, without locks held. */
-extern void rmi_log_append(Relation index, const RmiDirItem *items, int n);
-/* Retrain if anything was split since; heal: also if something is damaged. */
+/* Write a new directory if anything was split since; heal: also if it or the model is damaged. */
 extern void rmi_maybe_fold(Relation index, bool heal);
 
 /* Note the number of live entries on the meta page. */
@@ -447,6 +407,23 @@ extern void rmi_read_meta_for_vacuum(Relation index, RmiMetaData *meta);
 extern bool rmi_rebuild_lock(Relation index, bool wait);
 extern void rmi_rebuild_unlock(Relation index);
 
+/* ---- rebuild.c ---- */
+
+typedef struct RmiRebuilt
+{
+	uint32		leaves;
+	bool		has_model;		/* false if it could not be read back */
+	uint32		eps_max;		/* in directory entries */
+} RmiRebuilt;
+
+/*
+ * Merge the insert run of every leaf, and write a new directory and model.
+ * Blocks neither readers nor writers; waits for other rebuilds.  The caller
+ * holds ShareUpdateExclusiveLock on the table, to keep VACUUM out.  pause, if
+ * given, is called between leaves, with no page locked: it may sleep or raise.
+ */
+extern void rmi_rebuild(Relation index, void (*pause) (void *arg), void *arg, RmiRebuilt *result);
+
 /* ---- search.c: from a fence to a locked leaf ---- */
 
 /*
@@ -455,15 +432,6 @@ extern void rmi_rebuild_unlock(Relation index);
  * high).  Pins and locks one buffer.  Raises XX002 on damage.
  */
 extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited);
-
-/* Check that a locked buffer is a leaf of this index, with the right checksum; else XX002. */
-extern void rmi_check_leaf(Relation index, uint32 index_id, Buffer buf);
-
-/*
- * The right sibling of a locked leaf that has one, pinned and locked while
- * the leaf stays locked, checked to begin where the leaf ends; else XX002.
- */
-extern Buffer rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode);
 
 /* ---- checked.c ---- */
 
@@ -483,14 +451,6 @@ extern bool rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer 
  * new page to rmi_log_append() when its locks are gone.
  */
 extern KyroFence rmi_split(Relation index, uint32 index_id, RmiCarrier carrier, Buffer buf, Buffer *right);
-
-/* One BLCKSZ image each and the scratch leaf functions want; per backend. */
-typedef struct RmiWork
-{
-	char	   *image[3];
-	void	   *scratch;
-} RmiWork;
-extern RmiWork *rmi_work(void);
 
 extern void rmi_insert_entry(Relation index, KyroEntry e, bool isnull);
 

@@ -176,6 +176,32 @@ rmi_alloc_page(Relation index, uint32 index_id)
 	}
 }
 
+/* What was asked about last, and how many blocks it has at least. */
+static Oid	blocks_relid = InvalidOid;
+static KyroLocator blocks_locator;
+static BlockNumber blocks;
+
+bool
+rmi_block_exists(Relation index, BlockNumber block)
+{
+	if (unlikely(blocks_relid != RelationGetRelid(index) ||
+				 memcmp(&blocks_locator, &kyro_locator(index), sizeof(blocks_locator)) != 0))
+	{
+		blocks_relid = RelationGetRelid(index);
+		blocks_locator = kyro_locator(index);
+		blocks = 0;
+	}
+	if (block >= blocks)
+		blocks = RelationGetNumberOfBlocks(index);
+	return block < blocks;
+}
+
+void
+rmi_blocks_forget(void)
+{
+	blocks = 0;
+}
+
 void
 rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta)
 {

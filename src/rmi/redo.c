@@ -24,8 +24,6 @@
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
 
-bool		rmi_rmgr_registered = false;
-
 static const char *const op_names[] = {
 	[RMI_OP_APPEND] = "APPEND",
 	[RMI_OP_RUN_ADD] = "INSERT",

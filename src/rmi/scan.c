@@ -42,6 +42,7 @@
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
+#include "rmi/chain.h"
 
 /* Matches of one key, or of a range, that are decoded under the lock; more: copy the page. */
 #define RMI_POINT_MAX	64

@@ -12,10 +12,6 @@
  * and further back, for VACUUM may have deleted many leaves in a row; the
  * leftmost leaf ends every such retreat, for it is never deleted.
  *
- * Walking right, the next page is locked before the last is released.  All
- * who lock several leaves do so from left to right, so that cannot deadlock,
- * and a page cannot be deleted while its left neighbour is locked.
- *
  * IDENTIFICATION
  *	  src/rmi/search.c
  *
@@ -28,64 +24,13 @@
 #include "storage/buf_internals.h"
 
 #include "rmi/kyro_rmi.h"
+#include "rmi/chain.h"
 
 /* Walk at most so far before asking the directory for news. */
 #define RMI_LONG_WALK	4
 
 /* Retreats before asking the directory for news. */
 #define RMI_MANY_RETREATS	4
-
-void
-rmi_check_leaf(Relation index, uint32 index_id, Buffer buf)
-{
-	Page		page = BufferGetPage(buf);
-	BlockNumber block = BufferGetBlockNumber(buf);
-	const char *problem;
-
-	if (likely(rmi_page_is(page, index_id, block, RMI_PAGE_LEAF) &&
-			   leaf_header_ok(page) && rmi_leaf_sum_ok(buf)))
-		return;
-	problem = rmi_page_problem(page, index_id, block, RMI_PAGE_LEAF);
-	if (problem == NULL)
-		problem = leaf_header_ok(page) ? "the checksum of the leaf is not right" : "the leaf header is not valid";
-	rmi_corrupt(index, block, problem);
-}
-
-Buffer
-rmi_lock_right(Relation index, uint32 index_id, Buffer buf, int mode)
-{
-	Page		page = BufferGetPage(buf);
-	BlockNumber from = BufferGetBlockNumber(buf);
-	BlockNumber to = leaf_header(page)->right;
-	Buffer		next;
-	const char *problem;
-
-	if (to == from || to <= RMI_FIRST_LEAF || !rmi_block_exists(index, to))
-		rmi_corrupt(index, from, "the right link leads nowhere");
-	next = ReadBuffer(index, to);
-
-	/*
-	 * Look before locking: a damaged link may lead to a page that we have
-	 * locked, or whose holder waits for one of ours, and nothing ends such a
-	 * wait.  With this leaf locked its right sibling stays what it is and its
-	 * low fence never changes, so both can be read without a lock.
-	 */
-	problem = rmi_page_problem(BufferGetPage(next), index_id, to, RMI_PAGE_LEAF);
-	if (problem != NULL)
-		rmi_corrupt(index, to, problem);
-
-	/* also makes sure that fences ascend along the chain, so walks end */
-	if (kyro_fence_cmp(leaf_low(BufferGetPage(next)), leaf_high(page)) != 0 ||
-		kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
-	{
-		if (!leaf_header_ok(BufferGetPage(next)))
-			rmi_corrupt(index, to, "the leaf header is not valid");
-		rmi_corrupt(index, from, "the right sibling does not begin where this leaf ends");
-	}
-	LockBuffer(next, mode);
-	rmi_check_leaf(index, index_id, next);
-	return next;
-}
 
 /* Would one more access not make the buffer pool keep the page any longer? */
 static inline bool
@@ -127,60 +72,93 @@ read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 	return buf;
 }
 
-/*
- * visited, if given, gets the number of leaves looked at.
- */
-Buffer
-rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
+/* One search. */
+typedef struct RmiSearch
 {
-	RmiDir	   *dir = rmi_dir(index);
-	uint32		index_id = rmi_dir_index_id(dir);
-	KyroFence	bound = target;
-	bool		below = strictly;
-	RmiLanding	l;
+	Relation	index;
+	RmiDir	   *dir;
+	KyroFence	target;
+	bool		strictly;
+	int			mode;
+	bool		refreshed;		/* the directory has been asked for news */
+} RmiSearch;
+
+static void
+refresh(RmiSearch *s)
+{
+	rmi_dir_refresh(s->index);
+	s->dir = rmi_dir(s->index);
+	s->refreshed = true;
+}
+
+/*
+ * The landing page, locked, if it is a live leaf with the low fence that the
+ * directory knows it by; else InvalidBuffer.  last: there is nowhere else to
+ * go if this is the leftmost leaf, so say what is wrong with it.
+ */
+static inline Buffer
+lock_landing(const RmiSearch *s, const RmiLanding *l, bool last)
+{
+	uint32		index_id = rmi_dir_index_id(s->dir);
 	Buffer		buf;
 	Page		page;
-	BlockNumber walked = 0;
+
+	if (!rmi_block_exists(s->index, l->block))
+	{
+		if (l->block == RMI_FIRST_LEAF)
+			rmi_corrupt(s->index, l->block, "the leftmost leaf is missing");
+		return InvalidBuffer;
+	}
+	buf = read_landing(s->index, s->dir, l);
+	LockBuffer(buf, s->mode);
+	page = BufferGetPage(buf);
+	if (likely(rmi_page_is(page, index_id, l->block, RMI_PAGE_LEAF) &&
+			   leaf_header_ok(page) &&
+			   kyro_fence_cmp(leaf_low(page), l->block == RMI_FIRST_LEAF ? KYRO_FENCE_MIN : l->low) == 0))
+	{
+		if (unlikely(!rmi_leaf_sum_ok(buf)))
+			rmi_check_leaf(s->index, index_id, buf);
+		*rmi_dir_shape(s->dir) = leaf_shape(page);
+		return buf;
+	}
+	if (last && l->block == RMI_FIRST_LEAF)
+	{
+		rmi_check_leaf(s->index, index_id, buf);
+		rmi_corrupt(s->index, l->block, "the leftmost leaf does not begin at the lowest key");
+	}
+	UnlockReleaseBuffer(buf);
+	return InvalidBuffer;
+}
+
+/*
+ * A leaf that begins at or before the target, locked: the one that the directory
+ * proposes or, if that is no good, one before it, further and further back.
+ * After some retreats, or at the left end, the directory is read afresh: perhaps
+ * the index was built anew in the same file.  Ends since each retreat goes to the
+ * left, and the leftmost leaf is either good or reported.
+ */
+static inline Buffer
+find_landing(RmiSearch *s)
+{
+	KyroFence	bound = s->target;
+	bool		below = s->strictly;
 	int			retreats = 0;
 	uint32		stride = 1;		/* of a long retreat, in directory entries */
-	bool		refreshed = false;
 
-search:
 	for (;;)
 	{
-		rmi_dir_lookup(index, dir, bound, below, &l);
-		index_id = rmi_dir_index_id(dir);
-		if (rmi_block_exists(index, l.block))
-		{
-			buf = read_landing(index, dir, &l);
-			LockBuffer(buf, mode);
-			page = BufferGetPage(buf);
-			if (likely(rmi_page_is(page, index_id, l.block, RMI_PAGE_LEAF) &&
-					   leaf_header_ok(page) &&
-					   kyro_fence_cmp(leaf_low(page), l.block == RMI_FIRST_LEAF ? KYRO_FENCE_MIN : l.low) == 0))
-			{
-				if (likely(rmi_leaf_sum_ok(buf)))
-				{
-					*rmi_dir_shape(dir) = leaf_shape(page);
-					break;
-				}
-				rmi_check_leaf(index, index_id, buf);
-			}
-			if (l.block == RMI_FIRST_LEAF && retreats > RMI_MANY_RETREATS)
-			{
-				/* not even the leftmost leaf, with a directory read afresh */
-				rmi_check_leaf(index, index_id, buf);
-				rmi_corrupt(index, l.block, "the leftmost leaf does not begin at the lowest key");
-			}
-			UnlockReleaseBuffer(buf);
-		}
-		else if (l.block == RMI_FIRST_LEAF)
-			rmi_corrupt(index, l.block, "the leftmost leaf is missing");
+		RmiLanding	l;
+		Buffer		buf;
+
+		rmi_dir_lookup(s->index, s->dir, bound, below, &l);
+		buf = lock_landing(s, &l, retreats > RMI_MANY_RETREATS);
+		if (likely(BufferIsValid(buf)))
+			return buf;
 
 		CHECK_FOR_INTERRUPTS();
 		bound = l.low;
 		below = true;
-		if (retreats > RMI_MANY_RETREATS && rmi_dir_before(dir, &l, stride, &bound))
+		if (retreats > RMI_MANY_RETREATS && rmi_dir_before(s->dir, &l, stride, &bound))
 		{
 			below = false;
 			stride = Min(stride, PG_UINT32_MAX / 2) * 2;
@@ -188,41 +166,61 @@ search:
 		if (++retreats == RMI_MANY_RETREATS ||
 			(l.block == RMI_FIRST_LEAF && retreats <= RMI_MANY_RETREATS))
 		{
-			/* perhaps the index was built anew in the same file */
 			retreats = RMI_MANY_RETREATS + 1;
-			rmi_dir_refresh(index);
-			refreshed = true;
-			dir = rmi_dir(index);
-			bound = target;
-			below = strictly;
+			refresh(s);
+			bound = s->target;
+			below = s->strictly;
 		}
 	}
+}
+
+/*
+ * From a locked leaf that begins at or before the target to the leaf that owns
+ * it, counting the steps.  If that is long, and the directory has not been asked
+ * for news, InvalidBuffer instead, with nothing locked.
+ */
+static inline Buffer
+walk_right(const RmiSearch *s, Buffer buf, BlockNumber *steps)
+{
+	Page		page = BufferGetPage(buf);
 
 	while (leaf_has_high(page) &&
-		   kyro_fence_cmp(target, leaf_high(page)) >= (strictly ? 1 : 0))
+		   kyro_fence_cmp(s->target, leaf_high(page)) >= (s->strictly ? 1 : 0))
 	{
 		Buffer		next;
 
-		/* ask for news once, without locks; then walk, however far */
-		if (walked >= RMI_LONG_WALK && !refreshed)
+		if (*steps >= RMI_LONG_WALK && !s->refreshed)
 		{
-			refreshed = true;
 			UnlockReleaseBuffer(buf);
-			CHECK_FOR_INTERRUPTS();
-			rmi_dir_refresh(index);
-			dir = rmi_dir(index);
-			bound = target;
-			below = strictly;
-			goto search;
+			return InvalidBuffer;
 		}
-		next = rmi_lock_right(index, index_id, buf, mode);
+		next = rmi_lock_right(s->index, rmi_dir_index_id(s->dir), buf, s->mode);
 		UnlockReleaseBuffer(buf);
 		buf = next;
 		page = BufferGetPage(buf);
-		rmi_dir_note_page(index, dir, leaf_low(page), BufferGetBlockNumber(buf));
-		walked++;
+		rmi_dir_note_page(s->index, s->dir, leaf_low(page), BufferGetBlockNumber(buf));
+		(*steps)++;
+	}
+	return buf;
+}
+
+/*
+ * visited, if given, gets the number of leaves looked at.
+ */
+Buffer
+rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
+{
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false};
+	BlockNumber steps = 0;
+	Buffer		buf = walk_right(&s, find_landing(&s), &steps);
+
+	if (unlikely(!BufferIsValid(buf)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		refresh(&s);
+		buf = walk_right(&s, find_landing(&s), &steps);
 	}
 	if (visited)
-		*visited = walked + 1;
+		*visited = steps + 1;
 	return buf;
 }

@@ -17,8 +17,8 @@
 #include "miscadmin.h"
 
 #include "debug_point.h"
-#include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
+#include "rmi/work.h"
 
 /* Splits the log may hold before an inserting backend retrains: this, or 1/8 of the leaves. */
 #define RMI_FOLD_MIN	64
@@ -33,7 +33,7 @@ rmi_log_put(Relation index, const RmiMetaData *meta, uint64 generation, BlockNum
 {
 	Buffer		buf = rmi_alloc_page(index, meta->index_id);
 	BlockNumber block = BufferGetBlockNumber(buf);
-	Page		image = rmi_work()->image[0];
+	Page		image = rmi_work()->page;
 	RmiChange	c;
 
 	rmi_log_page_init(image, meta->index_id, block, generation);
@@ -84,7 +84,7 @@ rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList 
 	}
 }
 
-void
+bool
 rmi_log_append(Relation index, const RmiDirItem *items, int n)
 {
 	Buffer		metabuf;
@@ -125,7 +125,7 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 		meta.splits++;
 		if (BufferIsValid(fresh))
 		{
-			Page		image = rmi_work()->image[0];
+			Page		image = rmi_work()->page;
 
 			rmi_log_page_init(image, meta.index_id, BufferGetBlockNumber(fresh), meta.generation);
 			rmi_log_page_add(image, &items[i]);
@@ -154,6 +154,5 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 		UnlockReleaseBuffer(metabuf);
 	}
 
-	if (n > 0 && meta.log_entries >= Max(RMI_FOLD_MIN, meta.dir_entries / 8))
-		rmi_maybe_fold(index, false);
+	return n > 0 && meta.log_entries >= Max(RMI_FOLD_MIN, meta.dir_entries / 8);
 }

@@ -15,7 +15,7 @@
 #ifndef KYRO_RMI_SPLITLOG_H
 #define KYRO_RMI_SPLITLOG_H
 
-#include "rmi/kyro_rmi.h"
+#include "rmi/chain.h"
 
 /* At PageGetContents() of a log page; items follow, pd_lower behind them. */
 typedef struct RmiLogHeader
@@ -77,5 +77,14 @@ rmi_log_page_add(Page page, const RmiDirItem *item)
 /* A new log page with n <= RMI_LOG_FANOUT items; under the rebuild lock.  See splitlog.c. */
 extern BlockNumber rmi_log_put(Relation index, const RmiMetaData *meta, uint64 generation, BlockNumber next,
 							   const RmiDirItem *items, uint32 n);
+
+/* Append the entries of the split log from number 'from' on to list. */
+extern void rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList *list);
+
+/*
+ * Note new leaves; a hint, so what is damaged is begun anew.  No locks may be held.
+ * True if the log is now so long that it should be folded.
+ */
+extern bool rmi_log_append(Relation index, const RmiDirItem *items, int n);
 
 #endif							/* KYRO_RMI_SPLITLOG_H */

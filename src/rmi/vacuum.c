@@ -34,7 +34,10 @@
 #include "utils/memutils.h"
 
 #include "debug_point.h"
+#include "rmi/directory.h"
 #include "rmi/join.h"
+#include "rmi/splitlog.h"
+#include "rmi/work.h"
 
 typedef struct RmiVacuum
 {
@@ -107,7 +110,7 @@ vacuum_leaf(RmiVacuum *v, Buffer buf, int *gone)
 		int			removed;
 
 		rmi_gaps_init(&v->gaps);
-		removed = leaf_vacuum(BufferGetPage(buf), w->image[0], vacuum_dead, v, &live, w->scratch);
+		removed = leaf_vacuum(BufferGetPage(buf), w->leaf, vacuum_dead, v, &live, w->scratch);
 
 		if (v->bad_tid)
 			rmi_corrupt(index, BufferGetBlockNumber(buf), "the row address of an entry is not valid");
@@ -128,10 +131,10 @@ vacuum_leaf(RmiVacuum *v, Buffer buf, int *gone)
 			RmiChange	c;
 
 			if (removed == 0)
-				memcpy(w->image[0], BufferGetPage(buf), BLCKSZ);
-			rmi_leaf_finish(w->image[0]);
+				memcpy(w->leaf, BufferGetPage(buf), BLCKSZ);
+			rmi_leaf_finish(w->leaf);
 			rmi_change_begin(&c, index, v->seen.carrier);
-			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_VACUUM, .gaps = &v->gaps, .image = w->image[0]});
+			rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_VACUUM, .gaps = &v->gaps, .image = w->leaf});
 			DEBUG_CRASH("rmi-vacuum-record");
 			rmi_change_finish(&c);
 			DEBUG_CRASH("rmi-vacuum-logged");
@@ -474,8 +477,9 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	v.stats->pages_newly_deleted += joined;
 	v.changed |= joined > 0;
 	DEBUG_POINT("rmi-vacuum-walked");
+	/* that it is long is no matter: there will be a new directory in a moment */
 	if (v.made.n > 0)
-		rmi_log_append(info->index, v.made.items, v.made.n);
+		(void) rmi_log_append(info->index, v.made.items, v.made.n);
 
 	/* a fold holds the lock for a moment, and waits for nothing of ours */
 	(void) rmi_rebuild_lock(info->index, true);

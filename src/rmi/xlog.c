@@ -32,6 +32,9 @@
 #include "guc.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/splitlog.h"
+#include "rmi/work.h"
+
+bool		rmi_rmgr_registered = false;
 
 bool
 rmi_carrier_works(RmiCarrier carrier)
@@ -287,7 +290,7 @@ static const char *
 compute_image(const RmiOp *op, Page page)
 {
 	RmiWork    *w = rmi_work();
-	char	   *image = w->image[0];
+	char	   *image = w->leaf;
 
 	switch (op->kind)
 	{
@@ -301,7 +304,7 @@ compute_image(const RmiOp *op, Page page)
 			{
 				KyroFence	cut;
 
-				if (leaf_split(page, image, w->image[1], &cut, w->scratch) != 1)
+				if (leaf_split(page, image, w->right, &cut, w->scratch) != 1)
 					return NULL;
 				leaf_header(image)->right = op->block;
 			}

@@ -31,7 +31,6 @@
 
 #include "debug_point.h"
 #include "guc.h"
-#include "inspect/rebuild.h"
 #include "rmi/kyro_rmi.h"
 #include "store/store.h"
 #include "worker/worker.h"
@@ -75,7 +74,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 	MemoryContext cxt = CurrentMemoryContext;
 	Relation	heap;
 	Relation	index;
-	KyroRebuilt rebuilt;
+	RmiRebuilt rebuilt;
 	Oid			table;
 
 	StartTransactionCommand();
@@ -91,7 +90,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 				 errmsg("its table is locked by another session")));
 	index = rmi_open_for_function(task->relid, ShareUpdateExclusiveLock, true, &heap);
 	DEBUG_POINT("worker-retrain");
-	kyro_rebuild_index(index, pause_work, heap, &rebuilt);
+	rmi_rebuild(index, pause_work, heap, &rebuilt);
 	relation_close(index, NoLock);
 	table_close(heap, NoLock);
 	CommitTransactionCommand();

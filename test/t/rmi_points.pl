@@ -201,6 +201,7 @@ foreach my $record (keys %crashes)
 # none is forgotten here: their names are in the library
 my $library = slurp_file($node->safe_psql('postgres', q{SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'}) . '/kyrodb.so');
 my %known = map { $_ => 1 } $library =~ /(?<![a-z-])(rmi-[a-z-]+)(?=\0)/g;
+delete $known{'rmi-chain'};		# takes a damaged directory: rmi_gaps.pl
 is(join(' ', sort keys %known), join(' ', sort keys %all), 'every debug point of kyro_rmi is tested');
 
 sub agree
