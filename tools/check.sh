@@ -509,6 +509,7 @@ part_guards() {
   guard "the version is in one place" tools/verify-version.sh
   guard "src/model includes nothing of the server" guard_layers
   guard "folders of src include what they may" guard_folders
+  guard "no circle of files in src" tools/circles.pl "$SRC/src"
   guard "PG_VERSION_NUM is tested in compat.h and compat.c only" guard_versions
   guard "static functions bear no module's name" guard_statics
   guard "tests have expected files, names that tell, and a line in test/README.md" guard_expected

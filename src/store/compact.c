@@ -290,7 +290,7 @@ store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, 
 		run.state = RUN_COMMITTED;
 		run.duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("compact-run-written");
-		store_list_add(NewTable, &run, 0);
+		store_list_add(NewTable, store_open(NewTable)->list_room, &run, 0);
 	}
 	pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, (int64) c.tuples);
 	store_writer_end(c.writer);

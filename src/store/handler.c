@@ -193,12 +193,6 @@ static TableAmRoutine routine = {
 };
 
 const TableAmRoutine *
-store_heap(void)
-{
-	return GetHeapamTableAmRoutine();
-}
-
-const TableAmRoutine *
 store_routine(void)
 {
 	return &routine;

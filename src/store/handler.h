@@ -13,9 +13,15 @@
 
 #include "access/tableam.h"
 
-/* The routine of access method kyro, and core's of heap. */
+/* The routine of access method kyro. */
 extern const TableAmRoutine *store_routine(void);
-extern const TableAmRoutine *store_heap(void);
+
+/* Core's, of heap. */
+static inline const TableAmRoutine *
+store_heap(void)
+{
+	return GetHeapamTableAmRoutine();
+}
 
 extern void store_handler_init(void);
 

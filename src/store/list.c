@@ -364,14 +364,14 @@ list_bump(Relation rel, const BlockNumber *seal_from)
 }
 
 /*
- * Add a run to the list, and note where the next seal is to begin reading.  The
- * caller holds a lock on the table that excludes other changes of the list.
+ * Add a run to the list, and note where the next seal is to begin reading.  room
+ * is where the list has room, as store_open() has just found it.  The caller holds a lock on the table that excludes other changes of the list.
  */
 void
-store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from)
+store_list_add(Relation rel, BlockNumber room, const StoreRun *run, BlockNumber seal_from)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-	BlockNumber block = store_open(rel)->list_room;
+	BlockNumber block = room;
 	BlockNumber hops = 0;
 	Buffer		buffer,
 				more = InvalidBuffer;
@@ -453,9 +453,12 @@ list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void 
 	BlockNumber block = 0;
 	BlockNumber hops = 0;
 	bool		changed = false;
+	uint64		incarnation,
+				generation;
 
-	if (!store_is_whole(rel))
-		return;
+	store_list_stamp(rel, true, &incarnation, &generation);
+	if (incarnation == 0)
+		return;					/* all log */
 	while (block != InvalidBlockNumber)
 	{
 		Buffer		buffer;

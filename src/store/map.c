@@ -84,6 +84,18 @@ static struct sigaction old_action;
 static bool handler_installed = false;
 static long os_page_size;
 
+static bool (*make_room) (void) = NULL;
+
+/*
+ * From _PG_init(): what unmaps something that was not used for long; false if
+ * there is nothing.
+ */
+void
+store_map_set_make_room(bool (*function) (void))
+{
+	make_room = function;
+}
+
 static void
 handle_sigbus(int signo, siginfo_t *info, void *context)
 {
@@ -224,7 +236,7 @@ map_file(int fd, int *slot)
 		}
 		else if (errno != ENOMEM)
 			return NULL;
-		if (!store_forget_coldest())
+		if (make_room == NULL || !make_room())
 			return NULL;
 	}
 }

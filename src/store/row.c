@@ -1,12 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * row.c
- *	  Reading sealed rows.
- *
- * A sealed row is visible if its run is, and if it was not deleted since.  If
- * the visibility map has a bit for the page both are certain; else the run
- * tells the one, and the row's link the other: no link, never touched; a link
- * to a ledger tuple, as visible as that; a link to anything else, dead to all.
+ *	  Sealed pages in hand, and their rows as heap tuples.
  *
  * IDENTIFICATION
  *	  src/store/row.c
@@ -15,15 +10,9 @@
  */
 #include "postgres.h"
 
-#include "access/heapam_xlog.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "pgstat.h"
-#include "storage/procarray.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
-#include "debug_point.h"
 #include "store/store.h"
 
 /*
@@ -129,202 +118,6 @@ store_page_release(StorePage *p)
 	store_page_drop(p);
 	unpin(&p->vmbuffer);
 	unpin(&p->link_buffer);
-}
-
-/*
- * Is a row visible that has this link?  The run is.  With the ledger tuple,
- * if there is one, locked.
- */
-static bool
-ledger_visible(Relation rel, StorePage *p, HeapTuple tuple, Snapshot snapshot)
-{
-	bool		visible;
-
-	kyro_check_old_snapshot(snapshot, rel, BufferGetPage(p->ledger_buffer));
-	visible = HeapTupleSatisfiesVisibility(tuple, snapshot, p->ledger_buffer);
-	HeapCheckForSerializableConflictOut(visible, rel, tuple, p->ledger_buffer, snapshot);
-	return visible;
-}
-
-static bool
-link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Snapshot snapshot, bool *all_dead)
-{
-	HeapTupleData tuple;
-	bool		visible;
-
-	if (!store_ledger_lock(rel, p, row, link, true, &tuple))
-	{
-		if (all_dead)
-			*all_dead = true;
-		return false;
-	}
-	visible = ledger_visible(rel, p, &tuple, snapshot);
-	if (visible && IsMVCCSnapshot(snapshot))
-		store_ledger_noted(p, row);
-	if (!visible && all_dead)
-		*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(rel));
-	LockBuffer(p->ledger_buffer, BUFFER_LOCK_UNLOCK);
-	return visible;
-}
-
-static inline bool
-link_is_none(const ItemPointerData *link)
-{
-	return link->ip_posid == 0;
-}
-
-/*
- * Is row number `row` (1 .. count) of the page visible to a snapshot?  If not,
- * *all_dead (may be NULL) tells that no snapshot of this server will ever see it;
- * it is never set to true otherwise.  Standbys may not know yet, see
- * store_row_removable().
- */
-bool
-store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot, bool *all_dead)
-{
-	ItemPointerData link;
-
-	if (all_dead)
-		*all_dead = false;
-	if (snapshot->snapshot_type == SNAPSHOT_ANY)
-		return true;
-	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
-	{
-		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
-		snapshot->speculativeToken = 0;
-		if (store_run_in_progress(p->run))
-		{
-			/* as a row that the sealing transaction inserts: the reader waits for that */
-			link = store_link_read(rel, p, row);
-			if (store_link_is_dead(&link))
-				return false;
-			snapshot->xmin = (TransactionId) p->run->fxid;
-			return true;
-		}
-	}
-	if (!store_link_known(p, row) && store_vm_test(rel, p->block, &p->vmbuffer))
-		return true;
-	if (!store_run_visible(p->run, snapshot))
-	{
-		if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
-			DEBUG_POINT_POLL("dirty-unseen");
-		if (all_dead)
-			*all_dead = store_run_aborted(p->run);
-		return false;
-	}
-	link = store_link_read(rel, p, row);
-	if (link_is_none(&link))
-		return true;
-	return link_visible(rel, p, row, &link, snapshot, all_dead);
-}
-
-/*
- * Of n rows of the page, keep those that an MVCC snapshot sees; returns how many.
- */
-int
-store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n)
-{
-	ItemPointerData links[MaxHeapTuplesPerPage];
-	int			visible = 0;
-
-	if (store_vm_test(rel, p->block, &p->vmbuffer))
-		return n;
-	if (!store_run_visible(p->run, snapshot))
-		return 0;
-	if (store_links_read(rel, p, links) == 0)
-		return n;
-	for (int i = 0; i < n; i++)
-	{
-		ItemPointer link = &links[rows[i] - 1];
-
-		if (link_is_none(link) || link_visible(rel, p, rows[i], link, snapshot, NULL))
-			rows[visible++] = rows[i];
-	}
-	return visible;
-}
-
-/*
- * The numbers of all rows of the page that an MVCC snapshot sees; returns how
- * many.  `visible` has room for MaxHeapTuplesPerPage.
- */
-int
-store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible)
-{
-	int			count = store_page_rows(p)->h.count;
-
-	for (int i = 0; i < count; i++)
-		visible[i] = i + 1;
-	return store_page_filter_rows(rel, p, snapshot, visible, count);
-}
-
-/*
- * May an index delete its entry of a row (1 .. count), as far as this server is
- * concerned?  known: it was told so before.  Advances *horizon to the newest xid that a
- * standby's snapshot must see, if the record that pruned the ledger tuple has
- * not told them.  non_vacuumable is a snapshot of that kind.
- */
-bool
-store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
-					Snapshot non_vacuumable, TransactionId *horizon)
-{
-	ItemPointerData link;
-	HeapTupleData tuple;
-	bool		removable;
-
-	if (store_run_aborted(p->run))
-		return true;
-	if (!store_run_committed(p->run) || (!known && store_vm_test(rel, p->block, &p->vmbuffer)))
-		return false;
-	link = store_link_read(rel, p, row);
-	if (link_is_none(&link))
-		return false;
-	if (!store_ledger_lock(rel, p, row, &link, false, &tuple))
-		return true;
-	/* hint bits may have been lost since we said so */
-	removable = known || !HeapTupleSatisfiesVisibility(&tuple, non_vacuumable, p->ledger_buffer);
-	if (removable)
-		kyro_advance_horizon(tuple.t_data, horizon);
-	LockBuffer(p->ledger_buffer, BUFFER_LOCK_UNLOCK);
-	return removable;
-}
-
-/*
- * What VACUUM would say of a sealed row, in the terms it has for heap tuples.
- * *xwait is the transaction to wait for if it is in progress.  A run whose
- * transaction is in progress can only be our own: its lock keeps others out.
- */
-HTSV_Result
-store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
-						TransactionId oldest_xmin, TransactionId *xwait)
-{
-	HTSV_Result alive = HEAPTUPLE_LIVE;
-	HTSV_Result result;
-	ItemPointerData link,
-				tid;
-	HeapTupleData tuple;
-	Buffer		buffer;
-
-	*xwait = InvalidTransactionId;
-	if (store_vm_test(rel, p->block, &p->vmbuffer))
-		return HEAPTUPLE_LIVE;
-	if (store_run_aborted(p->run))
-		return HEAPTUPLE_DEAD;
-	if (!store_run_committed(p->run))
-	{
-		alive = HEAPTUPLE_INSERT_IN_PROGRESS;
-		*xwait = (TransactionId) p->run->fxid;
-	}
-	link = store_link_read(rel, p, row);
-	if (link_is_none(&link))
-		return alive;
-	ItemPointerSet(&tid, p->block, row);
-	if (!store_ledger_get(rel, &link, &tid, &tuple, &buffer))
-		return HEAPTUPLE_DEAD;
-	result = HeapTupleSatisfiesVacuum(&tuple, oldest_xmin, buffer);
-	if (result == HEAPTUPLE_DELETE_IN_PROGRESS)
-		*xwait = HeapTupleHeaderGetUpdateXid(tuple.t_data);
-	UnlockReleaseBuffer(buffer);
-	return result == HEAPTUPLE_LIVE ? alive : result;
 }
 
 /* Length of the heap tuple that a row makes. */

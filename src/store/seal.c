@@ -342,7 +342,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		run->cmin = cid;
 		run->duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("seal-written");
-		store_list_add(rel, run, what->next);
+		store_list_add(rel, store_open(rel)->list_room, run, what->next);
 		DEBUG_POINT("seal-listed");
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");

@@ -77,7 +77,10 @@ extern StoreTable *store_open(Relation rel);
 extern StoreTable *store_known(Relation rel);
 extern bool store_is_whole(Relation rel);
 extern void store_check_readable(Relation rel);
-extern bool store_forget_coldest(void);
+extern void store_table_init(void);
+
+/* --- runs.c: runs, and whether they exist for a snapshot -------------------- */
+
 extern StoreRun *store_find_run(StoreTable *table, BlockNumber block);
 extern int	store_first_run_ending_after(const StoreTable *table, BlockNumber block);
 extern bool store_run_visible(StoreRun *run, Snapshot snapshot);
@@ -86,7 +89,6 @@ extern bool store_run_in_progress(StoreRun *run);
 extern bool store_run_committed(StoreRun *run);
 extern bool store_run_older_than(const StoreRun *run, TransactionId horizon);
 extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
-extern void store_table_init(void);
 
 /* --- list.c: the list of runs, on disk ----------------------------------- */
 
@@ -98,7 +100,7 @@ extern void store_list_stamp(Relation rel, bool may_be_empty, uint64 *incarnatio
 extern bool store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks);
 extern void store_list_load(Relation rel, StoreTable *table);
 extern void store_list_none(StoreTable *table);
-extern void store_list_add(Relation rel, const StoreRun *run, BlockNumber seal_from);
+extern void store_list_add(Relation rel, BlockNumber room, const StoreRun *run, BlockNumber seal_from);
 extern void store_list_set_seal_from(Relation rel, BlockNumber seal_from);
 extern void store_list_resolve(Relation rel);
 extern void store_list_clean(Relation rel);
@@ -112,13 +114,14 @@ extern void store_map_prefetch(StoreTable *table, ItemPointer tid);
 extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
+extern void store_map_set_make_room(bool (*function) (void));
 extern void store_map_drop(StoreTable *table);
 extern void store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end);
 extern int	store_map_segments(const StoreTable *table);
 extern bool store_page_verified(StoreTable *table, BlockNumber block);
 extern void store_page_set_verified(StoreTable *table, BlockNumber block);
 
-/* --- row.c: sealed rows --------------------------------------------------- */
+/* --- row.c: sealed pages and rows --------------------------------------------------- */
 
 /*
  * A page of sealed rows in hand: mapped, or in a pinned buffer.  All zeros at
@@ -145,6 +148,11 @@ extern void store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run
 								  BufferAccessStrategy strategy, StorePage *p);
 extern void store_page_drop(StorePage *p);
 extern void store_page_release(StorePage *p);
+extern HeapTuple store_row_copy(Relation rel, StorePage *p, OffsetNumber row);
+extern void store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot);
+
+/* --- visible.c: which sealed rows are visible ------------------------------ */
+
 extern int	store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n);
 extern int	store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible);
 extern bool store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot,
@@ -153,8 +161,6 @@ extern HTSV_Result store_row_vacuum_status(Relation rel, StorePage *p, OffsetNum
 										   TransactionId oldest_xmin, TransactionId *xwait);
 extern bool store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 								Snapshot non_vacuumable, TransactionId *horizon);
-extern HeapTuple store_row_copy(Relation rel, StorePage *p, OffsetNumber row);
-extern void store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot);
 
 /* --- ledger.c: links and ledger tuples ------------------------------------ */
 

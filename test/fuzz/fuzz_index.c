@@ -24,6 +24,7 @@
 #include "fuzz.h"
 #include "index.h"
 #include "model/learned.h"
+#include "rmi/directory.h"
 #include "rmi/splitlog.h"
 
 #define INDEX_ID 0x46555A5A

@@ -53,7 +53,6 @@ keys_problem(Oid index)
 }
 
 bool		kyro_resource_manager = true;
-bool		rmi_rmgr_registered = true;
 
 bool
 kyro_preloaded(void)
@@ -419,6 +418,7 @@ idx_forget(int session)
 void
 idx_reset(bool own_carrier)
 {
+	rmi_rmgr_registered = true;
 	server_reset();
 	server_redo = redo;
 	server_data_logged = conflict_logged;

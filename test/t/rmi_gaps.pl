@@ -193,36 +193,6 @@ is($s->query_safe('SELECT * FROM found'), '', 'kyro.verify() finds nothing wrong
 $s->quit;
 $r->quit;
 $control->quit;
-
-# With its directory damaged, a session walks the chain of leaves; VACUUM deletes the one it pauses at
-$node->safe_psql('postgres', q{
-CREATE TABLE c (k bigint) WITH (autovacuum_enabled = off);
-INSERT INTO c SELECT hashint8extended(g, 1) FROM generate_series(1, 60000) g;
-CREATE INDEX c_k ON c USING kyro_rmi (k) WITH (fillfactor = 50);
-VACUUM ANALYZE c;
-CREATE TABLE c_leaves AS SELECT min(k) AS low, max(k) AS high, leaf, row_number() OVER (ORDER BY min(k)) AS n
-	FROM (SELECT k, (kyro.trace('c_k', k)).leaf FROM c) x GROUP BY leaf;
-DELETE FROM c USING c_leaves WHERE n = 65 AND k BETWEEN low AND high;
-CHECKPOINT;
-});
-cmp_ok($node->safe_psql('postgres', 'SELECT max(n) FROM c_leaves'), '>', 66, 'a pause on the way');
-my $file = relation_file($node, 'c_k');
-$node->stop;
-my @pages = read_pages($file);
-write_page($file, $_, "\0" x 8192) foreach grep { page_kind($pages[$_]) == PAGE_DIRECTORY } 0 .. $#pages;
-$node->start;
-($control, $s, $r) = map { $node->background_psql('postgres') } 1 .. 3;
-$_->query_safe('SET client_min_messages = error; SET enable_seqscan = off; SET enable_bitmapscan = off') foreach ($s, $r);
-stop_at('rmi-vacuum-emptied');
-launch($r, 'VACUUM (INDEX_CLEANUP ON) c', 'advisory');
-stop_at('rmi-chain');
-launch($s, 'CREATE TEMP TABLE walked AS SELECT count(*) AS n, count(DISTINCT i) AS keys FROM generate_series(1, 10) i, LATERAL (SELECT FROM c WHERE k > i - 10 OFFSET 0) x', 'advisory');
-go('rmi-vacuum-emptied');
-returned($r);
-go('rmi-chain');
-returned($s);
-is($s->query_safe('SELECT n / keys FROM walked'), $node->safe_psql('postgres', $count =~ s/FROM g/FROM c WHERE k > 0/r), 'a chain with a leaf deleted under the walk');
-$_->quit foreach ($control, $s, $r);
 indexes_agree($node, 'postgres', 'at the end', ['g', 'k', 'g_k'], ['z', 'k', 'z_k']);
 $node->stop;
 done_testing();

@@ -1,7 +1,8 @@
 # An index-only scan on a standby holds on to a leaf; what it has read there may be removed from
 # the leaf, or moved to another by a split or by joining leaves, before VACUUM gives the rows' addresses away.
 # VACUUM's replay waits for it all the same, so that it does not take a page of the table for
-# visible to all where it has read an entry of a row that was dead before.
+# visible to all where it has read an entry of a row that was dead before.  An empty leaf goes
+# away all the same, even under a walk of the chain.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -135,6 +136,57 @@ DELETE FROM verified WHERE n % 4 <> 0;
 	$stop->quit;
 }
 $_->quit foreach $control, $vacuum, $reader;
+
+# With its directory damaged, a session walks the chain of leaves; the one it pauses at is deleted
+SKIP:
+{
+	skip 'no debug points in this build', 4 if !$debug;
+	$node->safe_psql('postgres', q{
+CREATE TABLE c (k bigint) WITH (autovacuum_enabled = off);
+INSERT INTO c SELECT hashint8extended(g, 1) FROM generate_series(1, 60000) g;
+CREATE INDEX c_k ON c USING kyro_rmi (k) WITH (fillfactor = 50);
+VACUUM ANALYZE c;
+CREATE TABLE leaves AS SELECT min(k) AS low, max(k) AS high, row_number() OVER (ORDER BY min(k)) AS n
+	FROM (SELECT k, (kyro.trace('c_k', k)).leaf FROM c) x GROUP BY leaf;
+DELETE FROM c USING leaves WHERE n = 65 AND k BETWEEN low AND high;
+CHECKPOINT;
+	});
+	# so that replay does not mend what is damaged below
+	$node->wait_for_catchup($standby, 'replay', $node->lsn('flush'));
+	$standby->safe_psql('postgres', 'CHECKPOINT');
+	cmp_ok($node->safe_psql('postgres', 'SELECT max(n) FROM leaves'), '>', 66, 'leaves enough for a pause');
+	my $wait = sub {
+		my ($cluster, $query) = @_;
+		ok($cluster->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '$query%' AND wait_event = 'advisory'"), "stopped: $query");
+	};
+	my $catch_up = sub {
+		# what the stopped VACUUM has logged must be flushed
+		$node->safe_psql('postgres', 'SELECT txid_current()');
+		$node->wait_for_catchup($standby, 'replay', $node->lsn('flush'));
+	};
+	my ($hold_vacuum, $empties) = map { $node->background_psql('postgres') } 1 .. 2;
+	$hold_vacuum->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-vacuum-emptied', 0))});
+	send_query($empties, 'VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) c;');
+	$wait->($node, 'VACUUM');
+	$catch_up->();
+	my $file = relation_file($standby, 'c_k');
+	$standby->stop;
+	my @pages = read_pages($file);
+	write_page($file, $_, "\0" x 8192) foreach grep { page_kind($pages[$_]) == PAGE_DIRECTORY } 0 .. $#pages;
+	$standby->start;
+	my ($hold, $walk) = map { $standby->background_psql('postgres') } 1 .. 2;
+	$hold->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-chain', 0))});
+	$walk->query_safe("SET client_min_messages = error; $set");
+	$walk->query_safe("PREPARE walk AS SELECT array_agg(DISTINCT n) FROM (SELECT (SELECT count(*) FROM c WHERE k > i) AS n FROM generate_series(-99, 0) i) x");
+	send_query($walk, 'EXECUTE walk;');
+	$wait->($standby, 'EXECUTE walk');
+	$hold_vacuum->query_safe(q{SELECT pg_advisory_unlock(hashtextextended('rmi-vacuum-emptied', 0))});
+	returned($empties);
+	$catch_up->();
+	$hold->query_safe(q{SELECT pg_advisory_unlock(hashtextextended('rmi-chain', 0))});
+	like(returned($walk), qr/^\{@{[ $node->safe_psql('postgres', 'SET enable_indexscan = off; SET enable_indexonlyscan = off; SELECT count(*) FROM c WHERE k > 0') ]}\}/, 'and the answer is right');
+	$_->quit foreach ($hold_vacuum, $empties, $hold, $walk);
+}
 log_lacks($standby, 'inconsistent page|PANIC|TRAP', 'nothing bad in the log');
 $standby->stop;
 $node->stop;

@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * runs.c
+ *	  The runs that a backend knows of: which one a block belongs to, and
+ *	  whether its rows exist for a snapshot.
+ *
+ * IDENTIFICATION
+ *	  src/store/runs.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/subtrans.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "storage/procarray.h"
+#include "utils/snapmgr.h"
+
+#include "store/store.h"
+
+/*
+ * The run that a block of rows belongs to, or NULL.
+ */
+StoreRun *
+store_find_run(StoreTable *table, BlockNumber block)
+{
+	int			low = 0,
+				high = table->nruns;
+
+	if (table->last < table->nruns)
+	{
+		StoreRun   *run = &table->runs[table->last];
+
+		if (block >= run->first && block - run->first < run->pages)
+			return run;
+	}
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+		StoreRun   *run = &table->runs[mid];
+
+		if (block < run->first)
+			high = mid;
+		else if (block - run->first >= run->pages)
+			low = mid + 1;
+		else
+		{
+			table->last = mid;
+			return run;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Number of the first run that ends behind a block, counting its pages of groups;
+ * nruns if there is none.
+ */
+int
+store_first_run_ending_after(const StoreTable *table, BlockNumber block)
+{
+	int			low = 0,
+				high = table->nruns;
+
+	while (low < high)
+	{
+		int			mid = low + (high - low) / 2;
+
+		if (STORE_RUN_END(&table->runs[mid]) <= block)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * Commit state of a run: looks into clog once.  The list on disk is brought up
+ * to date by VACUUM, before clog of the time can be truncated.
+ */
+static bool
+run_committed(StoreRun *run)
+{
+	if (run->state == RUN_IN_DOUBT && run->fxid != 0)
+	{
+		TransactionId xid = (TransactionId) run->fxid;
+
+		if (TransactionIdIsCurrentTransactionId(xid) || TransactionIdIsInProgress(xid))
+			return false;
+		/* In this order: a transaction leaves the proc array after clog. */
+		run->state = TransactionIdDidCommit(xid) ? RUN_COMMITTED : RUN_ABORTED;
+	}
+	return run->state < RUN_ABORTED;
+}
+
+/*
+ * Will the rows of a run never be visible to anyone?
+ */
+bool
+store_run_aborted(StoreRun *run)
+{
+	if (run->fxid == 0)
+		return false;
+	(void) run_committed(run);
+	return run->state >= RUN_ABORTED;
+}
+
+/*
+ * Is another transaction sealing a run just now?
+ */
+bool
+store_run_in_progress(StoreRun *run)
+{
+	TransactionId xid = (TransactionId) run->fxid;
+
+	return run->state == RUN_IN_DOUBT && run->fxid != 0 &&
+		!TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid);
+}
+
+/*
+ * Is a run sealed for good, for everyone who takes a snapshot now?
+ */
+bool
+store_run_committed(StoreRun *run)
+{
+	return run->fxid == 0 || (run_committed(run) && run->state == RUN_COMMITTED);
+}
+
+/*
+ * Could any snapshot still not see an xid?  None is older than 2^31.
+ */
+static bool
+fxid_is_ancient(uint64 fxid)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	return next - fxid > (uint64) 1 << 31;
+}
+
+/*
+ * Is the transaction that sealed a run, however it ended, older than every
+ * snapshot, if none is older than the horizon?
+ */
+bool
+store_run_older_than(const StoreRun *run, TransactionId horizon)
+{
+	return fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon);
+}
+
+/*
+ * Is a run visible to every snapshot, if none is older than the horizon?
+ */
+bool
+store_run_seen_by_all(StoreRun *run, TransactionId horizon)
+{
+	if (run->fxid == 0)
+		return true;
+	return store_run_committed(run) && store_run_older_than(run, horizon);
+}
+
+/*
+ * Are the rows of a run visible to a snapshot, as far as the run is concerned?
+ */
+bool
+store_run_visible(StoreRun *run, Snapshot snapshot)
+{
+	TransactionId xid = (TransactionId) run->fxid;
+
+	if (run->fxid == 0)
+		return true;
+	switch (snapshot->snapshot_type)
+	{
+		case SNAPSHOT_MVCC:
+			if (run->state >= RUN_ABORTED)
+				return false;
+			if (run->state == RUN_COMMITTED && fxid_is_ancient(run->fxid))
+				return true;
+			if (TransactionIdIsCurrentTransactionId(xid))
+				return run->cmin < snapshot->curcid;
+			if (XidInMVCCSnapshot(xid, snapshot))
+				return false;
+			return run_committed(run);
+		case SNAPSHOT_SELF:
+		case SNAPSHOT_DIRTY:
+			return TransactionIdIsCurrentTransactionId(xid) ||
+				(run_committed(run) && run->state == RUN_COMMITTED);
+		case SNAPSHOT_ANY:
+			return true;
+		case SNAPSHOT_NON_VACUUMABLE:
+			return !store_run_aborted(run);
+		default:
+			return false;
+	}
+}
