@@ -20,18 +20,20 @@
 struct ResultRelInfo;
 struct ModifyTableState;
 
-/* onconflict.c: INSERT ... ON CONFLICT on tables with a unique kyro_rmi index */
-extern void kyro_onconflict_init(void);
+/* arbiters.c */
 
 /* Prepare the open indexes of a table for ON CONFLICT, in the current memory context. */
-extern void kyro_onconflict_prepare(struct ResultRelInfo *rri);
+extern void kyro_arbiters_prepare(struct ResultRelInfo *rri);
 
 /*
  * Which open indexes of a table are arbiters, if the plan names these ones of the
  * target of the command: their partitions or themselves, and what is unique in
  * the same way.  In the current memory context.
  */
-extern List *kyro_onconflict_arbiters(struct ResultRelInfo *rri, List *named, Relation target);
+extern List *kyro_arbiters(struct ResultRelInfo *rri, List *named, Relation target);
+
+/* onconflict.c: INSERT ... ON CONFLICT on tables with a unique kyro_rmi index */
+extern void kyro_onconflict_init(void);
 
 /* routing.c: the same through a partitioned table, at the start of such a command */
 extern void kyro_routing_prepare(struct ModifyTableState *insert);

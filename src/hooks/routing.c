@@ -170,9 +170,9 @@ prepare(Route *r, ResultRelInfo *leaf)
 		r->foreign = lappend(r->foreign, leaf);
 		return;
 	}
-	kyro_onconflict_prepare(leaf);
+	kyro_arbiters_prepare(leaf);
 	leaf->ri_onConflictArbiterIndexes =
-		kyro_onconflict_arbiters(leaf, root->ri_onConflictArbiterIndexes, root->ri_RelationDesc);
+		kyro_arbiters(leaf, root->ri_onConflictArbiterIndexes, root->ri_RelationDesc);
 	if (plan->onConflictAction == ONCONFLICT_UPDATE)
 		prepare_update(r, leaf);
 }

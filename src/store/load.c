@@ -103,6 +103,7 @@ finish_run(StoreLoad *load, Relation rel)
 {
 	MemoryContext old = MemoryContextSwitchTo(load->cxt);
 	StorePack  *pack = load->pack;
+	StoreTable *table;
 	StoreRun	run;
 
 	load->pack = NULL;
@@ -111,7 +112,8 @@ finish_run(StoreLoad *load, Relation rel)
 	run.state = load->frozen ? RUN_COMMITTED : RUN_IN_DOUBT;
 	run.duration = GetCurrentTimestamp() - load->start;
 	DEBUG_POINT("load-written");
-	store_list_add(rel, &run, store_open(rel)->seal_from);
+	table = store_open(rel);
+	store_list_add(rel, table->list_room, &run, table->seal_from);
 	DEBUG_POINT("load-listed");
 
 	/*
@@ -402,6 +404,7 @@ at_subxact_end(SubXactEvent event, SubTransactionId subid, SubTransactionId pare
 void
 store_load_init(void)
 {
+	store_table_set_settle(store_load_settle);
 	RegisterXactCallback(at_xact_end, NULL);
 	RegisterSubXactCallback(at_subxact_end, NULL);
 }

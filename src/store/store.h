@@ -77,6 +77,7 @@ extern StoreTable *store_open(Relation rel);
 extern StoreTable *store_known(Relation rel);
 extern bool store_is_whole(Relation rel);
 extern void store_check_readable(Relation rel);
+extern void store_table_set_settle(void (*function) (Relation rel));
 extern void store_table_init(void);
 
 /* --- runs.c: runs, and whether they exist for a snapshot -------------------- */

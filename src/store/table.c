@@ -48,6 +48,25 @@ static StoreTable *checked_last; /* the one checked last, or NULL */
 static uint64 clock_hand;
 static uint64 xact_began;		/* clock_hand at the end of the last transaction */
 
+static void (*settle) (Relation rel);
+
+/*
+ * From _PG_init(): what makes rows that this backend still has in hand part of
+ * a table, before anybody looks at that.
+ */
+void
+store_table_set_settle(void (*function) (Relation rel))
+{
+	settle = function;
+}
+
+static inline void
+settle_loads(Relation rel)
+{
+	if (settle != NULL)
+		settle(rel);
+}
+
 static inline bool
 used_now(const StoreTable *table)
 {
@@ -240,7 +259,7 @@ store_open(Relation rel)
 	uint64		incarnation,
 				generation;
 
-	store_load_settle(rel);
+	settle_loads(rel);
 	if (unlikely(tables == NULL))
 		create_tables();
 	table = hash_search(tables, &locator, HASH_FIND, NULL);
@@ -287,7 +306,7 @@ store_known(Relation rel)
 	KyroLocator locator = kyro_locator(rel);
 	StoreTable *table = tables == NULL ? NULL : hash_search(tables, &locator, HASH_FIND, NULL);
 
-	store_load_settle(rel);
+	settle_loads(rel);
 	return table == NULL || !used_now(table) || table->generation == 0 ? NULL : table;
 }
 
@@ -311,7 +330,7 @@ store_check_readable(Relation rel)
 {
 	StoreTable *table = checked_last;
 
-	store_load_settle(rel);
+	settle_loads(rel);
 	if (likely(table != NULL && used_now(table) && table->relid == RelationGetRelid(rel) &&
 			   memcmp(&table->locator, &kyro_locator(rel), sizeof(KyroLocator)) == 0))
 		return;
