@@ -95,7 +95,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 	table_close(heap, NoLock);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(cxt);
-	result->what = psprintf("leaves " INT64_FORMAT ", largest error %d", rebuilt.leaves, rebuilt.eps_max);
+	result->what = psprintf("leaves %u, largest error %u", rebuilt.leaves, rebuilt.eps_max);
 }
 
 /* ---- tables ---- */
