@@ -38,7 +38,7 @@ typedef struct Rebuild
 	int64		before;			/* pages */
 	int64		after;
 	bool		has_model;
-	int			eps_max;
+	uint32		eps_max;
 } Rebuild;
 
 /* One index.  Whoever may rebuild a partitioned one must own its partitions, too. */
@@ -98,7 +98,7 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(sum.leaves);
 	values[1] = Int64GetDatum(sum.before);
 	values[2] = Int64GetDatum(sum.after);
-	values[3] = Int32GetDatum(sum.eps_max);
+	values[3] = Int32GetDatum((int32) sum.eps_max);
 	nulls[3] = !sum.has_model;
 	values[4] = IntervalPGetDatum(interval);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

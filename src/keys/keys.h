@@ -26,6 +26,9 @@ extern void kyro_keys_init(void);
 
 /* --- mark.c: what tells the index of a constraint from other indexes ------- */
 
+/* The indexes of a table that is locked; a copy. */
+extern List *keys_indexes(Oid relid);
+
 /* The access method's oid; InvalidOid if the extension is not in this database. */
 extern Oid	keys_am(void);
 
@@ -122,9 +125,6 @@ extern List *keys_before_retype(Oid relid, AlterTableStmt *statement);
 extern void keys_after_retype(List *keys);
 
 /* --- partitions.c: unique indexes of partitioned tables ------------------------ */
-
-/* The indexes of a table that is locked; a copy. */
-extern List *keys_indexes(Oid relid);
 
 /* Change a statement that makes one of ours of one column, so that core makes a btree without partitions. */
 extern void keys_as_btree(IndexStmt *statement);

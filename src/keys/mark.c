@@ -397,6 +397,16 @@ keys_settle(Oid index)
 	}
 }
 
+List *
+keys_indexes(Oid relid)
+{
+	Relation	table = table_open(relid, NoLock);
+	List	   *indexes = list_copy(RelationGetIndexList(table));
+
+	table_close(table, NoLock);
+	return indexes;
+}
+
 void
 keys_settle_identity(Oid relid)
 {

@@ -194,16 +194,6 @@ add_to_partitions(Oid indexoid)
 
 /* ---- commands that make one ---- */
 
-List *
-keys_indexes(Oid relid)
-{
-	Relation	table = table_open(relid, NoLock);
-	List	   *indexes = list_copy(RelationGetIndexList(table));
-
-	table_close(table, NoLock);
-	return indexes;
-}
-
 void
 keys_as_btree(IndexStmt *s)
 {
