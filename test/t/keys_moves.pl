@@ -118,6 +118,33 @@ $bare->restart;
 like($e, qr/access method "kyro_rmi" does not exist/, 'no extension: there is no such access method');
 $bare->stop;
 
+# ---- files written anew while the table is used
+
+$expected = $node->safe_psql('src', $state);
+$node->safe_psql('src', 'REINDEX TABLE CONCURRENTLY par');
+$node->safe_psql('src', 'REINDEX INDEX CONCURRENTLY child_pkey');
+is($node->safe_psql('src', $state), $expected, 'REINDEX CONCURRENTLY: everything is as it was');
+keys_work($node, 'src', 'REINDEX CONCURRENTLY');
+SKIP:
+{
+	my $program = $node->config_data('--bindir') . '/pg_repack';
+
+	skip('pg_repack is not installed', 1) unless -x $program &&
+		$node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_repack'}) == 1;
+	$node->safe_psql('src', 'CREATE EXTENSION pg_repack');
+	$expected = $node->safe_psql('src', $state);
+	foreach my $what ([ '-t', 'par', '-o', 'id' ], [ '-t', 'child' ], [ '-t', 'par', '--only-indexes' ])
+	{
+		my $name = "pg_repack @$what";
+
+		$node->command_ok([ $program, '-h', $node->host, '-p', $node->port, '-d', 'src', @$what ], $name);
+		is($node->safe_psql('src', $state), $expected, "$name: everything is as it was");
+		keys_work($node, 'src', $name);
+		$expected = $node->safe_psql('src', $state);
+	}
+	$node->safe_psql('src', 'DROP EXTENSION pg_repack');
+}
+
 # ---- a standby
 
 $node->backup('base');
