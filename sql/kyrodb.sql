@@ -966,6 +966,7 @@ CREATE FUNCTION kyro.leave(
 RETURNS SETOF record
 	LANGUAGE plpgsql VOLATILE STRICT
 	SET search_path = pg_catalog, pg_temp
+	SET default_tablespace = ''
 AS $$
 BEGIN
 	FOR object, kind, bytes, command IN
@@ -1056,16 +1057,17 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = o.oid)
 				AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = o.oid AND k.contype IN ('x', 'p', 'u'))
 			UNION ALL
-			SELECT 5, concat_ws(' of ', 'default_table_access_method', coalesce(r.rolname, d.datname)), 'setting', NULL,
-				CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET default_table_access_method', d.datname)
-					WHEN s.setdatabase = 0 THEN format('ALTER ROLE %I RESET default_table_access_method', r.rolname)
-					ELSE format('ALTER ROLE %I IN DATABASE %I RESET default_table_access_method', r.rolname, d.datname)
+			SELECT 5, concat_ws(' of ', v.name, coalesce(r.rolname, d.datname)), 'setting', NULL,
+				CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET %s', d.datname, v.name)
+					WHEN s.setdatabase = 0 THEN format('ALTER ROLE %I RESET %s', r.rolname, v.name)
+					ELSE format('ALTER ROLE %I IN DATABASE %I RESET %s', r.rolname, d.datname, v.name)
 				END
 			FROM pg_db_role_setting s
+			JOIN (VALUES ('default_table_access_method', 'kyro'), ('kyro.constraint_index_method', 'kyro_rmi')) AS v (name, value)
+				ON concat_ws('=', v.name, v.value) = ANY (s.setconfig)
 			LEFT JOIN pg_database d ON d.oid = s.setdatabase
 			LEFT JOIN pg_roles r ON r.oid = s.setrole
-			WHERE 'default_table_access_method=kyro' = ANY (s.setconfig)
-				AND (s.setdatabase = 0 OR d.datname = current_database())
+			WHERE s.setdatabase = 0 OR d.datname = current_database()
 		)
 		SELECT s.object, s.kind, s.bytes, s.command FROM steps s ORDER BY s.step, s.object COLLATE "C"
 	LOOP

@@ -77,6 +77,11 @@ static List *hidden = NIL;
 /* Tables of which a command makes indexes anew, and then the foreign keys that refer to them. */
 static List *hide_new = NIL;
 
+/* Flags of an index that are taken away and given back. */
+#define VALID		1
+#define CLUSTERED	2
+#define IDENTITY	4
+
 /*
  * CLUSTER ON and REPLICA IDENTITY of such a table, if by an index of ours: the
  * server would set them again while the new index is hidden, and refuses that.
@@ -85,13 +90,18 @@ typedef struct Role
 {
 	Oid			table;
 	char	   *index;
-	bool		clustered;
-	bool		identity;
+	int			flags;			/* CLUSTERED, IDENTITY */
 } Role;
 
 static List *roles = NIL;
 
 static object_access_hook_type prev_object_access = NULL;
+
+static int
+flags_of(Form_pg_index form)
+{
+	return (form->indisvalid ? VALID : 0) | (form->indisclustered ? CLUSTERED : 0) | (form->indisreplident ? IDENTITY : 0);
+}
 
 static List *
 add_target(List *targets, Oid table, AttrNumber column)
@@ -236,9 +246,9 @@ indexes_in_the_way(const Target *target)
 	return indexes;
 }
 
-/* Mark an index, if it is there still and not yet marked so. */
+/* Set or clear flags of an index in pg_index, if it is there still and they are not so yet. */
 static void
-set_valid(Oid indexoid, bool valid)
+set_flags(Oid indexoid, int flags, bool on)
 {
 	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
 	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(indexoid));
@@ -246,10 +256,13 @@ set_valid(Oid indexoid, bool valid)
 	if (HeapTupleIsValid(tuple))
 	{
 		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+		int			were = flags_of(form);
 
-		if (form->indisvalid != valid)
+		if ((were & flags) != (on ? flags : 0))
 		{
-			form->indisvalid = valid;
+			form->indisvalid = (flags & VALID) ? on : form->indisvalid;
+			form->indisclustered = (flags & CLUSTERED) ? on : form->indisclustered;
+			form->indisreplident = (flags & IDENTITY) ? on : form->indisreplident;
 			CatalogTupleUpdate(rel, &tuple->t_self, tuple);
 			/* what is known of the table may be made of this, as its replica identity */
 			CacheInvalidateRelcacheByRelid(form->indrelid);
@@ -267,27 +280,7 @@ hide(Oid indexoid)
 
 	hidden = lappend_oid(hidden, indexoid);
 	MemoryContextSwitchTo(oldcontext);
-	set_valid(indexoid, false);
-}
-
-static void
-set_roles(Oid indexoid, bool clustered, bool identity)
-{
-	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
-	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(indexoid));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
-
-		form->indisclustered = clustered;
-		form->indisreplident = identity;
-		CatalogTupleUpdate(rel, &tuple->t_self, tuple);
-		CacheInvalidateRelcacheByRelid(form->indrelid);
-		CommandCounterIncrement();
-		heap_freetuple(tuple);
-	}
-	table_close(rel, RowExclusiveLock);
+	set_flags(indexoid, VALID, false);
 }
 
 /* Take the roles that indexes of ours have for a table away, and remember them.  It is locked against everybody. */
@@ -310,14 +303,13 @@ take_roles(Oid table)
 		MemoryContext oldcontext;
 		Role	   *role;
 
-		if ((!form->indisclustered && !form->indisreplident) || !in_the_way(tuple, form->indkey.values[0], am))
+		if (!(flags_of(form) & (CLUSTERED | IDENTITY)) || !in_the_way(tuple, form->indkey.values[0], am))
 			continue;
 		oldcontext = MemoryContextSwitchTo(TopTransactionContext);
 		role = palloc(sizeof(Role));
 		role->table = table;
 		role->index = get_rel_name(form->indexrelid);
-		role->clustered = form->indisclustered;
-		role->identity = form->indisreplident;
+		role->flags = flags_of(form) & (CLUSTERED | IDENTITY);
 		roles = lappend(roles, role);
 		MemoryContextSwitchTo(oldcontext);
 		found = lappend_oid(found, form->indexrelid);
@@ -325,7 +317,7 @@ take_roles(Oid table)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	foreach(lc, found)
-		set_roles(lfirst_oid(lc), false, false);
+		set_flags(lfirst_oid(lc), CLUSTERED | IDENTITY, false);
 }
 
 /* And give them back, to the indexes of those names. */
@@ -341,7 +333,7 @@ give_roles(void)
 
 		if (OidIsValid(index))
 		{
-			set_roles(index, role->clustered, role->identity);
+			set_flags(index, role->flags, true);
 			keys_settle(index);
 		}
 	}
@@ -481,7 +473,7 @@ kyro_foreign_key_end(int before)
 	hide_new = NIL;
 	while (list_length(hidden) > before)
 	{
-		set_valid(llast_oid(hidden), true);
+		set_flags(llast_oid(hidden), VALID, true);
 		hidden = list_delete_last(hidden);
 	}
 	give_roles();

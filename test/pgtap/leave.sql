@@ -35,7 +35,9 @@ COMMENT ON CONSTRAINT o ON keyed IS 'o';
 ALTER TABLE keyed CLUSTER ON keyed_pkey;
 CREATE TEMP TABLE mine (k date) USING kyro;
 CREATE INDEX ON mine USING kyro_rmi (k);
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_table_access_method = kyro', current_database()); END $$;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_table_access_method = kyro', current_database());
+	EXECUTE format('ALTER DATABASE %I SET kyro.constraint_index_method = kyro_rmi', current_database()); END $$;
+SET LOCAL default_tablespace = pg_global;	-- nothing must be put there
 
 -- what an index is, but for its method: names, columns, options, comments, places in trees
 CREATE TEMP VIEW shapes AS
@@ -62,7 +64,7 @@ SELECT throws_ok('SELECT kyro.drop_guard()', '39P03', NULL, 'the guard is called
 
 CREATE TEMP TABLE plan AS SELECT * FROM kyro.leave();
 SELECT set_eq('SELECT kind, count(*) FROM plan GROUP BY kind',
-	$$VALUES ('table', 4::bigint), ('materialized view', 1), ('exclusion constraint', 1), ('primary key', 1), ('unique constraint', 1), ('partitioned index', 1), ('index', 4), ('setting', 1)$$, 'a dry run lists everything');
+	$$VALUES ('table', 4::bigint), ('materialized view', 1), ('exclusion constraint', 1), ('primary key', 1), ('unique constraint', 1), ('partitioned index', 1), ('index', 4), ('setting', 2)$$, 'a dry run lists everything');
 SELECT is_empty('SELECT * FROM plan WHERE command IS NULL', 'and how it would be done');
 SELECT results_eq('TABLE plan', 'SELECT * FROM kyro.leave(dry_run => true)', 'and does nothing');
 
@@ -78,7 +80,7 @@ SELECT is_empty('SELECT * FROM kyro.leave()', 'and there is nothing left to do')
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE a.amname LIKE 'kyro%'$$, 'nothing is ours any more');
 SELECT set_eq('TABLE shapes', 'TABLE shapes_before', 'the indexes are as they were');
 SELECT results_eq('TABLE contents', 'TABLE contents_before', 'and so are the rows');
-SELECT is((SELECT count(*) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE c LIKE 'default_table_access_method%'), 0::bigint, 'new tables will be heaps');
+SELECT is((SELECT count(*) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE c LIKE 'default_table_access_method%' OR c LIKE 'kyro.constraint_index_method%'), 0::bigint, 'new tables will be heaps, with btrees');
 SELECT throws_ok('INSERT INTO h VALUES (1, 1), (1, 2)', '23P01', NULL, 'the exclusion constraint holds');
 SELECT throws_ok('INSERT INTO refers VALUES (-1)', '23503', NULL, 'foreign keys hold');
 SELECT lives_ok('UPDATE keyed SET o = o + 1', 'a deferred constraint waits');
