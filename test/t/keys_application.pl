@@ -242,7 +242,7 @@ load_both($node, 'restored', 'plain_2', 'ours_2');
 my $exchange = sub {
 	my ($procedure, $db) = @_;
 
-	foreach my $table (grep { $_ ne 'events' } @tables)	# its partitions' keys are attached
+	foreach my $table (@tables)
 	{
 		$node->safe_psql($db, "SET client_min_messages = error; CALL kyro.$procedure('$table')");
 	}
