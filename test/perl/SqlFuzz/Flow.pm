@@ -33,7 +33,7 @@ my @plans = (
 my %joins = map { $_ => 1 } qw(enable_nestloop enable_hashjoin enable_mergejoin);
 my @others = (
 	[ enable_sort => 'on', 'off' ], [ enable_incremental_sort => 'on', 'off' ], [ enable_hashagg => 'on', 'off' ], [ enable_material => 'on', 'off' ], [ enable_memoize => 'on', 'off' ],
-	[ work_mem => '64kB', '4MB', '4MB' ], [ plan_cache_mode => 'auto', 'force_generic_plan', 'force_custom_plan' ], [ 'kyro.mmap' => 'on', 'off' ], [ 'kyro.sealed_load' => 'auto', 'auto', 'off' ], [ 'kyro.directory_cache' => '0', '64MB' ],
+	[ work_mem => '64kB', '4MB', '4MB' ], [ plan_cache_mode => 'auto', 'force_generic_plan', 'force_custom_plan' ], [ 'kyro.mmap' => 'on', 'off' ], [ 'kyro.sealed_load' => 'on', 'on', 'off' ], [ 'kyro.sealed_load' => 'auto', 'auto', 'off' ], [ 'kyro.directory_cache' => '0', '64MB' ],
 	[ enable_partitionwise_join => 'on', 'off' ], [ cursor_tuple_fraction => '0.01', '1' ], [ random_page_cost => '1.1', '4' ], [ maintenance_work_mem => '1MB', '64MB' ],
 	[ max_parallel_maintenance_workers => '0', '2' ], [ synchronous_commit => 'on', 'off' ], [ enable_gathermerge => 'on', 'off' ]);
 

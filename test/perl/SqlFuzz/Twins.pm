@@ -49,8 +49,8 @@ my %refused = (
 	'55P03' => 'somebody else writes',
 	'0A000' => 'a temporary table of another session');
 
-# Errors of rows: which is first depends on the order in which a statement meets them.
-my %of_row = map { $_ => 1 } qw(21000 22003 22008 23502 23503 23505 23514 42804);
+# Errors of rows, and of rows that others hold: which is first depends on the order in which a statement meets them.
+my %of_row = map { $_ => 1 } qw(21000 22003 22008 23502 23503 23505 23514 40001 42804 55P03);
 
 =item twins_prepare(node)
 
