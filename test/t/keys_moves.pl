@@ -25,6 +25,7 @@ CREATE TABLE tree_3 (d bigint, up bigint, par bigint, id bigint PRIMARY KEY WITH
 ALTER TABLE tree ATTACH PARTITION tree_3 DEFAULT;
 CREATE UNIQUE INDEX tree_plain ON tree USING kyro_rmi (id);
 CREATE TABLE leaf (tree bigint REFERENCES tree ON DELETE CASCADE);
+ALTER TABLE leaf REPLICA IDENTITY FULL;
 CREATE UNLOGGED TABLE unlogged (d date PRIMARY KEY WITH (kyro_rmi));
 };
 my $rows = q{
