@@ -30,6 +30,7 @@
 
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
@@ -742,7 +743,8 @@ rmi_canreturn(Relation index, int attno)
 {
 	RmiMetaData meta;
 
-	if (!RecoveryInProgress())
+	/* from 16 on the planner asks of partitioned indexes, too, which have no storage */
+	if (!RecoveryInProgress() || index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
 		return true;
 	rmi_read_meta(index, &meta);
 	return meta.carrier == RMI_CARRIER_OWN;

@@ -84,8 +84,9 @@ SKIP:
 		if ($has{pg_stat_statements})
 		{
 			# as they were written, whatever we make of them
-			my @counted = sort split /\n/, $node->safe_psql($db, q{SELECT calls || ' ' || query FROM pg_stat_statements WHERE query ~ '^(CREATE|ALTER|CALL)'});
-			is_deeply(\@counted, [ sort map { "1 $_" } grep { /^(CREATE|ALTER|CALL)/ } @commands ], "$what: pg_stat_statements has each command once");
+			# (parameters of CALL are no constants from 17 on)
+			my @counted = sort map { s/^(\d+ CALL [^(]+)\(.*\)/$1(\$1)/r } split /\n/, $node->safe_psql($db, q{SELECT calls || ' ' || query FROM pg_stat_statements WHERE query ~ '^(CREATE|ALTER|CALL)'});
+			is_deeply(\@counted, [ sort map { "1 $_" =~ s/^(\d+ CALL [^(]+)\(.*\)/$1(\$1)/r } grep { /^(CREATE|ALTER|CALL)/ } @commands ], "$what: pg_stat_statements has each command once");
 		}
 		if ($has{pgaudit})
 		{
