@@ -220,7 +220,8 @@ alter_partitioned(const Command *c, Oid relid)
 	AlterTableStmt *statement = (AlterTableStmt *) c->statement->utilityStmt;
 	List	   *first = NIL,
 			   *keys = NIL,
-			   *last = NIL;
+			   *last = NIL,
+			   *retyped;
 	ListCell   *lc;
 
 	foreach(lc, statement->cmds)
@@ -236,7 +237,9 @@ alter_partitioned(const Command *c, Oid relid)
 	}
 	if (keys == NIL)
 		return false;
+	retyped = has_command(statement, AT_AlterColumnType) ? keys_before_retype(relid, statement) : NIL;
 	pass_on_part(c, first, statement->relation->inh);
+	keys_after_retype(retyped);
 	foreach(lc, keys)
 		add_partitioned_key(c, relid, lfirst(lc));
 	pass_on_part(c, last, statement->relation->inh);

@@ -159,6 +159,12 @@ SELECT * FROM indexes WHERE index ~ '^q|mine|later';
 ALTER TABLE q DROP CONSTRAINT q_pkey, DROP CONSTRAINT later, ADD CONSTRAINT q_key UNIQUE (id) WITH (kyro_rmi), ADD FOREIGN KEY (w) REFERENCES q (id);
 UPDATE q SET w = 300 WHERE id = 3;
 ALTER TABLE q DROP CONSTRAINT q_w_fkey, DROP CONSTRAINT q_key;
+-- and where a partition has a key of its own whose column changes its type
+ALTER TABLE q1 ADD CONSTRAINT own UNIQUE (w) WITH (kyro_rmi);
+ALTER TABLE q ALTER w TYPE bigint, ADD CONSTRAINT q_key UNIQUE (id) WITH (kyro_rmi);
+SELECT * FROM indexes WHERE index ~ '^q|own';
+ALTER TABLE q1 DROP CONSTRAINT own;
+ALTER TABLE q DROP CONSTRAINT q_key;
 -- plain unique indexes
 CREATE UNIQUE INDEX q_plain ON q USING kyro_rmi (id);
 CREATE UNIQUE INDEX IF NOT EXISTS q_plain ON q USING kyro_rmi (id);
