@@ -464,10 +464,7 @@ keys_set_method(Oid index, Oid am)
 	if (!OidIsValid(opclass))
 		elog(ERROR, "type %u has no default operator class of access method %u", type, am);
 	show_class(index, opclass);
-	if (am == keys_am() && keys_is_key(index))
-		keys_mark(index);
-	else
-		set_class_dependencies(index, opclass, opclass);
+	keys_settle(index);
 	/* plans and lists of indexes are made anew */
 	CacheInvalidateRelcacheByRelid(IndexGetRelation(index, false));
 	CommandCounterIncrement();

@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/pg_list.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -258,6 +259,42 @@ keys_after_alter(AlterTableStmt *statement)
 	keys_settle_identity(relid);
 }
 
+/* ALTER INDEX ... ATTACH PARTITION of this index, or InvalidOid. */
+static Oid
+attached_index(const AlterTableStmt *statement)
+{
+	return statement->objtype == OBJECT_INDEX && has_command(statement, AT_AttachPartition) ?
+		RangeVarGetRelid(((PartitionCmd *) linitial_node(AlterTableCmd, statement->cmds)->def)->name, NoLock, true) : InvalidOid;
+}
+
+/*
+ * Core compares the operator classes that two indexes show.  Plain ones of which
+ * one is a replica identity show different ones: not while they are compared.
+ */
+static void
+attach_index(Command *c)
+{
+	const AlterTableStmt *statement = (AlterTableStmt *) c->statement->utilityStmt;
+	Oid			indexes[] = {RangeVarGetRelid(statement->relation, NoLock, true), attached_index(statement)};
+	bool		plain = true;
+
+	for (int i = 0; i < 2; i++)
+	{
+		Oid			heap = OidIsValid(indexes[i]) ? IndexGetRelation(indexes[i], true) : InvalidOid;
+
+		plain &= OidIsValid(heap) && kyro_owns_relation(heap, GetUserId()) && keys_is_ours(indexes[i]) &&
+			!keys_is_key(indexes[i]);
+	}
+	for (int i = 0; plain && i < 2; i++)
+	{
+		LockRelationOid(indexes[i], ShareUpdateExclusiveLock);
+		keys_unmark(indexes[i]);
+	}
+	pass_on(c);
+	for (int i = 0; plain && i < 2; i++)
+		keys_settle(indexes[i]);
+}
+
 static void
 alter_table(Command *c)
 {
@@ -270,6 +307,11 @@ alter_table(Command *c)
 
 	if (changes_option(statement))
 		refuse_option(statement);
+	if (OidIsValid(attached_index(statement)) && OidIsValid(keys_am()))
+	{
+		attach_index(c);
+		return;
+	}
 	if ((!adds && !retypes && !attaches) || !OidIsValid(keys_am()))
 	{
 		/* the storage parameter is then core's to refuse */

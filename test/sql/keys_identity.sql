@@ -56,6 +56,20 @@ ALTER TABLE t ADD CONSTRAINT t_key UNIQUE USING INDEX t_k;
 TABLE indexes;
 ALTER TABLE t REPLICA IDENTITY NOTHING;
 TABLE indexes;
+-- in trees: one of both is an identity when they are attached, as a dump does it
+CREATE TABLE p (id bigint NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200);
+CREATE UNIQUE INDEX p_k ON ONLY p USING kyro_rmi (id);
+CREATE UNIQUE INDEX p1_k ON p1 USING kyro_rmi (id);
+ALTER TABLE p1 REPLICA IDENTITY USING INDEX p1_k;
+ALTER INDEX p_k ATTACH PARTITION p1_k;
+CREATE UNIQUE INDEX p2_k ON p2 USING kyro_rmi (id);
+ALTER INDEX p_k ATTACH PARTITION p2_k;
+ALTER TABLE p REPLICA IDENTITY USING INDEX p_k;
+CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300) PARTITION BY RANGE (id);
+CREATE TABLE p31 PARTITION OF p3 FOR VALUES FROM (200) TO (300);
+SELECT i.*, x.indisvalid, h.inhparent::regclass FROM indexes i JOIN pg_index x ON x.indexrelid = index::text::regclass LEFT JOIN pg_inherits h ON h.inhrelid = x.indexrelid WHERE index LIKE 'p%';
 -- seen if it is not so
 ALTER TABLE t REPLICA IDENTITY USING INDEX t_w;
 UPDATE pg_index SET indclass = (SELECT indclass FROM pg_index WHERE indexrelid = 't_v'::regclass) WHERE indexrelid = 't_w'::regclass;

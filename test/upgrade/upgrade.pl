@@ -100,6 +100,12 @@ INSERT INTO child SELECT generate_series(1, 500);
 -- keys with indexes of ours, by option and by exchange
 LOAD 'kyrodb';
 CREATE TABLE keyed (id bigint PRIMARY KEY WITH (kyro_rmi), u int CONSTRAINT keyed_u UNIQUE WITH (kyro_rmi, fillfactor = 60) DEFERRABLE, up bigint REFERENCES keyed);
+CREATE TABLE parts (id bigint PRIMARY KEY WITH (kyro_rmi), up bigint REFERENCES parts) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (1000) TO (2000) PARTITION BY RANGE (id);
+CREATE TABLE parts_21 PARTITION OF parts_2 FOR VALUES FROM (1000) TO (2000) USING kyro;
+CREATE UNIQUE INDEX parts_k ON parts USING kyro_rmi (id);
+INSERT INTO parts SELECT g, nullif(g / 2, 0) FROM generate_series(1, 1999) g;
 INSERT INTO keyed SELECT g, g, nullif(g / 2, 0) FROM generate_series(1, 2000) g;
 CREATE TABLE keyed_child (k bigint CONSTRAINT keyed_child_fk REFERENCES keyed);
 INSERT INTO keyed_child SELECT g FROM generate_series(1, 1000) g;
@@ -200,7 +206,7 @@ CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 my @kyro_indexes = map { [ $_, 'k', "${_}_k" ] } qw(s unl compacted never_sealed resolved);
 my @other = (['hp1', 'k', 'hp1_k_idx'], ['hp2', 'k', 'hp2_k_idx'], ['hm', 'i8', 'hm_i8'], ['hu', 'i8', 'hu_i8'], ['empty', 'k', 'empty_k'],
 	['p1', 'k', 'p1_k_idx'], ['p2', 'k', 'p2_k_idx']);
-my @sound = qw(h_unique h_one_null h_partial h_expression hq1_k parent_k keyed_pkey keyed_u exchanged_pkey);
+my @sound = qw(h_unique h_one_null h_partial h_expression hq1_k parent_k keyed_pkey keyed_u exchanged_pkey parts_pkey parts_k);
 
 $old->safe_psql('postgres', "CREATE TABLESPACE other LOCATION '$tablespace'");
 $old->safe_psql('postgres', 'CREATE DATABASE one');
@@ -284,6 +290,9 @@ REFRESH MATERIALIZED VIEW hm;
 	like($err, qr/duplicate key value violates unique constraint "exchanged_pkey"/, "$what: a key refuses");
 	($rc, $out, $err) = $new->psql('one', 'INSERT INTO keyed_child VALUES (-5)');
 	like($err, qr/violates foreign key constraint "keyed_child_fk"/, "$what: a foreign key refuses");
+	is($new->safe_psql('one', 'BEGIN; INSERT INTO parts VALUES (7), (1007) ON CONFLICT (id) DO UPDATE SET up = 1 RETURNING id; ROLLBACK'), "7\n1007", "$what: ON CONFLICT through a partitioned table");
+	($rc, $out, $err) = $new->psql('one', 'INSERT INTO parts VALUES (0, 5000)');
+	like($err, qr/violates foreign key constraint "parts_up_fkey"/, "$what: a foreign key to it refuses");
 	is($new->safe_psql('one', 'UPDATE keyed SET u = u + 1; SELECT count(*) FROM keyed WHERE u = 2001'), '1', "$what: a deferrable key waits");
 	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
 	{
