@@ -105,11 +105,32 @@ method_of(Oid index)
 	return keys_is_ours(index) ? KEYS_AM_NAME : "btree";
 }
 
-/* A table cannot have two primary keys, and one of another method cannot be attached: say how to get out of this. */
+/* The name of the only column of an index, or NULL. */
+static const char *
+only_column(Relation table, Oid indexoid)
+{
+	Relation	index = index_open(indexoid, AccessShareLock);
+	AttrNumber	column = index->rd_index->indnatts == 1 ? index->rd_index->indkey.values[0] : InvalidAttrNumber;
+
+	index_close(index, NoLock);
+	return column > 0 ? get_attname(RelationGetRelid(table), column, false) : NULL;
+}
+
+/*
+ * A table cannot have two primary keys, and one of another method cannot be attached:
+ * say how to get out of this.  If they are on other columns it is core's to refuse.
+ */
 static void
 check_primary_keys(Relation table, Oid key, Relation partition, Oid partition_key)
 {
+	const char *column;
+	const char *partition_column;
+
 	if (!OidIsValid(key) || !OidIsValid(partition_key) || keys_is_ours(key) == keys_is_ours(partition_key))
+		return;
+	column = only_column(table, key);
+	partition_column = only_column(partition, partition_key);
+	if (column == NULL || partition_column == NULL || strcmp(column, partition_column) != 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
