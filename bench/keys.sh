@@ -73,7 +73,6 @@ CREATE PROCEDURE bench.measure(method text, n int) LANGUAGE plpgsql AS $$
 BEGIN
 	CALL bench.timed('look-up by key', method, n, 'DO $d$ DECLARE x bigint; r record; BEGIN
 		FOR r IN SELECT id FROM bench.list ORDER BY i LOOP SELECT v INTO x FROM bench.t_@ WHERE id = r.id; END LOOP; END $d$');
-	CALL bench.timed('look-ups by join', method, n, 'DO $d$ BEGIN PERFORM count(t.v) FROM bench.list l JOIN bench.t_@ t ON t.id = l.id; END $d$');
 	CALL bench.timed('insert of a row that refers to a key', method, n, 'INSERT INTO bench.child_@ SELECT id FROM bench.list ORDER BY i');
 	CALL bench.timed('insert of a row without a foreign key', method, n, 'INSERT INTO bench.free SELECT id FROM bench.list ORDER BY i');
 	CALL bench.timed('upsert, the key is there', method, n, 'INSERT INTO bench.t_@ SELECT id, 1, '''' FROM bench.list ORDER BY i ON CONFLICT (id) DO UPDATE SET v = t_@.v + 1');
