@@ -286,7 +286,7 @@ store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, 
 	{
 		StoreRun	run;
 
-		store_writer_write(c.writer, 0, &run, NULL, NULL);
+		store_writer_write(c.writer, false, 0, &run, NULL, NULL);
 		run.state = RUN_COMMITTED;
 		run.duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("compact-run-written");

@@ -9,8 +9,9 @@
  * follows.  A log row that was sealed points to its sealed place in the same
  * way.
  *
- * Seals go on beside us.  But runs are written at the end of the file, so a
- * block with a row cannot change sides while we are here; and a row is not
+ * Seals go on beside us.  But runs are written at the end of the file or in the place of
+ * pages without items, so a block with a row that a snapshot sees, or to which a live
+ * version leads, cannot change sides while we are here; and a row is not
  * sealed while we have it, as a seal takes only rows that nobody holds.  Heap
  * code that comes to a row that is being sealed waits for the seal, as for
  * a DELETE, and finds that the row has moved, unless the seal is rolled back.

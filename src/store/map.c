@@ -48,6 +48,13 @@
 #define MAP_READ_AHEAD 128		/* pages */
 #define MAP_STREAK 16			/* pages */
 
+/* Pages of a segment, one bit for each; grows with those put in. */
+typedef struct PageSet
+{
+	uint32		nwords;
+	uint64	   *words;
+} PageSet;
+
 typedef struct StoreSegment
 {
 	char	   *base;			/* NULL: not mapped */
@@ -57,8 +64,8 @@ typedef struct StoreSegment
 	int			streak;			/* so many pages before it came in a row */
 	BlockNumber asked;			/* the kernel was asked for pages below this */
 	int			slot;			/* in maps[] */
-	uint32		nwords;			/* of verified */
-	uint64	   *verified;		/* one bit for each page; grows with those seen */
+	PageSet		verified;		/* pages found sound as they are mapped */
+	PageSet		buffered;		/* found sound in a buffer: the file may not have them yet */
 } StoreSegment;
 
 struct StoreMap
@@ -172,8 +179,10 @@ store_map_drop(StoreTable *table)
 	for (int i = 0; i < map->nsegments; i++)
 	{
 		unmap(&map->segments[i]);
-		if (map->segments[i].verified)
-			pfree(map->segments[i].verified);
+		if (map->segments[i].verified.words)
+			pfree(map->segments[i].verified.words);
+		if (map->segments[i].buffered.words)
+			pfree(map->segments[i].buffered.words);
 	}
 	if (map->segments)
 		pfree(map->segments);
@@ -191,9 +200,33 @@ store_map_segments(const StoreTable *table)
 }
 
 static inline bool
-is_verified(const StoreSegment *s, BlockNumber b)
+has_page(const PageSet *set, BlockNumber b)
 {
-	return b / 64 < s->nwords && (s->verified[b / 64] >> b % 64 & 1);
+	return b / 64 < set->nwords && (set->words[b / 64] >> b % 64 & 1);
+}
+
+static void
+add_page(StoreTable *table, PageSet *set, BlockNumber b)
+{
+	if (b / 64 >= set->nwords)
+	{
+		uint32		want = Min(Max(Max(set->nwords * 2, MAP_WORDS_MIN), b / 64 + 1), RELSEG_SIZE / 64);
+
+		if (set->words == NULL)
+			set->words = MemoryContextAlloc(table->cxt, want * sizeof(uint64));
+		else
+			set->words = repalloc(set->words, want * sizeof(uint64));
+		memset(set->words + set->nwords, 0, (want - set->nwords) * sizeof(uint64));
+		set->nwords = want;
+	}
+	set->words[b / 64] |= (uint64) 1 << b % 64;
+}
+
+static void
+remove_page(PageSet *set, BlockNumber b)
+{
+	if (has_page(set, b))
+		set->words[b / 64] &= ~((uint64) 1 << b % 64);
 }
 
 static StoreSegment *
@@ -335,7 +368,7 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 	if (!kyro_mmap)
 		return NULL;
 	page = s->base + (Size) b * BLCKSZ;
-	verified = is_verified(s, b);
+	verified = has_page(&s->verified, b);
 	read_ahead(s, b, !verified);
 	if (likely(verified))
 		return page;
@@ -345,7 +378,7 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 		map_failed = 0;
 		return NULL;
 	}
-	store_page_set_verified(table, block);
+	add_page(table, &s->verified, b);
 	return page;
 }
 
@@ -385,35 +418,19 @@ store_map_prefetch(StoreTable *table, ItemPointer tid)
 }
 
 /*
- * Was a page found sound by this backend?
+ * Was a page found sound in a buffer by this backend?  Of the mapped page that says
+ * nothing: a page that was replayed, or put into the place of another, is in buffers first.
  */
 bool
 store_page_verified(StoreTable *table, BlockNumber block)
 {
-	StoreSegment *s = get_segment(table, block);
-	BlockNumber b = block % RELSEG_SIZE;
-
-	return is_verified(s, b);
+	return has_page(&get_segment(table, block)->buffered, block % RELSEG_SIZE);
 }
 
 void
 store_page_set_verified(StoreTable *table, BlockNumber block)
 {
-	StoreSegment *s = get_segment(table, block);
-	BlockNumber b = block % RELSEG_SIZE;
-
-	if (b / 64 >= s->nwords)
-	{
-		uint32		want = Min(Max(Max(s->nwords * 2, MAP_WORDS_MIN), b / 64 + 1), RELSEG_SIZE / 64);
-
-		if (s->verified == NULL)
-			s->verified = MemoryContextAlloc(table->cxt, want * sizeof(uint64));
-		else
-			s->verified = repalloc(s->verified, want * sizeof(uint64));
-		memset(s->verified + s->nwords, 0, (want - s->nwords) * sizeof(uint64));
-		s->nwords = want;
-	}
-	s->verified[b / 64] |= (uint64) 1 << b % 64;
+	add_page(table, &get_segment(table, block)->buffered, block % RELSEG_SIZE);
 }
 
 /*
@@ -427,8 +444,8 @@ store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end)
 	{
 		StoreSegment *s = get_segment(table, block);
 
-		if (is_verified(s, block % RELSEG_SIZE))
-			s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
+		remove_page(&s->verified, block % RELSEG_SIZE);
+		remove_page(&s->buffered, block % RELSEG_SIZE);
 	}
 }
 
@@ -453,8 +470,7 @@ store_map_distrust(StoreTable *table, BlockNumber block)
 	StoreSegment *s = get_segment(table, block);
 
 	map_failed = 0;
-	if (is_verified(s, block % RELSEG_SIZE))
-		s->verified[block % RELSEG_SIZE / 64] &= ~((uint64) 1 << block % RELSEG_SIZE % 64);
+	remove_page(&s->verified, block % RELSEG_SIZE);
 }
 
 /*

@@ -12,6 +12,9 @@
  * Where others may make the file longer before all rows are there, the pages are
  * kept in memory until then.
  *
+ * Or they take the place of pages that were claimed (space.c).  These are in buffers, and
+ * are written to the file before the run is listed, so that maps find them there.
+ *
  * IDENTIFICATION
  *	  src/store/pack.c
  *
@@ -19,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
@@ -44,6 +48,8 @@ struct StorePack
 	BlockNumber block;			/* its number; from 0, if pages are kept */
 	uint32		group;
 	uint32		group_rows;
+
+	BlockNumber claimed_end;	/* 0: at the end of the file */
 
 	/* pages that are ready */
 	bool		keep;			/* until the end */
@@ -105,9 +111,108 @@ store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep)
 	/* a group has at least one page */
 	pack->max_batch = keep > 0 ? keep + STORE_GROUP_PAGES(keep) : WRITE_BATCH;
 	if (!pack->keep)
-		pack->run.first = pack->block = smgrnblocks(RelationGetSmgr(rel), MAIN_FORKNUM);
+		store_pack_at_end(pack);
 	pack->batch = kyro_palloc_pages((Size) pack->max_batch);
 	return pack;
+}
+
+/*
+ * The run begins where the file ends now.
+ */
+void
+store_pack_at_end(StorePack *pack)
+{
+	pack->run.first = pack->block = smgrnblocks(RelationGetSmgr(pack->rel), MAIN_FORKNUM);
+}
+
+/*
+ * As many pages as a run of rows of these sizes may have.  A page ends because it has
+ * the most rows that a page may have, or because the next row does not fit.  Of the first kind there are
+ * as many as rows allow, or none: what is in between makes fewer.
+ */
+static uint32
+most_pages(const StoreSizes *sizes)
+{
+	const uint32 room = STORE_ROWS_END - STORE_ROWS_START - sizeof(uint16);
+	uint32		widest = sizes->widest + sizeof(uint16);
+	uint32		narrowest = sizes->narrowest + sizeof(uint16);
+	uint64		bytes = sizes->bytes + sizes->rows * sizeof(uint16);
+	uint64		counted = narrowest * MaxHeapTuplesPerPage > room ? 0 : sizes->rows / MaxHeapTuplesPerPage;
+	uint64		groups = sizes->rows / (STORE_LINKS_PER_GROUP - MaxHeapTuplesPerPage) + 1;
+	uint64		pages = sizes->rows;
+
+	if (widest < room)
+	{
+		uint64		rest = bytes - counted * MaxHeapTuplesPerPage * narrowest;
+
+		pages = Min(pages, 1 + Max(bytes / (room - widest), counted + rest / (room - widest)));
+	}
+	return pages + STORE_GROUP_PAGES(Min(groups, pages));
+}
+
+/*
+ * Let the run, of such rows, take the place of empty pages; false if there are not enough of them.
+ * The caller holds the lock that space.c wants.
+ */
+bool
+store_pack_claim(StorePack *pack, const StoreSizes *sizes)
+{
+	uint32		n = most_pages(sizes);
+	BlockNumber first = store_space_claim(pack->rel, pack->run.id, n);
+
+	if (first == InvalidBlockNumber)
+		return false;
+	pack->run.first = pack->block = first;
+	pack->claimed_end = first + n;
+	return true;
+}
+
+/* Log pages and put them into buffers of claimed blocks. */
+static void
+fill_pages(StorePack *pack, char *images, int n, BlockNumber first)
+{
+	Relation	rel = pack->rel;
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < n; i++)
+	{
+		char	   *image = images + i * BLCKSZ;
+		Buffer		buffer = ReadBuffer(rel, first + i);
+		Page		page = BufferGetPage(buffer);
+
+		StorePageGetHeader(image)->hash = store_page_hash(image, first + i);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (first + i >= pack->claimed_end || store_page_kind(page) != STORE_ROWS ||
+			StorePageGetHeader(page)->run != pack->run.id)
+			elog(ERROR, "block %u of table \"%s\" was not claimed", first + i, RelationGetRelationName(rel));
+		START_CRIT_SECTION();
+		memcpy((char *) page + offsetof(PageHeaderData, pd_flags), image + offsetof(PageHeaderData, pd_flags),
+			   BLCKSZ - offsetof(PageHeaderData, pd_flags));
+		MarkBufferDirty(buffer);
+		if (RelationNeedsWAL(rel))
+			log_newpage_buffer(buffer, true);
+		END_CRIT_SECTION();
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Write the filled pages to the file, and give back what was claimed in vain. */
+static void
+finish_claimed(StorePack *pack)
+{
+	Relation	rel = pack->rel;
+
+	if (RelationNeedsWAL(rel))
+		XLogFlush(XactLastRecEnd);
+	for (BlockNumber block = pack->run.first; block < pack->block && !RelationUsesLocalBuffers(rel); block++)
+	{
+		Buffer		buffer = ReadBuffer(rel, block);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		FlushOneBuffer(buffer);
+		UnlockReleaseBuffer(buffer);
+	}
+	store_space_release(rel, pack->block, pack->claimed_end);
 }
 
 /* Log and write up to WRITE_BATCH pages to the end of the file. */
@@ -148,7 +253,9 @@ write_pages(StorePack *pack, char *images, int n, BlockNumber first)
 static void
 write_batch(StorePack *pack)
 {
-	if (pack->nbatch > 0)
+	if (pack->nbatch > 0 && pack->claimed_end != 0)
+		fill_pages(pack, pack->batch, pack->nbatch, pack->block - pack->nbatch);
+	else if (pack->nbatch > 0)
 		write_pages(pack, pack->batch, pack->nbatch, pack->block - pack->nbatch);
 	pack->nbatch = 0;
 }
@@ -276,6 +383,8 @@ store_pack_finish(StorePack *pack, Relation rel, StoreRun *run)
 	}
 	else
 		write_batch(pack);
+	if (pack->claimed_end != 0)
+		finish_claimed(pack);
 
 	if (pack->missed && !RelationUsesLocalBuffers(rel))
 		smgrimmedsync(RelationGetSmgr(rel), MAIN_FORKNUM);

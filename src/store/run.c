@@ -5,8 +5,8 @@
  *
  * Rows go through core's tuplesort as (key columns of an index, TID, row), so
  * that any key that an index can order will do and memory is bounded by
- * maintenance_work_mem.  They come back in order and are packed into pages at
- * the end of the file (pack.c).  Others write to the table meanwhile, but the
+ * maintenance_work_mem.  They come back in order and are packed into pages, which
+ * take the place of empty ones, or lie at the end of the file (pack.c).  Others write to the table meanwhile, but the
  * extension lock keeps them from making it longer.
  *
  * IDENTIFICATION
@@ -47,7 +47,7 @@ struct StoreWriter
 	IndexInfo  *info;
 	EState	   *estate;
 	TupleTableSlot *row_slot;	/* a row, for FormIndexDatum */
-	uint64		rows;
+	StoreSizes	sizes;			/* of the rows so far */
 };
 
 /*
@@ -209,31 +209,41 @@ store_writer_put(StoreWriter *w, HeapTuple tuple)
 	pfree(row);
 	if (whole != tuple)
 		heap_freetuple(whole);
-	w->rows++;
+	w->sizes.narrowest = w->sizes.rows == 0 ? size : Min(w->sizes.narrowest, size);
+	w->sizes.widest = Max(w->sizes.widest, size);
+	w->sizes.bytes += size;
+	w->sizes.rows++;
 }
 
 uint64
 store_writer_rows(StoreWriter *w)
 {
-	return w->rows;
+	return w->sizes.rows;
 }
 
 /*
- * Write the rows as one run at the end of the target, and say in *run what it
- * is; the caller adds it to the list.  placed() hears the old and the new TID of
- * each row, in the order of the run.  There is at least one row.
+ * Write the rows as one run, and say in *run what it is; the caller adds it to the
+ * list.  reuse: in the place of empty pages of the log, if there are enough, and then the answer is
+ * true; the caller holds the lock that space.c wants.  Else at the end of the target.
+ * placed() hears the old and the new TID of each row, in the order of the run.
+ * There is at least one row.
  */
-void
-store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
+bool
+store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
 				   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg)
 {
 	bool		lock = !RelationUsesLocalBuffers(w->target);
 	StorePack  *pack;
 
 	tuplesort_performsort(w->sort);
-	if (lock)
-		LockRelationForExtension(w->target, ExclusiveLock);
 	pack = store_pack_begin(w->target, fxid, fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId(), 0);
+	reuse = reuse && store_pack_claim(pack, &w->sizes);
+	lock = lock && !reuse;
+	if (lock)
+	{
+		LockRelationForExtension(w->target, ExclusiveLock);
+		store_pack_at_end(pack);
+	}
 	while (tuplesort_gettupleslot(w->sort, true, false, w->sorted, NULL))
 	{
 		bool		isnull;
@@ -254,6 +264,7 @@ store_writer_write(StoreWriter *w, uint64 fxid, StoreRun *run,
 	store_pack_finish(pack, w->target, run);
 	if (lock)
 		UnlockRelationForExtension(w->target, ExclusiveLock);
+	return reuse;
 }
 
 void

@@ -8,7 +8,7 @@
  * kept until the end:
  *
  * 1. the rows of the log that it sees and nobody has changed or locked are
- *	  sorted and written as a run at the end of the file;
+ *	  sorted and written as a run, in empty pages of the log or at the end of the file;
  * 2. the run is entered in the list, with the xid and command id that sealed;
  * 3. index entries for the sealed rows are inserted.  Nothing is checked: the
  *	  set of rows does not change;
@@ -266,11 +266,11 @@ insert_into_indexes(Relation rel, const StoreRun *run)
 /* ---- the function ---- */
 
 /*
- * The planner takes the number of rows to grow with the number of pages, which
- * a seal does not do.  Right even if we roll back: the pages stay.
+ * The planner takes the number of rows to grow with the number of pages, which a
+ * seal does not do, if it adds some.  Right even if we roll back: the pages stay.
  */
 static void
-update_statistics(Relation rel, const StoreRun *run)
+update_statistics(Relation rel, BlockNumber added)
 {
 	Form_pg_class form = rel->rd_rel;
 	double		rows = form->reltuples;
@@ -278,7 +278,7 @@ update_statistics(Relation rel, const StoreRun *run)
 
 	if (rows < 0 || form->relpages <= 0)
 		return;
-	rows = rint(rows / form->relpages * (nblocks - (STORE_RUN_END(run) - run->first)));
+	rows = rint(rows / form->relpages * (nblocks - added));
 	vac_update_relstats(rel, nblocks, rows, form->relallvisible, form->relhasindex,
 						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, true);
 }
@@ -308,7 +308,8 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 	Oid			order;
 	Relation	index;
 	TimestampTz start = GetCurrentTimestamp();
-	bool		any;
+	bool		any,
+				reused;
 
 	if (!store_is_whole(rel))
 	{
@@ -320,7 +321,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 	lock_indexes(rel);
 	order = store_order_index(rel);
 	index = OidIsValid(order) ? index_open(order, AccessShareLock) : NULL;
-	store_trim(rel);
+	store_trim(rel, InvalidBlockNumber);
 
 	/* nothing that it sees is removed while we have it */
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -338,7 +339,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		CommandId	cid = GetCurrentCommandId(true);
 		StoreMoves *moves = store_moves_begin();
 
-		store_writer_write(w, U64FromFullTransactionId(fxid), run, store_moves_put, moves);
+		reused = store_writer_write(w, true, U64FromFullTransactionId(fxid), run, store_moves_put, moves);
 		run->cmin = cid;
 		run->duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("seal-written");
@@ -355,7 +356,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		store_moves_end(moves);
 		what->sealed = run->rows - what->losers;
 		kyro_report_moved_rows(rel, what->sealed, run->rows);
-		update_statistics(rel, run);
+		update_statistics(rel, reused ? 0 : STORE_RUN_END(run) - run->first);
 		CacheInvalidateRelcache(rel);
 		run->duration = GetCurrentTimestamp() - start;
 	}

@@ -279,12 +279,39 @@ extern void store_index_validate_scan(Relation rel, Relation index, struct Index
 
 typedef struct StorePack StorePack;
 
+/* Of the rows of a run: how many, and bytes as they are stored. */
+typedef struct StoreSizes
+{
+	uint64		rows;
+	uint64		bytes;			/* of all */
+	uint32		widest;			/* of one */
+	uint32		narrowest;
+} StoreSizes;
+
 extern uint32 store_stored_size(HeapTuple tuple);
 extern void store_stored_copy(HeapTuple tuple, char *to);
 extern StorePack *store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep);
+extern void store_pack_at_end(StorePack *pack);
+extern bool store_pack_claim(StorePack *pack, const StoreSizes *sizes);
 extern char *store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, ItemPointer tid);
 extern bool store_pack_is_full(const StorePack *pack);
 extern void store_pack_finish(StorePack *pack, Relation rel, StoreRun *run);
+
+/* --- space.c: runs in the place of empty pages ------------------------------------------ */
+
+/* Has a seal left this page, if it is in no run? */
+static inline bool
+store_page_is_orphan(Page page)
+{
+	StorePageKind kind = store_page_kind(page);
+
+	return kind == STORE_ROWS || kind == STORE_GROUPS;
+}
+
+extern bool store_page_is_empty(Page page);
+extern bool store_free_page(Relation rel, BlockNumber block);
+extern BlockNumber store_space_claim(Relation rel, uint64 run, uint32 n);
+extern void store_space_release(Relation rel, BlockNumber first, BlockNumber end);
 
 /* --- load.c: bulk loads ------------------------------------------------------------- */
 
@@ -303,7 +330,7 @@ extern StoreWriter *store_writer_begin(Relation source, Relation target, Relatio
 extern bool store_writer_fits(Relation rel, HeapTuple tuple);
 extern uint64 store_writer_rows(StoreWriter *writer);
 extern void store_writer_put(StoreWriter *writer, HeapTuple tuple);
-extern void store_writer_write(StoreWriter *writer, uint64 fxid, StoreRun *run,
+extern bool store_writer_write(StoreWriter *writer, bool reuse, uint64 fxid, StoreRun *run,
 							   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg);
 extern void store_writer_end(StoreWriter *writer);
 
@@ -371,7 +398,7 @@ extern void store_remove_old_entries(Relation rel);
 
 /* --- trim.c: what failed seals left --------------------------------------------------- */
 
-extern void store_trim(Relation rel);
+extern void store_trim(Relation rel, BlockNumber log_end);
 extern void store_free_pages(Relation rel, TransactionId horizon);
 
 /* --- verify.c ------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * trim.c
- *	  Space that seals which failed have left.
+ *	  Space that nobody needs any more: of seals that failed, and at the end of the log.
  *
  * A seal that fails before its run is in the list leaves pages that belong to
  * no run; one that fails later leaves a run of an aborted transaction, which
@@ -18,6 +18,9 @@
  * every snapshot, on standbys too.
  *
  * A run whose rows were touched stays: ledger tuples may still name it.
+ *
+ * VACUUM also cuts off log pages without items, as core's does and as far as that is
+ * asked to, but not those that a link leads to.
  *
  * IDENTIFICATION
  *	  src/store/trim.c
@@ -36,23 +39,28 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/* Has a seal left this page, that is in no run?  A log page is nothing to cut off: links may lead there. */
 static bool
-is_orphan(Page page)
-{
-	StorePageKind kind = store_page_kind(page);
-
-	return kind == STORE_ROWS || kind == STORE_GROUPS;
-}
-
-static bool
-block_is_orphan(Relation rel, BlockNumber block, bool or_new)
+block_is_orphan(Relation rel, BlockNumber block)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	bool		result;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	result = is_orphan(BufferGetPage(buffer)) || (or_new && PageIsNew(BufferGetPage(buffer)));
+	result = store_page_is_orphan(BufferGetPage(buffer));
+	UnlockReleaseBuffer(buffer);
+	return result;
+}
+
+/* Is a block in no run something to cut off? */
+static bool
+block_is_spare(Relation rel, BlockNumber block, BlockNumber log_end)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	Page		page = BufferGetPage(buffer);
+	bool		result;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	result = PageIsNew(page) || store_page_is_orphan(page) || (block >= log_end && store_page_is_empty(page));
 	UnlockReleaseBuffer(buffer);
 	return result;
 }
@@ -80,7 +88,7 @@ run_touched(Relation rel, const StoreRun *run)
 
 /* The first of the blocks at the end of the file that nobody needs. */
 static BlockNumber
-find_end(Relation rel, StoreTable *table)
+find_end(Relation rel, StoreTable *table, BlockNumber log_end)
 {
 	BlockNumber end = RelationGetNumberOfBlocks(rel);
 	int			nruns = table->nruns;
@@ -97,7 +105,7 @@ find_end(Relation rel, StoreTable *table)
 			end = run->first;
 			nruns--;
 		}
-		else if (block_is_orphan(rel, end - 1, true))
+		else if (block_is_spare(rel, end - 1, log_end))
 			end--;
 		else
 			break;
@@ -105,22 +113,39 @@ find_end(Relation rel, StoreTable *table)
 	return end;
 }
 
+/* Is it worth the exclusive lock?  For empty log pages if core would say so. */
+static bool
+worth_it(Relation rel, StoreTable *table, BlockNumber end, BlockNumber log_end)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+
+	return nblocks > end &&
+		(nblocks - end >= 1000 || nblocks - end >= nblocks / 16 || find_end(rel, table, InvalidBlockNumber) < nblocks);
+}
+
 /*
- * Cut off what failed seals left at the end of the file.  The caller holds a
+ * Cut off what failed seals left at the end of the file, and log pages without items
+ * from log_end on, where no link leads (InvalidBlockNumber: none).  The caller holds a
  * lock on the table that excludes changes of the list, and calls store_open()
  * again afterwards.  Does nothing if anybody else uses the table.
  */
 void
-store_trim(Relation rel)
+store_trim(Relation rel, BlockNumber log_end)
 {
 	StoreTable *table = store_open(rel);
 	BlockNumber end;
 
+	/* nobody has looked where links of these lead */
+	for (int i = 0; i < table->nruns && log_end != InvalidBlockNumber; i++)
+	{
+		if (store_run_aborted(&table->runs[i]) && run_touched(rel, &table->runs[i]))
+			log_end = InvalidBlockNumber;
+	}
 	/* a look without the lock: nearly always there is nothing */
-	if (table->incarnation == 0 || find_end(rel, table) == RelationGetNumberOfBlocks(rel) ||
+	if (table->incarnation == 0 || !worth_it(rel, table, find_end(rel, table, log_end), log_end) ||
 		!ConditionalLockRelation(rel, AccessExclusiveLock))
 		return;
-	end = find_end(rel, table);
+	end = find_end(rel, table, log_end);
 	if (end < RelationGetNumberOfBlocks(rel))
 	{
 		/* first the list: pages that no run has are harmless, a run without pages is not */
@@ -129,33 +154,6 @@ store_trim(Relation rel)
 		RelationTruncate(rel, end);
 	}
 	UnlockRelation(rel, AccessExclusiveLock);
-}
-
-/* Make an empty log page of what a seal has left, unless somebody has it pinned. */
-static bool
-free_page(Relation rel, BlockNumber block)
-{
-	Buffer		buffer = ReadBuffer(rel, block);
-	bool		done = false;
-
-	if (ConditionalLockBufferForCleanup(buffer))
-	{
-		Page		page = BufferGetPage(buffer);
-
-		if (is_orphan(page))
-		{
-			GenericXLogState *state = GenericXLogStart(rel);
-
-			PageInit(GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE), BLCKSZ, 0);
-			store_log_page_finish(state);
-			done = true;
-		}
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	}
-	if (done)
-		RecordPageWithFreeSpace(rel, block, PageGetHeapFreeSpace(BufferGetPage(buffer)));
-	ReleaseBuffer(buffer);
-	return done;
 }
 
 /*
@@ -217,8 +215,8 @@ store_free_pages(Relation rel, TransactionId horizon)
 		}
 		/* heap code has just read all that are not marked */
 		vacuum_delay_point();
-		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block, false))
-			any |= free_page(rel, block);
+		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block))
+			any |= store_free_page(rel, block);
 		block++;
 	}
 	if (BufferIsValid(vmbuffer))

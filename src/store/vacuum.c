@@ -19,8 +19,8 @@
  *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
  *	  row counts as dead when its ledger tuple is gone: the record that removed it
  *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
- * 6. what failed seals left at the end of the file is cut off, and what they left
- *	  elsewhere becomes log;
+ * 6. what failed seals left at the end of the file is cut off, with empty log pages, if
+ *	  no link leads there; and what they left elsewhere becomes log;
  * 7. statistics are written again, with the sealed rows, which core does not
  *	  see.
  *
@@ -71,6 +71,8 @@ typedef struct StoreVacuum
 	double		sealed;			/* rows of committed runs */
 	double		reclaimable;	/* of them dead, with index entries */
 	bool		aborted;		/* a run of which indexes may have entries */
+	BlockNumber links_end;		/* no link to a ledger tuple that is gone leads there or behind */
+	BlockNumber reclaimable_end;	/* of those that are to be reclaimed */
 
 	/* setting visibility map bits */
 	XLogRecPtr	lsn;			/* invalid: no conflict record yet */
@@ -210,6 +212,7 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		ItemPointerData tid;
 		HeapTupleData tuple;
 		Buffer		buffer;
+		BlockNumber link_end;
 
 		if (links[row - 1].ip_posid == 0)
 			continue;
@@ -221,18 +224,23 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		}
 		if (links[row - 1].ip_posid == STORE_LINK_RECLAIMED)
 			continue;
+		link_end = store_link_is_dead(&links[row - 1]) ? 0 : ItemPointerGetBlockNumber(&links[row - 1]) + 1;
 		if (dead_page == NULL)
 		{
 			bool		found;
 
 			/* the rest is for the next VACUUM */
 			if (hash_get_num_entries(v->dead_pages) * sizeof(DeadPage) > maintenance_work_mem * (Size) 1024)
+			{
+				v->links_end = Max(v->links_end, link_end);
 				continue;
+			}
 
 			dead_page = hash_search(v->dead_pages, &p->block, HASH_ENTER, &found);
 			memset(dead_page->dead, 0, sizeof(dead_page->dead));
 		}
 		dead_page->dead[row - 1] = true;
+		v->reclaimable_end = Max(v->reclaimable_end, link_end);
 		v->reclaimable++;
 	}
 }
@@ -566,8 +574,10 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 				(errmsg("table \"%s\": removed index entries of %.0f dead sealed rows",
 						RelationGetRelationName(rel), v.reclaimable)));
 	}
+	else
+		v.links_end = Max(v.links_end, v.reclaimable_end);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
-	store_trim(rel);
+	store_trim(rel, params->truncate == VACOPTVALUE_DISABLED ? InvalidBlockNumber : v.links_end);
 	store_free_pages(rel, v.horizon);
 	v.table = store_open(rel);
 	write_statistics(&v);

@@ -206,11 +206,11 @@ SELECT n_live_tup BETWEEN 890 AND 910 AS live, n_dead_tup FROM pg_stat_user_tabl
 ANALYZE c;
 SELECT n_live_tup BETWEEN 890 AND 910 AS live, n_dead_tup FROM pg_stat_user_tables WHERE relid = 'c'::regclass;
 SELECT seq_scan > 0 AS scans, seq_tup_read >= 1000 AS reads FROM pg_stat_user_tables WHERE relid = 'c'::regclass;
--- a file that is only log grows into the next run; VACUUM keeps all of it
+-- the end of a file that is only log is cut off by VACUUM
 SELECT pg_relation_size('c') AS before \gset
 DELETE FROM c;
 VACUUM c;
-SELECT pg_relation_size('c') >= :before AS kept;
+SELECT pg_relation_size('c') < :before AS cut;
 INSERT INTO c VALUES (1, 1);
 SELECT seal('c');
 TABLE c;

@@ -53,6 +53,8 @@ my %points = (
 	'seal-written' => $seal,
 	'seal-listed' => $seal,
 	'seal-indexed' => $seal,
+	'space-map-cleared' => $seal,
+	'space-claimed' => $seal,
 	'seal-page-stamped' => $seal,
 	'seal-stamped' => $seal,
 	'touch-link-page-made' => q{SELECT twice('DELETE FROM $t WHERE id % 7 = 3')},
@@ -86,11 +88,14 @@ SELECT add_rows(100);
 });
 
 	# something to cut off
-	$node->safe_psql('postgres', q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK}) if $point eq 'trim-listed';
+	$node->safe_psql('postgres', q{BEGIN; SELECT add_rows(8000); SELECT kyro.snapshot('a', 50); ROLLBACK}) if $point eq 'trim-listed';
 
 	# and something that does not lie at the end; twice, since the error has done half of it
 	my $undone = q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK; SELECT kyro.snapshot('a', 50)};
 	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
+
+	# or empty pages, and less to seal than they have room for
+	$node->safe_psql('postgres', q{SELECT add_rows(3000); SELECT kyro.snapshot('a'); VACUUM (INDEX_CLEANUP ON) a; SELECT add_rows(50)}) if $point =~ /^space/;
 
 	# first an error, which the session survives and others see nothing of
 	if ($point !~ /^(touch-map-cleared|update-record)$/)
@@ -101,6 +106,7 @@ SELECT add_rows(100);
 	}
 
 	# then a crash
+	$node->safe_psql('postgres', 'VACUUM a; SELECT add_rows(50)') if $point =~ /^space/;
 	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
 	my $log_end = -s $node->logfile;
 	my ($rc) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$point}");

@@ -1,0 +1,229 @@
+/*-------------------------------------------------------------------------
+ *
+ * space.c
+ *	  Runs in the place of empty log pages.
+ *
+ * What VACUUM has emptied of the log is taken for the next run if there is enough
+ * of it in one piece; else the run lies at the end of the file.  So a table that is sealed in batches, with VACUUM in between, does
+ * not need the space of both, and its end can be cut off.
+ *
+ * A page is claimed if it has no item in use and is in no run, by the holder
+ * of ShareUpdateExclusiveLock, with a cleanup lock that could be had at once, after
+ * its visibility map bits were cleared (README, S12).  Then it is one of ours, in no run
+ * yet, which heap code and readers pass over, as the pages of a seal that has
+ * failed.
+ *
+ * IDENTIFICATION
+ *	  src/store/space.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/visibilitymap.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/lmgr.h"
+
+#include "debug_point.h"
+#include "store/store.h"
+
+/* Less room than this has no page without items. */
+#define EMPTY_SPACE (MaxHeapTupleSize - 1024)
+
+/*
+ * Is this a log page, without doubt, and has no item in use?  Then no index has a TID of it: an entry
+ * leads to an item until VACUUM has removed it, and items are set free after that.
+ */
+bool
+store_page_is_empty(Page page)
+{
+	if (!store_page_is_heap(page))
+		return false;
+	for (OffsetNumber offset = FirstOffsetNumber; offset <= PageGetMaxOffsetNumber(page); offset++)
+	{
+		if (ItemIdIsUsed(PageGetItemId(page, offset)))
+			return false;
+	}
+	return true;
+}
+
+/* A look at a block in no run; corrects the free space map, which may be out of date. */
+static bool
+block_is_empty(Relation rel, BlockNumber block)
+{
+	Buffer		buffer;
+	Page		page;
+	Size		space = EMPTY_SPACE;
+	bool		result;
+
+	if (GetRecordedFreeSpace(rel, block) < EMPTY_SPACE)
+		return false;
+	buffer = ReadBuffer(rel, block);
+	page = BufferGetPage(buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	result = store_page_is_empty(page);
+	/* a new page is an inserter's, who has made more than he needs */
+	if (!result && store_page_is_heap(page))
+		space = PageGetHeapFreeSpace(page);
+	UnlockReleaseBuffer(buffer);
+	if (space < EMPTY_SPACE)
+		RecordPageWithFreeSpace(rel, block, space);
+	return result;
+}
+
+/* The first `need` blocks in a row that look empty, at `from` or behind; InvalidBlockNumber: none. */
+static BlockNumber
+find_range(Relation rel, StoreTable *table, BlockNumber from, uint32 need)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber first = from;
+	int			next_run = store_first_run_ending_after(table, from);
+
+	for (BlockNumber block = from; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (next_run < table->nruns && block >= table->runs[next_run].first)
+		{
+			first = STORE_RUN_END(&table->runs[next_run]);
+			block = first - 1;
+			next_run++;
+		}
+		else if (!block_is_empty(rel, block))
+			first = block + 1;
+		else if (block + 1 - first == need)
+			return first;
+	}
+	return InvalidBlockNumber;
+}
+
+/* Nobody may take the rows that will be there for visible to all. */
+static void
+clear_map(Relation rel, BlockNumber first, uint32 n)
+{
+	Buffer		vmbuffer = InvalidBuffer;
+	bool		cleared = false;
+
+	for (BlockNumber block = first; block < first + n; block++)
+	{
+		if (cleared && !visibilitymap_pin_ok(block, vmbuffer))
+		{
+			store_vm_log(rel, vmbuffer);
+			cleared = false;
+		}
+		visibilitymap_pin(rel, block, &vmbuffer);
+		cleared |= visibilitymap_clear(rel, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
+	}
+	if (cleared)
+		store_vm_log(rel, vmbuffer);
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+}
+
+/*
+ * Make an empty page one that heap code leaves alone; false if it is not empty any
+ * more, or if somebody has it pinned, who might be about to put a row there.  Not an image: of the
+ * page only the header changes, and what it will be is logged as an image soon.
+ */
+static bool
+claim(Relation rel, BlockNumber block, uint64 run)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	bool		done = false;
+
+	if (ConditionalLockBufferForCleanup(buffer))
+	{
+		if (store_page_is_empty(BufferGetPage(buffer)))
+		{
+			GenericXLogState *state = GenericXLogStart(rel);
+			Page		page = GenericXLogRegisterBuffer(state, buffer, 0);
+			PGAlignedBlock fresh;
+
+			store_page_init(fresh.data, STORE_ROWS, run);
+			memcpy((char *) page + offsetof(PageHeaderData, pd_flags), fresh.data + offsetof(PageHeaderData, pd_flags),
+				   SizeOfPageHeaderData + sizeof(StoreHeader) - offsetof(PageHeaderData, pd_flags));
+			store_log_page_finish(state);
+			done = true;
+		}
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
+	ReleaseBuffer(buffer);
+	if (done)
+		RecordPageWithFreeSpace(rel, block, 0);
+	return done;
+}
+
+/*
+ * Make an empty log page of one that is in no run, unless somebody has it pinned.
+ */
+bool
+store_free_page(Relation rel, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	bool		done = false;
+
+	if (ConditionalLockBufferForCleanup(buffer))
+	{
+		Page		page = BufferGetPage(buffer);
+
+		if (store_page_is_orphan(page))
+		{
+			GenericXLogState *state = GenericXLogStart(rel);
+
+			PageInit(GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE), BLCKSZ, 0);
+			store_log_page_finish(state);
+			done = true;
+		}
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
+	if (done)
+		RecordPageWithFreeSpace(rel, block, PageGetHeapFreeSpace(BufferGetPage(buffer)));
+	ReleaseBuffer(buffer);
+	return done;
+}
+
+/*
+ * Give claimed blocks first .. end - 1 back to the log, as far as nobody has them pinned;
+ * VACUUM does it with the rest.
+ */
+void
+store_space_release(Relation rel, BlockNumber first, BlockNumber end)
+{
+	for (BlockNumber block = first; block < end; block++)
+		(void) store_free_page(rel, block);
+}
+
+/*
+ * Claim n blocks in a row for a run; returns the first, or InvalidBlockNumber. The caller
+ * holds a lock on the table that excludes VACUUM, index builds and changes of the list.
+ */
+BlockNumber
+store_space_claim(Relation rel, uint64 run, uint32 n)
+{
+	StoreTable *table = store_open(rel);
+	BlockNumber from = 1;
+
+	/* nearly always, where VACUUM has not been since the last seal */
+	if (GetPageWithFreeSpace(rel, EMPTY_SPACE) == InvalidBlockNumber)
+		return InvalidBlockNumber;
+	for (;;)
+	{
+		BlockNumber first = find_range(rel, table, from, n);
+		BlockNumber block;
+
+		if (first == InvalidBlockNumber)
+			return InvalidBlockNumber;
+		clear_map(rel, first, n);
+		DEBUG_POINT("space-map-cleared");
+		for (block = first; block < first + n; block++)
+		{
+			if (!claim(rel, block, run))
+				break;
+		}
+		DEBUG_POINT("space-claimed");
+		if (block == first + n)
+			return first;
+		store_space_release(rel, first, block);
+		from = block + 1;
+	}
+}
