@@ -272,24 +272,10 @@ show_class(Oid indexoid, Oid opclass)
 static void
 set_class_dependencies(Oid index, Oid own, Oid shown)
 {
-	Relation	rel = table_open(DependRelationId, RowExclusiveLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
 	ObjectAddress me,
 				class;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(index));
-	scan = systable_beginscan(rel, DependDependerIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		if (((Form_pg_depend) GETSTRUCT(tuple))->refclassid == OperatorClassRelationId)
-			CatalogTupleDelete(rel, &tuple->t_self);
-	}
-	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	deleteDependencyRecordsForClass(RelationRelationId, index, OperatorClassRelationId, DEPENDENCY_NORMAL);
 	CommandCounterIncrement();
 
 	ObjectAddressSet(me, RelationRelationId, index);
