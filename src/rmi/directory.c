@@ -260,37 +260,17 @@ rmi_train_leaves(LearnedModel *model, int64 *keys, Size stride, uint32 n, uint64
 	keys[0] = lowest;
 }
 
-void
-rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
+/*
+ * Write the tree over the leaves of the list, level by level; each level from
+ * right to left, so that next is known.  Sets what meta says of it.
+ */
+static void
+write_tree(Relation index, const RmiFenceList *list, const RmiMetaData *seen, RmiMetaData *meta)
 {
-	uint64		generation;
-	uint32		dir_pages = 0;
-	uint32		levels = 0;
-	uint32		nkeys;
 	RmiDirItem *items = list->items;
 	uint32		n = list->n;
-	BlockNumber root = InvalidBlockNumber;
-	LearnedModel   *model;
-	Size		model_bytes;
-	BlockNumber model_first = InvalidBlockNumber;
-	uint32		model_pages;
-	Buffer		metabuf;
-	RmiMetaData old,
-				meta;
-	RmiFenceList late;
-	RmiChange	c;
 
-	Assert(list->n > 0);
-	DEBUG_POINT_POLL("rmi-dir-begin");
-	do
-	{
-		generation = pg_prng_uint64(&pg_global_prng_state);
-	} while (generation == 0);
-
-	for (nkeys = n; nkeys > 0 && (items[nkeys - 1].tid & RMI_ITEM_NULL); nkeys--)
-		;
-
-	/* the tree, level by level; each level right to left, so that next is known */
+	meta->dir_pages = meta->dir_levels = 0;
 	for (;;)
 	{
 		uint32		pages = (n + RMI_DIR_FANOUT - 1) / RMI_DIR_FANOUT;
@@ -303,38 +283,88 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 			uint32		count = Min(n - first, (uint32) RMI_DIR_FANOUT);
 
 			CHECK_FOR_INTERRUPTS();
-			next = dir_put(index, seen, RMI_PAGE_DIRECTORY, generation, levels,
+			next = dir_put(index, seen, RMI_PAGE_DIRECTORY, meta->generation, meta->dir_levels,
 						   count, next, &items[first], count * sizeof(RmiDirItem));
 			up[p] = items[first];
 			up[p].block = next;
 		}
-		dir_pages += pages;
-		levels++;
+		meta->dir_pages += pages;
+		meta->dir_levels++;
 		if (items != list->items)
 			pfree(items);
 		items = up;
 		n = pages;
-		root = next;
+		meta->dir_root = next;
 		if (pages == 1)
 			break;
 	}
 	pfree(items);
-	DEBUG_POINT_POLL("rmi-dir-tree");
+}
 
-	model_bytes = learned_bytes(nkeys);
-	model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
-	rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), nkeys, generation);
-	model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
-	model_bytes = model->bytes;
-	for (uint32 p = model_pages; p-- > 0;)
+/* Train on the keys of the list, and write the model.  Sets what meta says of it. */
+static void
+write_model(Relation index, RmiFenceList *list, const RmiMetaData *seen, RmiMetaData *meta)
+{
+	LearnedModel *model;
+
+	for (meta->dir_keys = list->n; meta->dir_keys > 0; meta->dir_keys--)
+	{
+		if (!(list->items[meta->dir_keys - 1].tid & RMI_ITEM_NULL))
+			break;
+	}
+	model = palloc_extended(learned_bytes(meta->dir_keys), MCXT_ALLOC_HUGE);
+	rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), meta->dir_keys, meta->generation);
+	meta->model_bytes = model->bytes;
+	meta->model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
+	meta->model_first = InvalidBlockNumber;
+	for (uint32 p = meta->model_pages; p-- > 0;)
 	{
 		Size		first = (Size) p * RMI_DIR_SPACE;
-		Size		bytes = Min(model_bytes - first, RMI_DIR_SPACE);
+		Size		bytes = Min(meta->model_bytes - first, RMI_DIR_SPACE);
 
-		model_first = dir_put(index, seen, RMI_PAGE_MODEL, generation, p,
-							  bytes, model_first, (char *) model + first, bytes);
+		meta->model_first = dir_put(index, seen, RMI_PAGE_MODEL, meta->generation, p,
+									bytes, meta->model_first, (char *) model + first, bytes);
 	}
 	pfree(model);
+}
+
+/* Begin the split log of a new directory with these leaves.  The meta page is locked. */
+static void
+write_log(Relation index, const RmiFenceList *late, RmiMetaData *meta)
+{
+	meta->log_first = meta->log_last = InvalidBlockNumber;
+	meta->log_entries = late->n;
+	for (uint32 end = late->n; end > 0;)
+	{
+		uint32		first = (end - 1) / RMI_LOG_FANOUT * RMI_LOG_FANOUT;
+
+		meta->log_first = rmi_log_put(index, meta, meta->generation, meta->log_first,
+									  &late->items[first], end - first);
+		if (meta->log_last == InvalidBlockNumber)
+			meta->log_last = meta->log_first;
+		end = first;
+	}
+}
+
+void
+rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
+{
+	RmiMetaData new = *seen;
+	Buffer		metabuf;
+	RmiMetaData old,
+				meta;
+	RmiFenceList late;
+	RmiChange	c;
+
+	Assert(list->n > 0);
+	DEBUG_POINT_POLL("rmi-dir-begin");
+	do
+	{
+		new.generation = pg_prng_uint64(&pg_global_prng_state);
+	} while (new.generation == 0);
+	write_tree(index, list, seen, &new);
+	DEBUG_POINT_POLL("rmi-dir-tree");
+	write_model(index, list, seen, &new);
 	DEBUG_POINT_POLL("rmi-dir-model");
 
 	/*
@@ -347,27 +377,16 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 		rmi_log_read(index, &old, seen->log_entries, &late);
 
 	meta = old;
-	meta.generation = generation;
-	meta.dir_root = root;
-	meta.dir_levels = levels;
+	meta.generation = new.generation;
+	meta.dir_root = new.dir_root;
+	meta.dir_levels = new.dir_levels;
 	meta.dir_entries = list->n;
-	meta.dir_keys = nkeys;
-	meta.dir_pages = dir_pages;
-	meta.model_first = model_first;
-	meta.model_pages = model_pages;
-	meta.model_bytes = model_bytes;
-	meta.log_first = meta.log_last = InvalidBlockNumber;
-	meta.log_entries = late.n;
-	for (uint32 end = late.n; end > 0;)
-	{
-		uint32		first = (end - 1) / RMI_LOG_FANOUT * RMI_LOG_FANOUT;
-
-		meta.log_first = rmi_log_put(index, &meta, generation, meta.log_first,
-									 &late.items[first], end - first);
-		if (meta.log_last == InvalidBlockNumber)
-			meta.log_last = meta.log_first;
-		end = first;
-	}
+	meta.dir_keys = new.dir_keys;
+	meta.dir_pages = new.dir_pages;
+	meta.model_first = new.model_first;
+	meta.model_pages = new.model_pages;
+	meta.model_bytes = new.model_bytes;
+	write_log(index, &late, &meta);
 	meta.trained_at = GetCurrentTimestamp();
 	meta.rebuilds++;
 	rmi_change_begin(&c, index, meta.carrier);

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "rmi/page.h"
+#include "tid.h"
 
 /* Support functions of an operator class. */
 #define RMI_CMP_PROC		1	/* btree-like comparison, cross-type too */
@@ -47,35 +48,6 @@ typedef struct RmiOptions
 #define RmiGetFillFactor(rel) \
 	((rel)->rd_options ? Max(((RmiOptions *) (rel)->rd_options)->fillfactor, RMI_MIN_FILLFACTOR) : \
 	 RMI_DEFAULT_FILLFACTOR)
-
-/* The server's heap address as the model's 48-bit tid, and back. */
-static inline uint64
-kyro_tid_from_pointer(const ItemPointerData *p)
-{
-	return ((uint64) ItemPointerGetBlockNumberNoCheck(p) << 16) | ItemPointerGetOffsetNumberNoCheck(p);
-}
-
-static inline void
-kyro_tid_to_pointer(uint64 tid, ItemPointer p)
-{
-	uint32		block = (uint32) (tid >> 16);
-
-	/*
-	 * The high half comes first.  Written in one piece, as readers copy it: two
-	 * writes would have to reach memory before one read gets both.
-	 */
-	block = block << 16 | block >> 16;
-	memcpy(&p->ip_blkid, &block, sizeof(block));
-	p->ip_posid = (OffsetNumber) (tid & 0xFFFF);
-}
-
-/* Can this be the address of a row?  The server asserts so, and extends a table for the one invalid block. */
-static inline bool
-kyro_tid_ok(uint64 tid)
-{
-	return (tid & 0xFFFF) >= FirstOffsetNumber && (tid & 0xFFFF) <= MaxOffsetNumber &&
-		(tid >> 16) != InvalidBlockNumber;
-}
 
 /* ---- handler.c ---- */
 extern bytea *rmi_options(Datum reloptions, bool validate);

@@ -32,6 +32,7 @@
 #include "utils/tuplesort.h"
 
 #include "store/store.h"
+#include "tid.h"
 
 struct StoreWriter
 {
@@ -196,8 +197,7 @@ store_writer_put(StoreWriter *w, HeapTuple tuple)
 		memcpy(w->slot->tts_values, values, w->nkeys * sizeof(Datum));
 		memcpy(w->slot->tts_isnull, isnull, w->nkeys * sizeof(bool));
 	}
-	w->slot->tts_values[w->nkeys] = Int64GetDatum((int64) ItemPointerGetBlockNumber(&tuple->t_self) << 16 |
-												  ItemPointerGetOffsetNumber(&tuple->t_self));
+	w->slot->tts_values[w->nkeys] = Int64GetDatum(kyro_tid_from_pointer(&tuple->t_self));
 	w->slot->tts_isnull[w->nkeys] = false;
 	w->slot->tts_values[w->nkeys + 1] = PointerGetDatum(row);
 	w->slot->tts_isnull[w->nkeys + 1] = false;
@@ -257,7 +257,7 @@ store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
 		memcpy(store_pack_row(pack, w->target, bytes[0], size, &to), bytes + 1, size);
 		if (placed)
 		{
-			ItemPointerSet(&from, tid >> 16, tid & 0xFFFF);
+			kyro_tid_to_pointer(tid, &from);
 			placed(arg, &from, &to);
 		}
 	}

@@ -32,6 +32,7 @@
 
 #include "debug_point.h"
 #include "store/store.h"
+#include "tid.h"
 
 struct StoreMoves
 {
@@ -55,18 +56,6 @@ typedef struct PageMoves
 	OffsetNumber from[MaxHeapTuplesPerPage];
 	ItemPointerData to[MaxHeapTuplesPerPage];
 } PageMoves;
-
-static int64
-tid_encode(ItemPointer tid)
-{
-	return (int64) ItemPointerGetBlockNumber(tid) << 16 | ItemPointerGetOffsetNumber(tid);
-}
-
-static void
-tid_decode(int64 encoded, ItemPointer tid)
-{
-	ItemPointerSet(tid, (BlockNumber) (encoded >> 16), (OffsetNumber) (encoded & 0xFFFF));
-}
 
 /*
  * Begin to collect the rows that are moved.
@@ -99,8 +88,8 @@ store_moves_put(void *arg, ItemPointer from, ItemPointer to)
 	StoreMoves *moves = (StoreMoves *) arg;
 
 	ExecClearTuple(moves->slot);
-	moves->slot->tts_values[0] = Int64GetDatum(tid_encode(from));
-	moves->slot->tts_values[1] = Int64GetDatum(tid_encode(to));
+	moves->slot->tts_values[0] = Int64GetDatum(kyro_tid_from_pointer(from));
+	moves->slot->tts_values[1] = Int64GetDatum(kyro_tid_from_pointer(to));
 	moves->slot->tts_isnull[0] = moves->slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(moves->slot);
 	tuplesort_puttupleslot(moves->sort, moves->slot);
@@ -112,8 +101,8 @@ moves_next(StoreMoves *moves, ItemPointer from, ItemPointer to)
 	if (!tuplesort_gettupleslot(moves->sort, true, false, moves->sorted, NULL))
 		return false;
 	slot_getallattrs(moves->sorted);
-	tid_decode(DatumGetInt64(moves->sorted->tts_values[0]), from);
-	tid_decode(DatumGetInt64(moves->sorted->tts_values[1]), to);
+	kyro_tid_to_pointer(DatumGetInt64(moves->sorted->tts_values[0]), from);
+	kyro_tid_to_pointer(DatumGetInt64(moves->sorted->tts_values[1]), to);
 	return true;
 }
 
@@ -202,7 +191,7 @@ add_loser(Losers *losers, ItemPointer to)
 		losers->tids = losers->tids == NULL ? palloc(losers->max * sizeof(int64)) :
 			repalloc_huge(losers->tids, losers->max * sizeof(int64));
 	}
-	losers->tids[losers->n++] = tid_encode(to);
+	losers->tids[losers->n++] = kyro_tid_from_pointer(to);
 }
 
 /* Stamp the rows of one log page, in one record. */

@@ -48,6 +48,7 @@
 #include "debug_point.h"
 #include "progress.h"
 #include "store/verify.h"
+#include "tid.h"
 
 /* ---- TOAST values ---- */
 
@@ -162,18 +163,6 @@ typedef struct IndexCheck
 #define HASH_COLUMN		0
 #define KEY_COLUMN(i)	((i) + 1)
 #define TID_COLUMN(c)	((c)->nkeys + 1)
-
-static int64
-tid_to_int8(ItemPointer tid)
-{
-	return ((int64) ItemPointerGetBlockNumber(tid) << 16) | ItemPointerGetOffsetNumber(tid);
-}
-
-static void
-int8_to_tid(int64 number, ItemPointer tid)
-{
-	ItemPointerSet(tid, (BlockNumber) (number >> 16), (OffsetNumber) (number & 0xFFFF));
-}
 
 static Tuplesortstate *
 begin_sort_tids(int memory)
@@ -294,7 +283,7 @@ collect_rows(IndexCheck *c, int memory)
 	{
 		Datum		values[INDEX_MAX_KEYS];
 		bool		isnull[INDEX_MAX_KEYS];
-		int64		tid = tid_to_int8(&c->slot->tts_tid);
+		int64		tid = kyro_tid_from_pointer(&c->slot->tts_tid);
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
@@ -363,8 +352,8 @@ report_duplicate(IndexCheck *c, TupleTableSlot *one, TupleTableSlot *two)
 	ItemPointerData tid1,
 				tid2;
 
-	int8_to_tid(DatumGetInt64(one->tts_values[TID_COLUMN(c)]), &tid1);
-	int8_to_tid(DatumGetInt64(two->tts_values[TID_COLUMN(c)]), &tid2);
+	kyro_tid_to_pointer(DatumGetInt64(one->tts_values[TID_COLUMN(c)]), &tid1);
+	kyro_tid_to_pointer(DatumGetInt64(two->tts_values[TID_COLUMN(c)]), &tid2);
 	if (!c->index->rd_index->indimmediate && (row_is_own(c, &tid1) || row_is_own(c, &tid2)))
 		return;
 	VERIFY_REPORT(c->v, ItemPointerGetBlockNumber(&tid2), "rows (%u,%u) and (%u,%u) have the same key, in unique index \"%s\"",
@@ -412,7 +401,7 @@ search(IndexCheck *c, IndexScanDesc scan, TupleTableSlot *keys)
 	{
 		CHECK_FOR_INTERRUPTS();
 		DEBUG_POINT("verify-found");
-		tuplesort_putdatum(c->found, Int64GetDatum(tid_to_int8(&c->slot->tts_tid)), false);
+		tuplesort_putdatum(c->found, Int64GetDatum(kyro_tid_from_pointer(&c->slot->tts_tid)), false);
 	}
 }
 
@@ -488,14 +477,14 @@ compare_rows(IndexCheck *c)
 		if (have_found && found == last)
 		{
 			/* it has been found by its own key, or by one of several others */
-			int8_to_tid(found, &tid);
+			kyro_tid_to_pointer(found, &tid);
 			VERIFY_REPORT(c->v, ItemPointerGetBlockNumber(&tid), COMPLAINT_KEY,
 						  ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), name);
 			have_found = next_tid(c->found, &found);
 		}
 		else if (have_row && (!have_found || row < found))
 		{
-			int8_to_tid(row, &tid);
+			kyro_tid_to_pointer(row, &tid);
 			VERIFY_REPORT(c->v, ItemPointerGetBlockNumber(&tid), "row (%u,%u) is not found through index \"%s\"",
 						  ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), name);
 			have_row = next_tid(c->rows, &row);
@@ -511,7 +500,7 @@ compare_rows(IndexCheck *c)
 			}
 			else
 			{
-				int8_to_tid(found, &tid);
+				kyro_tid_to_pointer(found, &tid);
 				VERIFY_REPORT(c->v, ItemPointerGetBlockNumber(&tid), "row (%u,%u) is found through index \"%s\", which it does not belong to",
 							  ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), name);
 			}
