@@ -120,6 +120,17 @@ worker_board_exists(void)
 	return board != NULL;
 }
 
+/* Copy a text, cut between characters if need be; NULL is none.  Raises no error. */
+static void
+set_text(char *to, const char *text, int space)
+{
+	int			len = text != NULL ? pg_mbcliplen(text, strlen(text), space - 1) : 0;
+
+	if (len > 0)
+		memcpy(to, text, len);
+	to[len] = '\0';
+}
+
 /* The record of a task, or NULL.  The lock is held. */
 static Record *
 find_record(Oid database, WorkerAction action, Oid relid)
@@ -217,8 +228,10 @@ worker_slot_reap(WorkerVisit *visit)
 static void
 detach(int code, Datum arg)
 {
+	worker_unmark(my_slot);
 	LWLockAcquire(board_lock, LW_EXCLUSIVE);
 	board->slots[my_slot].ended = true;
+	board->slots[my_slot].visit.sent_away = ProcDiePending;
 	for (int i = 0; i < RECORDS; i++)
 	{
 		Record	   *r = &board->records[i];
@@ -227,7 +240,7 @@ detach(int code, Datum arg)
 		{
 			r->pid = 0;
 			r->finished = GetCurrentTimestamp();
-			strlcpy(r->text, "the worker was asked to leave", TEXT_SPACE);
+			set_text(r->text, "stepped back: the worker was ended", TEXT_SPACE);
 		}
 	}
 	LWLockRelease(board_lock);
@@ -298,19 +311,9 @@ get_record(Oid database, const WorkerTask *task)
 		record->relid = task->relid;
 		record->action = task->action;
 	}
-	strlcpy(record->relation, task->relation ? task->relation : "", NAME_SPACE);
-	strlcpy(record->why, task->why ? task->why : "", TEXT_SPACE);
+	set_text(record->relation, task->relation, NAME_SPACE);
+	set_text(record->why, task->why, TEXT_SPACE);
 	return record;
-}
-
-/* A text that is cut between characters.  Raises no error. */
-static void
-set_text(Record *r, const char *text)
-{
-	int			len = pg_mbcliplen(text, strlen(text), TEXT_SPACE - 1);
-
-	memcpy(r->text, text, len);
-	r->text[len] = '\0';
 }
 
 /* This worker begins a task; returns the time. */
@@ -319,6 +322,7 @@ worker_begin(const WorkerTask *task)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Record	   *r;
+	int			failures;
 
 	LWLockAcquire(board_lock, LW_EXCLUSIVE);
 	r = get_record(MyDatabaseId, task);
@@ -327,7 +331,9 @@ worker_begin(const WorkerTask *task)
 	r->finished = 0;
 	r->next = 0;
 	r->text[0] = '\0';
+	failures = r->failures;
 	LWLockRelease(board_lock);
+	worker_mark(my_slot, MyDatabaseId, task, failures);
 	return now;
 }
 
@@ -337,33 +343,55 @@ worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result)
 {
 	Record	   *r;
 
+	worker_unmark(my_slot);
 	LWLockAcquire(board_lock, LW_EXCLUSIVE);
 	r = get_record(MyDatabaseId, task);
 	r->pid = 0;
 	r->failures = 0;
 	r->finished = GetCurrentTimestamp();
 	r->next = next;
-	set_text(r, result);
+	set_text(r->text, result, TEXT_SPACE);
 	LWLockRelease(board_lock);
 }
 
-/* It failed: the next try waits twice as long as this one did. */
-void
-worker_failed(Oid database, const WorkerTask *task, const char *error)
+/* A failure: the next try waits twice as long as this one did.  The lock is held. */
+static void
+fail(Record *r, const char *error)
 {
-	Record	   *r;
 	int64		wait;
 
-	LWLockAcquire(board_lock, LW_EXCLUSIVE);
-	r = get_record(database, task);
 	r->pid = 0;
 	r->failures++;
 	r->finished = GetCurrentTimestamp();
-	if (task->action == WORKER_VISIT)
+	if (r->started == 0 || r->action == WORKER_VISIT)
 		r->started = r->finished;
 	wait = (int64) kyro_autopilot_naptime * 1000 << Min(r->failures, 12);
 	r->next = TimestampTzPlusMilliseconds(r->finished, Min(wait, LONGEST_BACKOFF));
-	set_text(r, error);
+	set_text(r->text, error, TEXT_SPACE);
+}
+
+void
+worker_failed(Oid database, const WorkerTask *task, const char *error)
+{
+	if (my_slot >= 0)
+		worker_unmark(my_slot);
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	if (my_slot >= 0 && task->action == WORKER_VISIT)
+		board->slots[my_slot].visit.told = true;
+	fail(get_record(database, task), error);
+	LWLockRelease(board_lock);
+}
+
+/* The server ended while a worker was at this; it had failed so many times before. */
+void
+worker_crashed(Oid database, const WorkerTask *task, int failures)
+{
+	Record	   *r;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	r = get_record(database, task);
+	r->failures = failures;
+	fail(r, "the server crashed, or was stopped at once, meanwhile");
 	LWLockRelease(board_lock);
 }
 

@@ -216,10 +216,16 @@ reap(void)
 			d->next = visit.next;
 			continue;
 		}
-		d->failures++;
 		d->next = DT_NOEND;
-		worker_failed(visit.database, &(WorkerTask) {.action = WORKER_VISIT},
-					  "the worker ended before it was done; see the log of the server");
+		if (visit.sent_away)
+		{
+			d->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
+			continue;
+		}
+		d->failures++;
+		if (!visit.told)
+			worker_failed(visit.database, &(WorkerTask) {.action = WORKER_VISIT},
+						  "the worker ended before it was done; see the log of the server");
 	}
 }
 
@@ -261,6 +267,8 @@ kyro_launcher_main(Datum arg)
 	databases = hash_create("kyrodb databases", 32,
 							&(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Database),.hcxt = TopMemoryContext},
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	worker_read_marks(worker_crashed);
 
 	/* not at once: if it was a worker of ours that crashed the server, it may do so again */
 	next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);

@@ -54,6 +54,8 @@ typedef struct WorkerVisit
 {
 	Oid			database;
 	bool		done;			/* it went to its end */
+	bool		told;			/* or else, the worker has recorded why */
+	bool		sent_away;		/* or somebody has ended it */
 	bool		has_extension;
 	TimestampTz next;			/* when something else will be due; DT_NOEND: not known */
 } WorkerVisit;
@@ -68,8 +70,15 @@ extern void worker_visited(bool has_extension, TimestampTz next);
 extern TimestampTz worker_begin(const WorkerTask *task);
 extern void worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result);
 extern void worker_failed(Oid database, const WorkerTask *task, const char *error);
+extern void worker_crashed(Oid database, const WorkerTask *task, int failures);
 extern TimestampTz worker_not_before(Oid database, const WorkerTask *task);
 extern void worker_forget_databases(bool (*exists) (Oid database, void *arg), void *arg);
+
+/* --- mark.c ------------------------------------------------------------------------- */
+
+extern void worker_mark(int slot, Oid database, const WorkerTask *task, int failures);
+extern void worker_unmark(int slot);
+extern void worker_read_marks(void (*f) (Oid database, const WorkerTask *task, int failures));
 
 /* --- actions.c ---------------------------------------------------------------------- */
 

@@ -148,6 +148,7 @@ until_true($there, 'and goes on');
 sql(q{DROP DATABASE other});
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'kyrodb worker' AND datname = 'other'}), '0', 'or be dropped');
 sql(q{DROP DATABASE copy});
+is(sql(q{SELECT count(*) FROM kyro.stat_worker WHERE action = 'visit'}), '0', 'which is no failure');
 until_true(q{SELECT count(*) = 0 FROM kyro.stat_worker WHERE coalesce(database, 'other') IN ('other', 'copy')}, 'what was done there is forgotten');
 $node->append_conf('postgresql.conf', "kyro.cost_limit = 200\nkyro.cost_delay = 2ms\n");
 $node->reload;
@@ -167,6 +168,9 @@ if (has_debug_points($node))
 {
 	$node->psql('postgres', q{INSERT INTO after_crash SELECT g FROM generate_series(1, 2000) g});
 	$node->wait_for_log(qr/all server processes terminated; reinitializing/);
+	ok($node->poll_query_until('postgres', q{SELECT error ~ 'the server crashed' AND failures > 0 AND next > finished AND why ~ 'rows in the log' FROM kyro.stat_worker WHERE relation = 'public.after_crash'}), 'the crash of a worker is kept');
+	# each time it does so again, and later
+	ok($node->poll_query_until('postgres', q{SELECT failures > 1 AND next >= finished + interval '4 s' FROM kyro.stat_worker WHERE relation = 'public.after_crash'}), 'and when it crashes again');
 	$node->append_conf('postgresql.conf', "kyro.debug_crash = ''\n");
 	$node->poll_query_until('postgres', 'SELECT pg_reload_conf()');
 }
