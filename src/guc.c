@@ -37,6 +37,8 @@ int			kyro_max_workers = 2;
 
 int			kyro_log_min_duration = 600000;
 
+char	   *kyro_autowarm = "";
+
 int			kyro_retrain_threshold = 20;
 
 double		kyro_retrain_scale_factor = 0.05;
@@ -88,6 +90,13 @@ define_autopilot(void)
 							600000, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("kyro.autowarm",
+							   "Indexes and kyro tables that are read into memory when the server has started.",
+							   "A list of names of the form database.schema.relation.",
+							   &kyro_autowarm,
+							   "",
+							   PGC_SIGHUP, 0,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("kyro.retrain_threshold",
 							"Number of pages of an index that were split since its model was trained, before it is retrained.",
 							"In addition to kyro.retrain_scale_factor of all its pages.",

@@ -47,6 +47,9 @@ extern int	kyro_max_workers;
 /* kyro.log_min_duration: log what it does if that takes so many ms; -1: never. */
 extern int	kyro_log_min_duration;
 
+/* kyro.autowarm: what it reads into memory when the server has started, "database.schema.relation, ..." */
+extern char *kyro_autowarm;
+
 /* An index is retrained when so many pages, and that part of all, were split since. */
 extern int	kyro_retrain_threshold;
 extern double kyro_retrain_scale_factor;

@@ -27,6 +27,7 @@
 
 #include "inspect/table.h"
 #include "inspect/target.h"
+#include "inspect/warmup.h"
 #include "rmi/kyro_rmi.h"
 
 PG_FUNCTION_INFO_V1(kyro_rebuild);
@@ -106,11 +107,12 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 
 /* Read every page of an index into shared buffers, and the directory into this session. */
 static int64
-warmup_index(Oid relid, bool check)
+warmup_index(Oid relid, bool check, bool (*go_on) (void *arg), void *arg)
 {
 	Relation	heap,
 				index;
-	BlockNumber nblocks;
+	BlockNumber nblocks,
+				block;
 	AclResult	acl;
 
 	index = rmi_open_for_function(relid, AccessShareLock, false, &heap);
@@ -119,7 +121,7 @@ warmup_index(Oid relid, bool check)
 		aclcheck_error(acl, get_relkind_objtype(heap->rd_rel->relkind), RelationGetRelationName(heap));
 
 	nblocks = RelationGetNumberOfBlocks(index);
-	for (BlockNumber block = 0; block < nblocks; block++)
+	for (block = 0; block < nblocks && (go_on == NULL || go_on(arg)); block++)
 	{
 		BlockNumber ahead = block + Max(maintenance_io_concurrency, 1);
 
@@ -131,16 +133,34 @@ warmup_index(Oid relid, bool check)
 	rmi_dir_refresh(index);
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
-	return nblocks;
+	return block;
 }
+
+typedef struct Warmup
+{
+	int64		pages;
+	bool		(*go_on) (void *arg);
+	void	   *arg;
+} Warmup;
 
 /* Who may read a partitioned table may read its partitions. */
 static void
-warmup(Oid relid, const char *partition, void *pages)
+warmup(Oid relid, const char *partition, void *arg)
 {
+	Warmup	   *w = (Warmup *) arg;
 	bool		check = partition == NULL;
 
-	*(int64 *) pages += kyro_oid_is_table(relid) ? kyro_warmup_table(relid, check) : warmup_index(relid, check);
+	w->pages += kyro_oid_is_table(relid) ? kyro_warmup_table(relid, check, w->go_on, w->arg) :
+		warmup_index(relid, check, w->go_on, w->arg);
+}
+
+int64
+kyro_warmup_relation(Oid relid, bool (*go_on) (void *arg), void *arg)
+{
+	Warmup		w = {.go_on = go_on,.arg = arg};
+
+	kyro_each_target(relid, false, warmup, &w);
+	return w.pages;
 }
 
 PG_FUNCTION_INFO_V1(kyro_warmup);
@@ -152,8 +172,5 @@ PG_FUNCTION_INFO_V1(kyro_warmup);
 Datum
 kyro_warmup(PG_FUNCTION_ARGS)
 {
-	int64		pages = 0;
-
-	kyro_each_target(PG_GETARG_OID(0), false, warmup, &pages);
-	PG_RETURN_INT64(pages);
+	PG_RETURN_INT64(kyro_warmup_relation(PG_GETARG_OID(0), NULL, NULL));
 }

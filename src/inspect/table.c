@@ -79,20 +79,21 @@ open_table(Oid relid, LOCKMODE lockmode)
  * sealed pages for this session.  Needs SELECT on the table, if that is to be checked.
  */
 int64
-kyro_warmup_table(Oid relid, bool check)
+kyro_warmup_table(Oid relid, bool check, bool (*go_on) (void *arg), void *arg)
 {
 	AclResult	acl = check ? pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) : ACLCHECK_OK;
 	Relation	rel;
 	StoreTable *table;
 	StorePage	p = {0};
-	BlockNumber nblocks;
+	BlockNumber nblocks,
+				block;
 
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 	rel = open_table(relid, AccessShareLock);
 	table = store_open(rel);
 	nblocks = RelationGetNumberOfBlocks(rel);
-	for (BlockNumber block = 0; block < nblocks; block++)
+	for (block = 0; block < nblocks && (go_on == NULL || go_on(arg)); block++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!store_page_get(rel, table, block, NULL, &p))
@@ -100,7 +101,7 @@ kyro_warmup_table(Oid relid, bool check)
 	}
 	store_page_release(&p);
 	table_close(rel, AccessShareLock);
-	return nblocks;
+	return block;
 }
 
 /*

@@ -66,6 +66,13 @@ pause_work(void *arg)
 	VacuumCostBalance = 0;
 }
 
+/* The same with no table locked in that mode. */
+void
+worker_pause(void)
+{
+	pause_work(NULL);
+}
+
 /* ---- indexes ---- */
 
 static void
@@ -170,6 +177,8 @@ worker_do(const WorkerTask *task, WorkerResult *result)
 	VacuumCostBalance = 0;
 	if (task->action == WORKER_RETRAIN)
 		retrain(task, result);
+	else if (task->action == WORKER_WARM)
+		worker_warm(task, result);
 	else
 		seal(task, result);
 }

@@ -48,6 +48,7 @@ typedef struct Slot
 {
 	WorkerVisit visit;			/* database InvalidOid: free */
 	int			pid;			/* 0: not started yet */
+	bool		first;			/* the first visit of this database since the server started */
 	bool		ended;
 	TimestampTz taken;
 } Slot;
@@ -175,7 +176,7 @@ worker_slot_of(Oid database)
 
 /* A slot for a worker to come; -1 if all are taken. */
 int
-worker_slot_take(Oid database)
+worker_slot_take(Oid database, bool first)
 {
 	int			slot = -1;
 
@@ -184,7 +185,7 @@ worker_slot_take(Oid database)
 	{
 		if (!OidIsValid(board->slots[i].visit.database))
 		{
-			board->slots[i] = (Slot) {.visit = {.database = database,.next = DT_NOEND},.taken = GetCurrentTimestamp()};
+			board->slots[i] = (Slot) {.visit = {.database = database,.next = DT_NOEND},.first = first,.taken = GetCurrentTimestamp()};
 			slot = i;
 		}
 	}
@@ -246,9 +247,12 @@ detach(int code, Datum arg)
 	LWLockRelease(board_lock);
 }
 
-/* This process takes its slot; returns the database, InvalidOid if it comes too late. */
+/*
+ * This process takes its slot; returns the database, InvalidOid if it comes too late.
+ * *first: nobody has visited that since the launcher began.
+ */
 Oid
-worker_attach(int slot)
+worker_attach(int slot, bool *first)
 {
 	Oid			database = InvalidOid;
 
@@ -256,6 +260,7 @@ worker_attach(int slot)
 	if (slot >= 0 && slot < WORKER_SLOTS && board->slots[slot].pid == 0)
 	{
 		database = board->slots[slot].visit.database;
+		*first = board->slots[slot].first;
 		if (OidIsValid(database))
 			board->slots[slot].pid = MyProcPid;
 	}
@@ -445,7 +450,8 @@ kyro_worker_records(PG_FUNCTION_ARGS)
 	static const char *const actions[] = {
 		[WORKER_VISIT] = "visit",
 		[WORKER_RETRAIN] = "retrain",
-		[WORKER_SEAL] = "seal"
+		[WORKER_SEAL] = "seal",
+		[WORKER_WARM] = "warm"
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool		all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
@@ -481,7 +487,7 @@ kyro_worker_records(PG_FUNCTION_ARGS)
 		values[2] = ObjectIdGetDatum(r->relid);
 		nulls[2] = !OidIsValid(r->relid);
 		values[3] = CStringGetTextDatum(r->relation);
-		nulls[3] = nulls[2];
+		nulls[3] = r->relation[0] == '\0';
 		values[4] = CStringGetTextDatum(actions[r->action]);
 		values[5] = CStringGetTextDatum(r->why);
 		nulls[5] = r->why[0] == '\0';

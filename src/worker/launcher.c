@@ -165,7 +165,7 @@ look(void)
 
 /* Send a worker to a database; false if there is no room for one. */
 static bool
-send_worker(Oid database)
+send_worker(Oid database, bool first)
 {
 	static bool said = false;
 	BackgroundWorker worker = {
@@ -178,7 +178,7 @@ send_worker(Oid database)
 		.bgw_function_name = "kyro_worker_main",
 		.bgw_notify_pid = MyProcPid
 	};
-	int			slot = worker_slot_take(database);
+	int			slot = worker_slot_take(database, first);
 
 	if (slot < 0)
 		return false;
@@ -245,7 +245,7 @@ send_workers(void)
 			if (d->due && (longest == NULL || d->visited < longest->visited) && !worker_slot_of(d->oid))
 				longest = d;
 		}
-		if (longest == NULL || !send_worker(longest->oid))
+		if (longest == NULL || !send_worker(longest->oid, longest->visited == 0))
 			return;
 		longest->due = false;
 		longest->visited = GetCurrentTimestamp();

@@ -128,7 +128,7 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 
 /* All that is due, in the given memory; false if the extension is not in this database. */
 static bool
-list_tasks(MemoryContext cxt, List **tasks, TimestampTz *next)
+list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 {
 	bool		found;
 
@@ -144,6 +144,8 @@ list_tasks(MemoryContext cxt, List **tasks, TimestampTz *next)
 		(void) set_config_option("log_min_messages", "error", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
+		if (first)
+			*tasks = worker_list_warm(cxt, *tasks);
 		*tasks = indexes_to_retrain(cxt, *tasks);
 		*tasks = tables_to_seal(cxt, *tasks, next);
 		SPI_finish();
@@ -159,7 +161,8 @@ list_tasks(MemoryContext cxt, List **tasks, TimestampTz *next)
 static const char *
 verb(const WorkerTask *task)
 {
-	return task->action == WORKER_RETRAIN ? "retraining index" : task->action == WORKER_SEAL ? "sealing table" : "looking for work";
+	return task->action == WORKER_RETRAIN ? "retraining index" : task->action == WORKER_SEAL ? "sealing table" :
+		task->action == WORKER_WARM ? "warming up" : "looking for work";
 }
 
 static void
@@ -271,6 +274,7 @@ do_task(MemoryContext cxt, const WorkerTask *task)
 typedef struct Looking
 {
 	MemoryContext cxt;
+	bool		first;
 	List	   *tasks;
 	TimestampTz next;
 	bool		has_extension;
@@ -282,14 +286,14 @@ look_for_tasks(void *arg)
 	Looking    *l = (Looking *) arg;
 
 	pgstat_report_activity(STATE_RUNNING, "kyrodb: looking for work");
-	l->has_extension = list_tasks(l->cxt, &l->tasks, &l->next);
+	l->has_extension = list_tasks(l->cxt, l->first, &l->tasks, &l->next);
 }
 
 static void
-visit(void)
+visit(bool first)
 {
 	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb worker", ALLOCSET_DEFAULT_SIZES);
-	Looking		l = {.cxt = cxt,.next = DT_NOEND};
+	Looking		l = {.cxt = cxt,.first = first,.next = DT_NOEND};
 	ListCell   *lc;
 
 	PortalContext = AllocSetContextCreate(cxt, "kyrodb worker portal", ALLOCSET_DEFAULT_SIZES);
@@ -339,11 +343,12 @@ void
 kyro_worker_main(Datum arg)
 {
 	Oid			database;
+	bool		first;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	database = worker_attach(DatumGetInt32(arg));
+	database = worker_attach(DatumGetInt32(arg), &first);
 	if (!OidIsValid(database))
 		proc_exit(0);
 
@@ -356,6 +361,6 @@ kyro_worker_main(Datum arg)
 	MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	set_settings();
-	visit();
+	visit(first);
 	proc_exit(0);
 }

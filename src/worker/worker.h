@@ -13,6 +13,8 @@
 #define KYRO_WORKER_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/palloc.h"
 #include "utils/relcache.h"
 
 /* Workers at most, whatever kyro.max_workers says. */
@@ -23,7 +25,8 @@ typedef enum WorkerAction
 {
 	WORKER_VISIT,				/* of a database; recorded only if it fails */
 	WORKER_RETRAIN,
-	WORKER_SEAL
+	WORKER_SEAL,
+	WORKER_WARM
 } WorkerAction;
 
 /* Something that is due in this database. */
@@ -47,7 +50,7 @@ extern bool worker_board_exists(void);
 /* for the launcher */
 extern int	worker_slots_busy(void);
 extern bool worker_slot_of(Oid database);
-extern int	worker_slot_take(Oid database);
+extern int	worker_slot_take(Oid database, bool first);
 extern void worker_slot_give_back(int slot);
 
 typedef struct WorkerVisit
@@ -63,7 +66,7 @@ typedef struct WorkerVisit
 extern bool worker_slot_reap(WorkerVisit *visit);
 
 /* for workers */
-extern Oid	worker_attach(int slot);
+extern Oid	worker_attach(int slot, bool *first);
 extern void worker_visited(bool has_extension, TimestampTz next);
 
 /* what was done */
@@ -90,6 +93,12 @@ typedef struct WorkerResult
 } WorkerResult;
 
 extern void worker_do(const WorkerTask *task, WorkerResult *result);
+extern void worker_pause(void);
+
+/* --- warm.c ------------------------------------------------------------------------- */
+
+extern List *worker_list_warm(MemoryContext cxt, List *tasks);
+extern void worker_warm(const WorkerTask *task, WorkerResult *result);
 
 /* --- launcher.c ------------------------------------------------------------------------ */
 
