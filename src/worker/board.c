@@ -232,7 +232,7 @@ detach(int code, Datum arg)
 	worker_unmark(my_slot);
 	LWLockAcquire(board_lock, LW_EXCLUSIVE);
 	board->slots[my_slot].ended = true;
-	board->slots[my_slot].visit.sent_away = ProcDiePending;
+	board->slots[my_slot].visit.sent_away = worker_was_sent_away;
 	for (int i = 0; i < RECORDS; i++)
 	{
 		Record	   *r = &board->records[i];

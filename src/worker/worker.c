@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type_d.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -21,6 +22,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -37,6 +39,16 @@
 #define LOCK_TIMEOUT_MS	1000
 
 PGDLLEXPORT void kyro_worker_main(Datum arg);
+
+volatile sig_atomic_t worker_was_sent_away = false;
+
+/* Somebody wants us gone: as die(), but that forgets it. */
+static void
+leave(SIGNAL_ARGS)
+{
+	worker_was_sent_away = true;
+	die(postgres_signal_arg);
+}
 
 /* ---- what is due ---- */
 
@@ -126,6 +138,22 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 	return tasks;
 }
 
+/*
+ * Is the extension in this database?  It stays until the end of the transaction then.  Who
+ * drops it locks it first, then what belongs to it; so we do, or there would be
+ * deadlocks, of which users were the victims.
+ */
+static bool
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("kyrodb", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid("kyrodb", true) == extension;
+}
+
 /* All that is due, in the given memory; false if the extension is not in this database. */
 static bool
 list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
@@ -134,8 +162,8 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	found = lock_extension();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	found = OidIsValid(get_extension_oid("kyrodb", true));
 	if (found)
 	{
 		int			level = NewGUCNestLevel();
@@ -176,6 +204,12 @@ in_task(void *arg)
 		errcontext("kyrodb worker: %s", verb(task));
 }
 
+static TimestampTz
+next_naptime(void)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
+}
+
 /* Did it end because somebody else had to be let in?  That is no failure. */
 static bool
 stepped_back(const ErrorData *error)
@@ -186,23 +220,29 @@ stepped_back(const ErrorData *error)
 
 /* Nor is that what was due is gone. */
 static bool
-is_gone(const WorkerTask *task, const ErrorData *error)
+is_gone(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_UNDEFINED_TABLE || error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT;
 }
 
+typedef enum Outcome
+{
+	DONE,
+	STEPPED_BACK,
+	FAILED
+} Outcome;
+
 /* Call f(arg), outside of a transaction; where it fails, keep the error and go on. */
-static bool
+static Outcome
 attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *arg)
 {
 	ErrorContextCallback callback = {.callback = in_task,.arg = unconstify(WorkerTask *, task),.previous = error_context_stack};
-	volatile bool ok = false;
+	volatile Outcome outcome = DONE;
 
 	error_context_stack = &callback;
 	PG_TRY();
 	{
 		f(arg);
-		ok = true;
 	}
 	PG_CATCH();
 	{
@@ -211,16 +251,14 @@ attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
-		if (task->relation != NULL && stepped_back(error))
-			worker_succeeded(task, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L),
-							 psprintf("stepped back: %s", error->message));
-		else if (task->relation != NULL && is_gone(task, error))
-			worker_succeeded(task, 0, psprintf("stepped back: %s", error->message));
-		else
+		outcome = stepped_back(error) || (task->action != WORKER_VISIT && is_gone(error)) ? STEPPED_BACK : FAILED;
+		if (outcome == FAILED)
 		{
 			EmitErrorReport();
 			worker_failed(MyDatabaseId, task, error->message);
 		}
+		else if (task->action != WORKER_VISIT)
+			worker_succeeded(task, stepped_back(error) ? next_naptime() : 0, psprintf("stepped back: %s", error->message));
 		AbortOutOfAnyTransaction();
 		FlushErrorState();
 		QueryCancelPending = false;
@@ -232,7 +270,7 @@ attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *
 	MemoryContextSwitchTo(cxt);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(true);
-	return ok;
+	return outcome;
 }
 
 typedef struct Doing
@@ -259,7 +297,7 @@ do_task(MemoryContext cxt, const WorkerTask *task)
 
 	pgstat_report_activity(STATE_RUNNING, activity);
 	start = worker_begin(task);
-	if (!attempt(cxt, task, do_it, &doing))
+	if (attempt(cxt, task, do_it, &doing) != DONE)
 		return;
 	worker_succeeded(task, doing.result.next, doing.result.what);
 	ms = TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
@@ -298,8 +336,16 @@ visit(bool first)
 
 	PortalContext = AllocSetContextCreate(cxt, "kyrodb worker portal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(cxt);
-	if (!attempt(cxt, &(WorkerTask) {.action = WORKER_VISIT}, look_for_tasks, &l))
-		return;
+	switch (attempt(cxt, &(WorkerTask) {.action = WORKER_VISIT}, look_for_tasks, &l))
+	{
+		case DONE:
+			break;
+		case STEPPED_BACK:
+			worker_visited(true, next_naptime());
+			return;
+		case FAILED:
+			return;
+	}
 	foreach(lc, l.tasks)
 	{
 		const WorkerTask *task = (const WorkerTask *) lfirst(lc);
@@ -346,7 +392,7 @@ kyro_worker_main(Datum arg)
 	bool		first;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, leave);
 	BackgroundWorkerUnblockSignals();
 	database = worker_attach(DatumGetInt32(arg), &first);
 	if (!OidIsValid(database))

@@ -12,6 +12,8 @@
 #ifndef KYRO_WORKER_H
 #define KYRO_WORKER_H
 
+#include <signal.h>
+
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/palloc.h"
@@ -68,6 +70,9 @@ extern bool worker_slot_reap(WorkerVisit *visit);
 /* for workers */
 extern Oid	worker_attach(int slot, bool *first);
 extern void worker_visited(bool has_extension, TimestampTz next);
+
+/* SIGTERM has come. */
+extern volatile sig_atomic_t worker_was_sent_away;
 
 /* what was done */
 extern TimestampTz worker_begin(const WorkerTask *task);

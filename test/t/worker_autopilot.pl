@@ -215,16 +215,16 @@ until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'kyro
 # ---- warming up ----
 sql(q{CREATE TABLE "W a,rm" (k bigint); CREATE INDEX "I, ""x""" ON "W a,rm" USING kyro_rmi (k); INSERT INTO "W a,rm" SELECT hashint8(g) FROM generate_series(1, 20000) g;
 CREATE TABLE tree (k bigint, d int) PARTITION BY LIST (d); CREATE TABLE tree1 PARTITION OF tree FOR VALUES IN (1); CREATE INDEX tree_k ON tree USING kyro_rmi (k)});
-$node->append_conf('postgresql.conf', q{kyro.autowarm = 'restored.public.child2, postgres.public.nowhere, postgres.public."I, ""x""", , postgres.public.tree_k, postgres.public.byrows'} . "\n");
+$node->append_conf('postgresql.conf', q{kyro.autowarm = 'restored.public.child2, postgres.public.nowhere, postgres.public."I, ""x""", , postgres.public.tree_k, postgres.public.byrows'} . "\nshared_buffers = 32MB\n");
 $node->restart;
 until_true(q{SELECT count(*) = 4 FROM kyro.stat_worker WHERE action = 'warm' AND finished IS NOT NULL AND database = 'postgres'}, 'what is named is read at the start');
-is(sql(q{SELECT split_part(result, ' ', 1)::bigint * 8192 = pg_relation_size('"I, ""x"""') FROM kyro.stat_worker WHERE relation ~ 'I, '}), 't', 'all pages of it');
+is(sql(q{SELECT split_part(result, ' ', 1)::bigint * 8192 = pg_relation_size('"I, ""x"""') FROM kyro.stat_worker WHERE action = 'warm' AND relation ~ 'I, '}), 't', 'all pages of it');
 like(sql(q{SELECT result FROM kyro.stat_worker WHERE action = 'warm' AND relation ~ 'nowhere'}), qr/^stepped back: relation .* does not exist/, 'but for what does not exist');
 like(sql(q{SELECT string_agg(result, ';') FROM kyro.stat_worker WHERE action = 'warm' AND relation ~ 'tree_k|byrows'}), qr/^\d+ pages;\d+ pages$/, 'trees and tables, too');
 is(sql(q{BEGIN; SET LOCAL enable_seqscan = off; EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off) SELECT count(k) FROM "W a,rm" WHERE k > 0; COMMIT}) =~ /Index.*?Buffers: shared hit=\d+\n/s ? 'hit' : 'read', 'hit', 'a scan finds it in memory');
 # a server without much memory
 $node->append_conf('postgresql.conf', "shared_buffers = 1MB\nkyro.autowarm = 'postgres.public.\"I, \"\"x\"\"\"'\n");
-sql(q{INSERT INTO "W a,rm" SELECT hashint8(g) FROM generate_series(20001, 100000) g});
+sql(q{INSERT INTO "W a,rm" SELECT hashint8(g) FROM generate_series(20001, 200000) g});
 cmp_ok(sql(q{SELECT pg_relation_size('"I, ""x"""')}), '>', 1024 * 1024, 'an index larger than memory');
 $node->restart;
 until_true(q{SELECT result ~ '^memory is full after \d+ pages' FROM kyro.stat_worker WHERE action = 'warm'}, 'stops when memory is full');
