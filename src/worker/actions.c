@@ -173,12 +173,8 @@ void
 worker_do(const WorkerTask *task, WorkerResult *result)
 {
 	*result = (WorkerResult) {0};
-	VacuumCostActive = true;
-	VacuumCostBalance = 0;
 	if (task->action == WORKER_RETRAIN)
 		retrain(task, result);
-	else if (task->action == WORKER_WARM)
-		worker_warm(task, result);
 	else
 		seal(task, result);
 }

@@ -77,6 +77,7 @@ typedef struct Board
 static Board *board;			/* NULL: not preloaded */
 static LWLock *board_lock;		/* for all of it */
 static int	my_slot = -1;
+volatile sig_atomic_t worker_was_sent_away = false;
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
 

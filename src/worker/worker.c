@@ -40,8 +40,6 @@
 
 PGDLLEXPORT void kyro_worker_main(Datum arg);
 
-volatile sig_atomic_t worker_was_sent_away = false;
-
 /* Somebody wants us gone: as die(), but that forgets it. */
 static void
 leave(SIGNAL_ARGS)
@@ -284,7 +282,12 @@ do_it(void *arg)
 {
 	Doing	   *doing = (Doing *) arg;
 
-	worker_do(doing->task, &doing->result);
+	VacuumCostActive = true;
+	VacuumCostBalance = 0;
+	if (doing->task->action == WORKER_WARM)
+		worker_warm(doing->task, &doing->result);
+	else
+		worker_do(doing->task, &doing->result);
 }
 
 static void
