@@ -28,6 +28,7 @@ say "bench: $command"
 say "bench: $rows rows; load $load_before"
 bench_begin
 bench_cluster
+bench_psql -c "CREATE EXTENSION kyrodb"
 echo "# $command, load $load_before" >>"$csv"
 
 one() { bench_psql -A -t -c "$1"; }
