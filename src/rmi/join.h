@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * join.h
- *	  Joining leaves that are half empty: what VACUUM's walk tells join.c.
+ *	  Joining leaves that are half empty, and cutting off what is free then, for VACUUM.
  *
  * IDENTIFICATION
  *	  src/rmi/join.h
@@ -42,5 +42,20 @@ extern void rmi_release_page(Relation index, RmiCarrier carrier, Buffer buf);
 
 /* The walk is at its end.  Returns how many leaves have gone. */
 extern int64 rmi_join_end(RmiJoin *j);
+
+/* ---- trim.c ---- */
+
+/* Are so many free pages of so many worth moving leaves, and cutting them off? */
+extern bool rmi_trim_pays(BlockNumber nblocks, BlockNumber nfree);
+
+/*
+ * Move leaves, which are all in order, from the end of the file to these n free blocks, ascending; puts
+ * what is free then in the place of those that are not any more.  True if any were moved.  No locks held.
+ */
+extern bool rmi_move_leaves(Relation index, uint32 index_id, RmiCarrier carrier, RmiFenceList *leaves,
+							BlockNumber *blocks, uint32 n);
+
+/* Cut off free pages at the end of the file, if they are many and nobody else uses the index. */
+extern void rmi_trim(Relation index, uint32 index_id);
 
 #endif							/* KYRO_RMI_JOIN_H */

@@ -191,8 +191,16 @@ rmi_block_exists(Relation index, BlockNumber block)
 		blocks_locator = kyro_locator(index);
 		blocks = 0;
 	}
-	if (block >= blocks)
+
+	/*
+	 * The storage manager's relation is opened anew when somebody has truncated the file, in whatever
+	 * process, and has no target block then; we only use it for that.
+	 */
+	if (block >= blocks || unlikely(RelationGetTargetBlock(index) == InvalidBlockNumber))
+	{
 		blocks = RelationGetNumberOfBlocks(index);
+		RelationSetTargetBlock(index, 0);
+	}
 	return block < blocks;
 }
 

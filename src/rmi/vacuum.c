@@ -59,8 +59,11 @@ typedef struct RmiVacuum
 typedef struct FreeList
 {
 	RmiVacuum  *v;
-	BlockNumber *blocks;
-	uint32		n;
+	BlockNumber *blocks;		/* ascending */
+	uint32		n;				/* of them, that are to be recorded */
+	uint32		all;
+	uint32		done;			/* recorded */
+	BlockNumber nblocks;		/* of the index */
 } FreeList;
 
 static bool
@@ -365,7 +368,8 @@ find_free(RmiVacuum *v, FreeList *list)
 		UnlockRelationForExtension(index, ExclusiveLock);
 
 	list->v = v;
-	list->n = 0;
+	list->n = list->done = 0;
+	list->nblocks = nblocks;
 	list->blocks = palloc_extended((Size) nblocks * sizeof(BlockNumber), MCXT_ALLOC_HUGE);
 	rmi_read_meta(index, &meta);
 	for (uint32 i = 0; i < v->leaves.n; i++)
@@ -414,6 +418,7 @@ find_free(RmiVacuum *v, FreeList *list)
 		}
 		UnlockReleaseBuffer(buf);
 	}
+	list->all = list->n;
 	pfree(leaves);
 }
 
@@ -424,12 +429,29 @@ record_free(void *arg)
 	FreeList   *list = (FreeList *) arg;
 	RmiVacuum  *v = list->v;
 
-	v->stats->pages_free = 0;
-	for (uint32 i = 0; i < list->n; i++)
+	for (; list->done < list->n; list->done++)
+		RecordFreeIndexPage(v->info->index, list->blocks[list->done]);
+	v->stats->pages_free = list->n;
+}
+
+/*
+ * Make use of free pages: if they are many, for leaves at the end of the file, and those at its front for the new
+ * directory, so that the end can be cut off.
+ */
+static void
+tidy_free(RmiVacuum *v, const RmiMetaData *meta, FreeList *list)
+{
+	BlockNumber front = 2 + v->leaves.n + 2 * (meta->dir_pages + meta->model_pages + 1);
+
+	if (rmi_carrier_works(meta->carrier) && rmi_trim_pays(list->nblocks, list->n))
 	{
-		RecordFreeIndexPage(v->info->index, list->blocks[i]);
-		v->stats->pages_free++;
+		v->changed |= rmi_move_leaves(v->info->index, v->index_id, meta->carrier, &v->leaves, list->blocks, list->n);
+		qsort(list->blocks, list->n, sizeof(BlockNumber), block_cmp);
+		while (list->n > 0 && list->blocks[list->n - 1] >= front)
+			list->n--;
 	}
+	rmi_if_space(v->info->index, record_free, list);
+	IndexFreeSpaceMapVacuum(v->info->index);
 }
 
 static void
@@ -491,12 +513,14 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		rmi_fences_from_chain(info->index, v.index_id, &v.leaves);
 		v.seen = now;
 	}
+	DEBUG_POINT_POLL("rmi-vacuum-sweep");
+	find_free(&v, &unused);
+	tidy_free(&v, &now, &unused);
 	if (now.generation == v.seen.generation && rmi_carrier_works(now.carrier) &&
 		(v.changed || v.seen.log_entries > 0 ||
 		 (now.generation != 0 && rmi_model_read(info->index, &now, true) == NULL)))
 		rmi_if_space(info->index, vacuum_write, &v);
-	DEBUG_POINT_POLL("rmi-vacuum-sweep");
-	find_free(&v, &unused);
+	unused.n = unused.all;
 	rmi_if_space(info->index, record_free, &unused);
 	rmi_rebuild_unlock(info->index);
 	MemoryContextSwitchTo(old);
@@ -563,12 +587,13 @@ rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		sweep_leftovers(info, stats);
 	}
-	else if (!stats->estimated_count)
+	else
 	{
 		rmi_read_meta(info->index, &meta);
-		if (rmi_carrier_works(meta.carrier) && meta.tuples != (uint64) stats->num_index_tuples)
+		if (!stats->estimated_count && rmi_carrier_works(meta.carrier) && meta.tuples != (uint64) stats->num_index_tuples)
 			rmi_meta_set_tuples(info->index, (uint64) stats->num_index_tuples);
 	}
+	rmi_trim(info->index, meta.index_id);
 	IndexFreeSpaceMapVacuum(info->index);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 

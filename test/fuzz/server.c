@@ -895,6 +895,7 @@ server_relation(int session)
 	static FormData_pg_class class;
 	static FormData_pg_index form;
 	static Oid	opcintype = INT8OID;
+	static SMgrRelationData smgr;	/* never opened anew: nobody truncates the file */
 
 	class.relpersistence = RELPERSISTENCE_PERMANENT;
 	strcpy(NameStr(class.relname), "fuzz");
@@ -906,6 +907,7 @@ server_relation(int session)
 	rel[session].rd_index = &form;
 	rel[session].rd_opcintype = &opcintype;
 	rel[session].rd_backend = InvalidBackendId;
+	rel[session].rd_smgr = &smgr;
 	return &rel[session];
 }
 

@@ -169,10 +169,20 @@ CREATE INDEX sealed_k ON sealed USING kyro_rmi (k);
 INSERT INTO sealed SELECT g, rnd(g, 9), 's' FROM generate_series(1, 20000) g;
 SELECT rows FROM kyro.snapshot('sealed');
 VACUUM sealed;
-SELECT leaves('sealed_k') AS found \gset
+SELECT leaves('sealed_k') AS found, pg_relation_size('sealed_k') AS found_size \gset
 SELECT oracle_compare('sealed', oracle_conds('sealed'), 2, 0, 2);
 REINDEX INDEX sealed_k;
-SELECT :found <= leaves('sealed_k') * 1.3 + 1 AS few;
+SELECT :found <= leaves('sealed_k') * 1.3 + 1 AS few, :found_size <= pg_relation_size('sealed_k') * 1.3 + 40960 AS short;
+-- the file becomes shorter, unless the table says no
+ALTER TABLE sealed SET (vacuum_truncate = off);
+SELECT pg_relation_size('sealed_k') AS before \gset
+DELETE FROM sealed WHERE id % 20 <> 0;
+VACUUM sealed;
+SELECT pg_relation_size('sealed_k') >= :before AS kept;
+ALTER TABLE sealed RESET (vacuum_truncate);
+VACUUM sealed;
+SELECT pg_relation_size('sealed_k') < :before / 2 AS shorter;
+SELECT oracle_compare('sealed', oracle_conds('sealed'), 2, 0, 2);
 CREATE TABLE stream (id bigint, k bigint, pad text) USING kyro WITH (autovacuum_enabled = off);
 CREATE INDEX stream_k ON stream USING kyro_rmi (k);
 \set ECHO none

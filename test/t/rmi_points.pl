@@ -118,6 +118,8 @@ my $rebuild = q{SELECT leaves FROM kyro.rebuild('a_k')};
 my $vacuum = 'VACUUM (INDEX_CLEANUP ON) a';
 # the same when leaves have lost much: they become fewer
 my $join = 'VACUUM (INDEX_CLEANUP ON, PARALLEL 0) a';
+# and the file shorter
+my $shrink = 'VACUUM (INDEX_CLEANUP ON, TRUNCATE, PARALLEL 0) a';
 my $scan = 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; ';
 my $build = 'SELECT build()';
 my $together = 'SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = 1; SELECT build()';
@@ -150,6 +152,9 @@ my %points = (
 	'rmi-vacuum-unlinked' => $vacuum,
 	'rmi-join' => $join,
 	'rmi-joined' => $join,
+	'rmi-moved' => $shrink,
+	'rmi-trim' => $shrink,
+	'rmi-trimmed' => $shrink,
 	'rmi-vacuum-walked' => $vacuum,
 	'rmi-vacuum-sweep' => $vacuum,
 	'rmi-build-leader' => $together,
@@ -177,6 +182,7 @@ my %crashes = (
 	'rmi-unlink' => $vacuum,
 	'rmi-join' => $join,
 	'rmi-release' => $join,
+	'rmi-move' => $shrink,
 	'rmi-sweep' => $vacuum,
 	'rmi-bulk' => $seal,
 	'rmi-kill' => $dead,
@@ -185,6 +191,7 @@ my %before = (
 	$dead => "$crowd; $delete",
 	$vacuum => "$crowd; $delete",
 	$join => "$crowd; $thin",
+	$shrink => "SELECT crowd(40000); $thin",
 	$seal => 'SELECT seal_rows(500)',
 	# only entries to come, none to remove
 	'rmi-fold' => "$vacuum; SELECT scatter(2500)",
@@ -238,7 +245,7 @@ foreach my $point (grep { !defined $ENV{KYRO_POINT} || /$ENV{KYRO_POINT}/ } sort
 
 		# VACUUM has removed the dead rows perhaps, and others are needed
 		$node->safe_psql('postgres', "$crowd; $delete") if $statement eq $vacuum && $point ne 'rmi-fold';
-		$node->safe_psql('postgres', "$crowd; $thin") if $statement eq $join;
+		$node->safe_psql('postgres', $before) if $statement eq $join || $statement eq $shrink;
 	}
 
 	# then a crash
