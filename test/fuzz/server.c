@@ -18,6 +18,7 @@
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_class_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/vacuum.h"
 #include "common/pg_prng.h"
@@ -30,13 +31,14 @@
 #include "storage/lmgr.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/spccache.h"
 #include "utils/timestamp.h"
 
-#include "progress.h"
 #include "attempt.h"
+#include "progress.h"
 #include "server.h"
 
 #define MAX_ALLOC ((Size) 64 << 20)	/* no input describes more */
@@ -991,4 +993,11 @@ list_member_oid(const List *list, Oid datum)
 {
 	Assert(list == NIL);
 	return false;
+}
+
+/* there are no partitions */
+char
+get_rel_relkind(Oid relid)
+{
+	return RELKIND_INDEX;
 }
