@@ -309,10 +309,6 @@ build_page(Build *b, IndexBuildCallback callback, void *callback_state)
 	ExecClearTuple(b->slot);
 }
 
-/*
- * index_build_range_scan.  The caller holds ShareLock on the table, or, for a
- * concurrent build or BRIN's summarizing, a weaker one.
- */
 double
 store_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *info,
 							 bool allow_sync, bool anyvisible, bool progress,
@@ -414,9 +410,6 @@ is_in_index(Entries *e, ItemPointer tid)
 		e->passed[ItemPointerGetOffsetNumber(tid) - 1];
 }
 
-/*
- * index_validate_scan: insert what the snapshot sees and the index lacks.
- */
 void
 store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info,
 						  Snapshot snapshot, struct ValidateIndexState *state)

@@ -221,10 +221,6 @@ log_page(Compaction *c, Buffer buffer, BlockNumber block)
 	}
 }
 
-/*
- * relation_copy_for_cluster.  OldIndex orders the rows; NULL (VACUUM FULL): the
- * table's own order.  Both tables are locked exclusively.
- */
 void
 store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, bool use_sort,
 					   TransactionId OldestXmin, TransactionId *xid_cutoff,

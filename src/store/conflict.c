@@ -106,10 +106,6 @@ check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, S
 	} while (more);
 }
 
-/*
- * A serializable transaction has opened the table, after it has left its lock there: register
- * conflicts with those who have loaded rows that its snapshot does not see.
- */
 void
 store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot)
 {
@@ -128,10 +124,6 @@ store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot)
 	}
 }
 
-/*
- * The snapshot sees these tuples of a log page, of which the buffer is pinned
- * and not locked, and the caller is about to report them.
- */
 void
 store_conflicts_out(Relation rel, Buffer buffer, const OffsetNumber *offsets, int n, Snapshot snapshot)
 {

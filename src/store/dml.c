@@ -264,9 +264,6 @@ follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
 	}
 }
 
-/*
- * Lock a row.  As heap's, but its versions may be sealed.
- */
 TM_Result
 store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 				 CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,

@@ -79,9 +79,6 @@ log_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 	return true;
 }
 
-/*
- * The version of a row at a TID from an index that the snapshot sees.
- */
 bool
 store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot snapshot,
 						TupleTableSlot *slot, bool *call_again, bool *all_dead)
@@ -143,9 +140,6 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	return true;
 }
 
-/*
- * The row at exactly this TID, if the snapshot sees it.
- */
 bool
 store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
@@ -167,9 +161,6 @@ store_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, 
 	return found;
 }
 
-/*
- * Is the row in the slot visible to a snapshot?
- */
 bool
 store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
@@ -205,13 +196,6 @@ by_tid(const void *a, const void *b)
 	return ItemPointerCompare(&x->tid, &y->tid);
 }
 
-/*
- * An index wants to delete entries.  Those of log rows are heap code's affair.
- * One of a sealed row may go if the row is dead to everybody here; standbys
- * hear of it by the record that removed its ledger tuple, or, if that is still
- * there, by the horizon that we return.  The caller has a page of
- * the index locked.
- */
 TransactionId
 store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {

@@ -198,18 +198,12 @@ store_routine(void)
 	return &routine;
 }
 
-/*
- * Is this a table of access method kyro?
- */
 bool
 store_is_kyro(Relation rel)
 {
 	return rel->rd_tableam == store_routine();
 }
 
-/*
- * What we leave to heap code as it is, we take from its routine.
- */
 void
 store_handler_init(void)
 {

@@ -23,6 +23,7 @@ store_heap(void)
 	return GetHeapamTableAmRoutine();
 }
 
+/* What we leave to heap code as it is, we take from its routine. */
 extern void store_handler_init(void);
 
 #endif							/* KYRO_STORE_HANDLER_H */

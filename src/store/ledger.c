@@ -89,9 +89,6 @@ typedef struct LinksSeen
 /* so many pages of rows lose their bits in the visibility map at once then: the map is logged as a page */
 #define MAP_AHEAD 8
 
-/*
- * Forget where the link pages of a table are.
- */
 void
 store_links_forget(StoreTable *table)
 {
@@ -268,9 +265,6 @@ see_links(StorePage *p)
 	return seen->links;
 }
 
-/*
- * The link of a row: offset number 0 if it was never touched.
- */
 ItemPointerData
 store_link_read(Relation rel, StorePage *p, OffsetNumber row)
 {
@@ -288,18 +282,12 @@ store_link_read(Relation rel, StorePage *p, OffsetNumber row)
 	return link;
 }
 
-/*
- * Was a row of the page in hand touched, as far as is known without looking?
- */
 bool
 store_link_known(const StorePage *p, OffsetNumber row)
 {
 	return links_seen_of(p, p->table->links_seen) && p->table->links_seen->links[row - 1].ip_posid != 0;
 }
 
-/*
- * Note that a row's ledger tuple is there, and alive to a snapshot of ours.
- */
 void
 store_ledger_noted(StorePage *p, OffsetNumber row)
 {
@@ -314,10 +302,6 @@ store_ledger_noted(StorePage *p, OffsetNumber row)
 	seen->there[row - 1] = true;
 }
 
-/*
- * The links of all rows of a page; returns how many rows were touched.  If that
- * is 0, links is not filled.
- */
 int
 store_links_read(Relation rel, StorePage *p, ItemPointerData *links)
 {
@@ -333,10 +317,6 @@ store_links_read(Relation rel, StorePage *p, ItemPointerData *links)
 	return touched;
 }
 
-/*
- * Call found() while nobody can touch a row of the page, if none was touched
- * yet.
- */
 void
 store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *arg)
 {
@@ -419,10 +399,6 @@ mark_links(Relation rel, StorePage *p, const bool *which, OffsetNumber mark)
 	GenericXLogFinish(state);
 }
 
-/*
- * Note of some rows of a page that they are dead to all and no index has them
- * any more.
- */
 void
 store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
 {
@@ -432,10 +408,6 @@ store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
 	unlock_links(p);
 }
 
-/*
- * Note of some rows of a page, which nobody has touched, that they are dead to
- * all: the seal that wrote them did not get them.
- */
 void
 store_links_kill(Relation rel, StorePage *p, const bool *which)
 {
@@ -522,11 +494,6 @@ add_ledger(Relation rel, const StorePage *p, OffsetNumber row, HeapTuple tuple,
 	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *link;
 }
 
-/*
- * The ledger tuple of a row, made if this is the first touch.  Unless true is
- * returned *ledger may turn out to be no longer the row's, which means that the row
- * is dead to all.
- */
 bool
 store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 {
@@ -598,9 +565,6 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	return false;
 }
 
-/*
- * Read the tag of a ledger tuple; false if it has none.
- */
 bool
 store_ledger_tag(HeapTupleHeader t, ItemPointer row)
 {
@@ -613,11 +577,6 @@ store_ledger_tag(HeapTupleHeader t, ItemPointer row)
 	return tag.magic == STORE_TAG_MAGIC;
 }
 
-/*
- * The tuple that a link leads to, in *t and *length; *t is NULL if there is no
- * ordinary tuple any more.  False if the item or the header of the tuple is
- * damaged: heap code does not look, and would leave the page.
- */
 bool
 store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *length)
 {
@@ -676,10 +635,6 @@ lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapT
 	return false;
 }
 
-/*
- * If there is a ledger tuple of this row where the link says, fill *tuple, and
- * return with the buffer share-locked.  Else the row is dead to all.
- */
 bool
 store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tuple, Buffer *buffer)
 {
@@ -691,10 +646,6 @@ store_ledger_get(Relation rel, ItemPointer ledger, ItemPointer row, HeapTuple tu
 	return false;
 }
 
-/*
- * The same for a row of the page in hand, with p->ledger_buffer, which stays
- * pinned.  prune as in lock_ledger().
- */
 bool
 store_ledger_lock(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, bool prune, HeapTuple tuple)
 {

@@ -30,9 +30,6 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/*
- * Make a page of the list, without runs.
- */
 void
 store_list_init(Page page, BlockNumber block, uint64 incarnation)
 {
@@ -45,7 +42,6 @@ store_list_init(Page page, BlockNumber block, uint64 incarnation)
 	list->h.hash = store_page_hash(page, block);
 }
 
-/* A random number that no other run or table has, and that is not 0. */
 uint64
 store_random_id(void)
 {
@@ -61,12 +57,6 @@ store_random_id(void)
 	return id;
 }
 
-/*
- * Write block 0 of a new, empty fork, past the buffer manager: nobody can have
- * it in a buffer.  The init fork must be logged and synced whatever wal_level
- * is, as it is read after a crash; for the main fork of a permanent table core
- * syncs at commit what was not logged.
- */
 void
 store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fork, char persistence)
 {
@@ -83,10 +73,6 @@ store_list_create(const KyroLocator *locator, KyroBackend backend, ForkNumber fo
 	smgrclose(smgr);
 }
 
-/*
- * The same for a relation that has no blocks: it was truncated to nothing, or its
- * file was swapped for an empty one.  Does nothing if there are blocks by now.
- */
 void
 store_list_recreate(Relation rel)
 {
@@ -128,12 +114,6 @@ list_read(Relation rel, BlockNumber block, int lockmode)
 	return buffer;
 }
 
-/*
- * Incarnation and generation on block 0: what a backend's copy is compared
- * with.  Both are 0 if the table is all log (whole.c).  Cheap: the page's checksum
- * is verified when the list is loaded.  may_be_empty: the file may have no
- * blocks at all, which is so only before a list was seen in it.
- */
 void
 store_list_stamp(Relation rel, bool may_be_empty, uint64 *incarnation, uint64 *generation)
 {
@@ -173,10 +153,6 @@ run_compare(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/*
- * Does the table have so many blocks?  *nblocks, as known before, may be too few:
- * a seal makes the table longer, then the list, and does not keep readers out.
- */
 bool
 store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
 {
@@ -244,9 +220,6 @@ replace_copy(StoreTable *table, int n)
 	table->nruns = 0;
 }
 
-/*
- * The copy of a table that is all log.
- */
 void
 store_list_none(StoreTable *table)
 {
@@ -258,11 +231,6 @@ store_list_none(StoreTable *table)
 	table->generation = 0;
 }
 
-/*
- * Read the list into a backend's copy, sorted by first block.  A list that only
- * grew is continued where it is, so that a transaction with many seals does not
- * keep as many copies.
- */
 void
 store_list_load(Relation rel, StoreTable *table)
 {
@@ -363,10 +331,6 @@ list_bump(Relation rel, const BlockNumber *seal_from)
 	UnlockReleaseBuffer(buffer);
 }
 
-/*
- * Add a run to the list, and note where the next seal is to begin reading.  room
- * is where the list has room, as store_open() has just found it.  The caller holds a lock on the table that excludes other changes of the list.
- */
 void
 store_list_add(Relation rel, BlockNumber room, const StoreRun *run, BlockNumber seal_from)
 {
@@ -425,10 +389,6 @@ store_list_add(Relation rel, BlockNumber room, const StoreRun *run, BlockNumber 
 	list_bump(rel, &seal_from);
 }
 
-/*
- * Note where the next seal is to begin reading, and so that no index has entries
- * of block 0.  Locks as for store_list_add().
- */
 void
 store_list_set_seal_from(Relation rel, BlockNumber seal_from)
 {
@@ -529,29 +489,18 @@ cut(StoreRun *run, void *end)
 	return run->first >= *(BlockNumber *) end ? LIST_DROP : LIST_KEEP;
 }
 
-/*
- * Write down how the transactions that sealed runs ended, so that nobody needs
- * their clog again.  VACUUM's lock on the table excludes seals in progress.
- */
 void
 store_list_resolve(Relation rel)
 {
 	list_change(rel, resolve, NULL);
 }
 
-/*
- * Write down that no index has entries of aborted runs any more.
- */
 void
 store_list_clean(Relation rel)
 {
 	list_change(rel, clean, NULL);
 }
 
-/*
- * Take the runs that begin at a block or behind it out of the list.  The table
- * is locked in AccessExclusive mode.
- */
 void
 store_list_cut(Relation rel, BlockNumber end)
 {
@@ -581,10 +530,6 @@ drop(StoreRun *run, void *arg)
 	return bsearch(&run->id, ids->ids, ids->n, sizeof(uint64), id_compare) ? LIST_DROP : LIST_KEEP;
 }
 
-/*
- * Take some runs out of the list that were rolled back, and that no reader can
- * have seen in progress.  Sorts their ids.
- */
 void
 store_list_drop(Relation rel, uint64 *ids, int n)
 {

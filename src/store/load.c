@@ -141,11 +141,6 @@ settle(StoreLoad *load, Relation rel)
 	MemoryContextDelete(load->cxt);
 }
 
-/*
- * Let what this backend has loaded into the table be found in it.  For who is about
- * to ask how many blocks or which runs it has, or to write to it otherwise; a
- * lock on the table is held.
- */
 void
 store_load_settle(Relation rel)
 {
@@ -158,9 +153,6 @@ store_load_settle(Relation rel)
 		settle(load, rel);
 }
 
-/*
- * The file loses all its rows.
- */
 void
 store_load_forget(Relation rel)
 {
@@ -309,10 +301,6 @@ put_row(StoreLoad *load, Relation rel, HeapTuple row, ItemPointer tid)
 		DEBUG_POINT("load-page");
 }
 
-/*
- * Take a row of a bulk load, as tuple_insert.  False: it is for heap code, to be put into the
- * log.  The slot gets the row's TID, or none where nobody needs one.
- */
 bool
 store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *bistate)
 {

@@ -93,10 +93,6 @@ static long os_page_size;
 
 static bool (*make_room) (void) = NULL;
 
-/*
- * From _PG_init(): what unmaps something that was not used for long; false if
- * there is nothing.
- */
 void
 store_map_set_make_room(bool (*function) (void))
 {
@@ -166,9 +162,6 @@ unmap(StoreSegment *s)
 	s->base = NULL;
 }
 
-/*
- * Forget all mappings of a table, and which of its pages were verified.
- */
 void
 store_map_drop(StoreTable *table)
 {
@@ -190,9 +183,6 @@ store_map_drop(StoreTable *table)
 	table->map = NULL;
 }
 
-/*
- * How many segments of a table are mapped?
- */
 int
 store_map_segments(const StoreTable *table)
 {
@@ -345,10 +335,6 @@ read_ahead(StoreSegment *s, BlockNumber b, bool first_time)
 	}
 }
 
-/*
- * A page of rows, mapped and verified, or NULL: read it through a buffer then.
- * Valid until the end of the transaction, as long as the table is locked.
- */
 const char *
 store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 {
@@ -382,13 +368,6 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 	return page;
 }
 
-/*
- * Start to load what reading a row will need, if its page is mapped: the page's
- * header, the row's entry, and the row.  Each of them is a cache miss on a
- * table larger than the cache, and one after the other they are most of what a
- * point read costs.  Where the row is, is guessed from what is average in the run:
- * right if all rows are equally long, and of no consequence if wrong.
- */
 void
 store_map_prefetch(StoreTable *table, ItemPointer tid)
 {
@@ -417,10 +396,6 @@ store_map_prefetch(StoreTable *table, ItemPointer tid)
 	}
 }
 
-/*
- * Was a page found sound in a buffer by this backend?  Of the mapped page that says
- * nothing: a page that was replayed, or put into the place of another, is in buffers first.
- */
 bool
 store_page_verified(StoreTable *table, BlockNumber block)
 {
@@ -433,10 +408,6 @@ store_page_set_verified(StoreTable *table, BlockNumber block)
 	add_page(table, &get_segment(table, block)->buffered, block % RELSEG_SIZE);
 }
 
-/*
- * Trust pages no longer whose run is gone: other pages will be there.  They stay
- * mapped, since scans of ours may be reading pages beside them.
- */
 void
 store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end)
 {
@@ -449,21 +420,12 @@ store_map_unverify(StoreTable *table, BlockNumber first, BlockNumber end)
 	}
 }
 
-/*
- * Did the kernel fail to deliver a mapped page since last asked?  To be called
- * after reading one and before using what was read.
- */
 bool
 store_map_failed(void)
 {
 	return unlikely(map_failed != 0);
 }
 
-/*
- * Trust the mapped page no longer, and forget that it could not be delivered:
- * it is read through a buffer instead.  The zeros stay where they are, since
- * other scans of ours may be reading the neighbourhood.
- */
 void
 store_map_distrust(StoreTable *table, BlockNumber block)
 {
@@ -473,9 +435,6 @@ store_map_distrust(StoreTable *table, BlockNumber block)
 	remove_page(&s->verified, block % RELSEG_SIZE);
 }
 
-/*
- * Raise an error about a page that the kernel could not deliver.
- */
 void
 store_map_raise(Relation rel, StoreTable *table, BlockNumber block)
 {

@@ -67,18 +67,12 @@ bitmap_size(HeapTupleHeader t)
 	return (t->t_infomask & HEAP_HASNULL) ? BITMAPLEN(HeapTupleHeaderGetNatts(t)) : 0;
 }
 
-/*
- * The bytes of a row as they are stored.
- */
 uint32
 store_stored_size(HeapTuple tuple)
 {
 	return tuple->t_len - tuple->t_data->t_hoff + bitmap_size(tuple->t_data);
 }
 
-/*
- * Copy a row as it is stored to where store_stored_size() bytes have room.
- */
 void
 store_stored_copy(HeapTuple tuple, char *to)
 {
@@ -91,12 +85,6 @@ store_stored_copy(HeapTuple tuple, char *to)
 
 /* ---- pages ---- */
 
-/*
- * Begin a run of the table, sealed by fxid (0: visible to all); its rows show xmin.
- * keep = 0: it lies at the end of the file, which nobody else makes longer until it
- * is finished.  Else so many pages of rows at most are kept in memory (of the current
- * context, as all of it), and the end of the file is where it is when the run is finished.
- */
 StorePack *
 store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep)
 {
@@ -116,9 +104,6 @@ store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin, int keep)
 	return pack;
 }
 
-/*
- * The run begins where the file ends now.
- */
 void
 store_pack_at_end(StorePack *pack)
 {
@@ -150,10 +135,6 @@ most_pages(const StoreSizes *sizes)
 	return pages + STORE_GROUP_PAGES(Min(groups, pages));
 }
 
-/*
- * Let the run, of such rows, take the place of empty pages; false if there are not enough of them.
- * The caller holds the lock that space.c wants.
- */
 bool
 store_pack_claim(StorePack *pack, const StoreSizes *sizes)
 {
@@ -315,10 +296,6 @@ flush_rows(StorePack *pack)
 	page_done(pack);
 }
 
-/*
- * Make room for a row of so many stored bytes, which store_writer_fits(), with these flags of its
- * infomask.  Returns where to copy it, and says in *tid where it lies: not if pages are kept.
- */
 char *
 store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, ItemPointer tid)
 {
@@ -338,9 +315,6 @@ store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, Item
 	return to;
 }
 
-/*
- * Are as many pages kept as there is room for?
- */
 bool
 store_pack_is_full(const StorePack *pack)
 {
@@ -348,10 +322,6 @@ store_pack_is_full(const StorePack *pack)
 	return pack->keep && pack->nbatch + 1 + STORE_GROUP_PAGES(pack->group + 2) >= (uint32) pack->max_batch;
 }
 
-/*
- * Write what is left, and say in *run what it is; the caller adds it to the list.
- * There is at least one row.  Frees the pack.
- */
 void
 store_pack_finish(StorePack *pack, Relation rel, StoreRun *run)
 {

@@ -16,9 +16,6 @@
 #include "model/hash.h"
 #include "store/store.h"
 
-/*
- * An empty page of ours.  To heap code it is a page without items or room.
- */
 void
 store_page_init(Page page, StorePageKind kind, uint64 run)
 {
@@ -35,10 +32,6 @@ store_page_init(Page page, StorePageKind kind, uint64 run)
 	h->run = run;
 }
 
-/*
- * XXH3 of everything behind the page header, the hash itself taken as 0, seeded
- * with the block number: a page that was moved does not pass for another.
- */
 uint64
 store_page_hash(const void *page, BlockNumber block)
 {
@@ -70,11 +63,6 @@ header_problem(const void *page, BlockNumber block, StorePageKind kind)
 	return NULL;
 }
 
-/*
- * What is wrong with a page of sealed rows, or NULL.  Afterwards its row
- * directory can be followed without further checks.  Reads nothing beyond the
- * page, whatever is on it.
- */
 const char *
 store_rows_problem(const void *page, BlockNumber block)
 {
@@ -105,9 +93,6 @@ store_rows_problem(const void *page, BlockNumber block)
 	return NULL;
 }
 
-/*
- * What is wrong with a page of the run list, or NULL.
- */
 const char *
 store_list_problem(const void *page, BlockNumber block)
 {
@@ -130,10 +115,6 @@ store_list_problem(const void *page, BlockNumber block)
 	return NULL;
 }
 
-/*
- * Is this without doubt a page that heap code has made?  Neither noise nor a
- * page of ours with damage in some place passes, nor does a page of zeros.
- */
 bool
 store_page_is_heap(const void *page)
 {
@@ -170,9 +151,6 @@ store_page_is_heap(const void *page)
 	return (stored || p->pd_upper == BLCKSZ) && (n > 0 || StorePageGetHeader(page)->magic != STORE_MAGIC);
 }
 
-/*
- * Raise an error about a damaged page.
- */
 void
 store_corrupt(Relation rel, BlockNumber block, const char *problem)
 {

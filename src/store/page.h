@@ -220,10 +220,29 @@ store_row_data(const StoreRows *rows, OffsetNumber r, uint32 *length, uint16 *fl
 	return (const char *) rows - SizeOfPageHeaderData + start;
 }
 
+/* An empty page of ours.  To heap code it is a page without items or room. */
 extern void store_page_init(Page page, StorePageKind kind, uint64 run);
+
+/*
+ * XXH3 of everything behind the page header, the hash itself taken as 0, seeded
+ * with the block number: a page that was moved does not pass for another.
+ */
 extern uint64 store_page_hash(const void *page, BlockNumber block);
+
+/*
+ * What is wrong with a page of sealed rows, or NULL.  Afterwards its row
+ * directory can be followed without further checks.  Reads nothing beyond the
+ * page, whatever is on it.
+ */
 extern const char *store_rows_problem(const void *page, BlockNumber block);
+
+/* What is wrong with a page of the run list, or NULL. */
 extern const char *store_list_problem(const void *page, BlockNumber block);
+
+/*
+ * Is this without doubt a page that heap code has made?  Neither noise nor a
+ * page of ours with damage in some place passes, nor does a page of zeros.
+ */
 extern bool store_page_is_heap(const void *page);
 
 #endif							/* KYRO_STORE_PAGE_H */

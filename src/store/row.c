@@ -15,13 +15,6 @@
 
 #include "store/store.h"
 
-/*
- * Get the page of rows at a block in hand, mapped or pinned.  False if the
- * block belongs to no run that the backend knows of, or to one that was rolled
- * back: VACUUM may have made a log page of it since, and if not, heap code finds
- * nothing there.  Raises an error if the page is damaged.  p->page must be NULL
- * at first; afterwards the same p can be used for one page after the other.
- */
 bool
 store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 			   BufferAccessStrategy strategy, StorePage *p)
@@ -34,10 +27,6 @@ store_page_get(Relation rel, StoreTable *table, BlockNumber block,
 	return true;
 }
 
-/*
- * The same for a block of a run, whatever became of it.  Of one that was rolled
- * back the caller knows that VACUUM has not taken it out of the list.
- */
 void
 store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run, BlockNumber block,
 					  BufferAccessStrategy strategy, StorePage *p)
@@ -96,11 +85,6 @@ unpin(Buffer *buffer)
 	*buffer = InvalidBuffer;
 }
 
-/*
- * Let go of the page, and of the log page, which others may want to prune, but not of
- * the visibility map and the links: the next search of a nested loop will
- * need those again.
- */
 void
 store_page_drop(StorePage *p)
 {
@@ -109,9 +93,6 @@ store_page_drop(StorePage *p)
 	p->page = NULL;
 }
 
-/*
- * Let go of all pins.
- */
 void
 store_page_release(StorePage *p)
 {
@@ -198,9 +179,6 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 		store_map_raise(rel, p->table, p->block);
 }
 
-/*
- * A row as a heap tuple, in one palloc'd chunk.
- */
 HeapTuple
 store_row_copy(Relation rel, StorePage *p, OffsetNumber row)
 {
@@ -216,12 +194,6 @@ store_row_copy(Relation rel, StorePage *p, OffsetNumber row)
 	return tuple;
 }
 
-/*
- * Put a row into a slot of our kind.  The slot owns the tuple, as after
- * ExecMaterializeSlot().  The memory is used again by the next row that is put
- * there: what lies between the HeapTupleData and the tuple is our note of how
- * much there is, and the gap itself tells that the memory is ours.
- */
 void
 store_row_slot(Relation rel, StorePage *p, OffsetNumber row, TupleTableSlot *slot)
 {

@@ -51,11 +51,6 @@ struct StoreWriter
 	StoreSizes	sizes;			/* of the rows so far */
 };
 
-/*
- * The index whose order a run has: the one of CLUSTER ON, else the primary key,
- * else the first kyro_rmi index; InvalidOid: none, rows stay in the order in
- * which they lie.  An index that leaves rows out is no order for all of them.
- */
 Oid
 store_order_index(Relation rel)
 {
@@ -91,10 +86,6 @@ store_order_index(Relation rel)
 	return best;
 }
 
-/*
- * Begin to collect rows of `source`, to be written to `target` in the order of
- * an index (of a btree-like access method, on source; may be NULL).
- */
 StoreWriter *
 store_writer_begin(Relation source, Relation target, Relation index)
 {
@@ -144,9 +135,6 @@ store_writer_begin(Relation source, Relation target, Relation index)
 	return w;
 }
 
-/*
- * Can a row be sealed?  A few that just fit a heap page cannot.
- */
 bool
 store_writer_fits(Relation rel, HeapTuple tuple)
 {
@@ -163,9 +151,6 @@ store_writer_fits(Relation rel, HeapTuple tuple)
 	return fits;
 }
 
-/*
- * Take a row: an ordinary heap tuple, of any age, with its TID.
- */
 void
 store_writer_put(StoreWriter *w, HeapTuple tuple)
 {
@@ -221,13 +206,6 @@ store_writer_rows(StoreWriter *w)
 	return w->sizes.rows;
 }
 
-/*
- * Write the rows as one run, and say in *run what it is; the caller adds it to the
- * list.  reuse: in the place of empty pages of the log, if there are enough, and then the answer is
- * true; the caller holds the lock that space.c wants.  Else at the end of the target.
- * placed() hears the old and the new TID of each row, in the order of the run.
- * There is at least one row.
- */
 bool
 store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
 				   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg)

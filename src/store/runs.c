@@ -19,9 +19,6 @@
 
 #include "store/store.h"
 
-/*
- * The run that a block of rows belongs to, or NULL.
- */
 StoreRun *
 store_find_run(StoreTable *table, BlockNumber block)
 {
@@ -53,10 +50,6 @@ store_find_run(StoreTable *table, BlockNumber block)
 	return NULL;
 }
 
-/*
- * Number of the first run that ends behind a block, counting its pages of groups;
- * nruns if there is none.
- */
 int
 store_first_run_ending_after(const StoreTable *table, BlockNumber block)
 {
@@ -94,9 +87,6 @@ run_committed(StoreRun *run)
 	return run->state < RUN_ABORTED;
 }
 
-/*
- * Will the rows of a run never be visible to anyone?
- */
 bool
 store_run_aborted(StoreRun *run)
 {
@@ -106,9 +96,6 @@ store_run_aborted(StoreRun *run)
 	return run->state >= RUN_ABORTED;
 }
 
-/*
- * Is another transaction sealing a run just now?
- */
 bool
 store_run_in_progress(StoreRun *run)
 {
@@ -118,9 +105,6 @@ store_run_in_progress(StoreRun *run)
 		!TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid);
 }
 
-/*
- * Is a run sealed for good, for everyone who takes a snapshot now?
- */
 bool
 store_run_committed(StoreRun *run)
 {
@@ -138,19 +122,12 @@ fxid_is_ancient(uint64 fxid)
 	return next - fxid > (uint64) 1 << 31;
 }
 
-/*
- * Is the transaction that sealed a run, however it ended, older than every
- * snapshot, if none is older than the horizon?
- */
 bool
 store_run_older_than(const StoreRun *run, TransactionId horizon)
 {
 	return fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon);
 }
 
-/*
- * Is a run visible to every snapshot, if none is older than the horizon?
- */
 bool
 store_run_seen_by_all(StoreRun *run, TransactionId horizon)
 {
@@ -159,9 +136,6 @@ store_run_seen_by_all(StoreRun *run, TransactionId horizon)
 	return store_run_committed(run) && store_run_older_than(run, horizon);
 }
 
-/*
- * Are the rows of a run visible to a snapshot, as far as the run is concerned?
- */
 bool
 store_run_visible(StoreRun *run, Snapshot snapshot)
 {

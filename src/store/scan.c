@@ -57,10 +57,6 @@ open_table(StoreScan *scan)
 	store_conflicts_unseen(rel, table, scan->base.rs_snapshot);
 }
 
-/*
- * Start a scan.  flags as in table_beginscan(); the snapshot may be NULL for
- * ANALYZE.
- */
 TableScanDesc
 store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 				 ParallelTableScanDesc pscan, uint32 flags)
@@ -209,12 +205,6 @@ following_block(HeapScanDesc heap, bool backward)
 	return finished ? InvalidBlockNumber : block;
 }
 
-/*
- * Go to the next page in the given direction, or the first; false at the end.
- * Then scan->sealed says whether the page is scan->p or heap->rs_cbuf, which is
- * pinned.  In page mode rs_vistuples are the visible rows, and rs_cindex is
- * before the first one.
- */
 bool
 store_scan_next_page(StoreScan *scan, ScanDirection direction)
 {
@@ -543,7 +533,6 @@ store_scan_analyze_next_block(TableScanDesc sscan, BlockNumber block, BufferAcce
 
 #else
 
-/* Heap code would take the next buffer itself, and we must look at it first. */
 bool
 store_scan_analyze_next_block(TableScanDesc sscan, ReadStream *stream)
 {
@@ -569,10 +558,6 @@ store_scan_analyze_next_block(TableScanDesc sscan, ReadStream *stream)
 
 #endif
 
-/*
- * Count and sample rows as heap code does.  A dead sealed row is not counted
- * here: its ledger tuple is, where it is.
- */
 bool
 store_scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 							  double *deadrows, TupleTableSlot *slot)
@@ -616,10 +601,6 @@ store_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid)
 	return store_heap()->tuple_tid_valid((TableScanDesc) ((StoreScan *) sscan)->heap, tid);
 }
 
-/*
- * Follow the versions of a row, over seals and updates, to the latest one that
- * the scan's snapshot sees; *tid stays as it is if none does.
- */
 void
 store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 {

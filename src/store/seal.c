@@ -367,12 +367,6 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 	return any;
 }
 
-/*
- * Seal rows of a table that store_seal_open() has opened, as its owner, whose code
- * index expressions are, and with what goes wrong on record.  False if there was none; else
- * *run is the run, of which what->losers rows are not sealed.  In any case what->next is where to
- * go on, 0 if nothing is left.
- */
 bool
 store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 {
@@ -459,10 +453,6 @@ open_table(Oid relid, LOCKMODE mode)
 	return rel;
 }
 
-/*
- * Open a kyro table to seal it, and lock it until the end of the transaction.
- * Raises an error if the caller may not seal it, or not now.
- */
 Relation
 store_seal_open(Oid relid)
 {

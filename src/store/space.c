@@ -31,10 +31,6 @@
 /* Less room than this has no page without items. */
 #define EMPTY_SPACE (MaxHeapTupleSize - 1024)
 
-/*
- * Is this a log page, without doubt, and has no item in use?  Then no index has a TID of it: an entry
- * leads to an item until VACUUM has removed it, and items are set free after that.
- */
 bool
 store_page_is_empty(Page page)
 {
@@ -153,9 +149,6 @@ claim(Relation rel, BlockNumber block, uint64 run)
 	return done;
 }
 
-/*
- * Make an empty log page of one that is in no run, unless somebody has it pinned.
- */
 bool
 store_free_page(Relation rel, BlockNumber block)
 {
@@ -182,10 +175,6 @@ store_free_page(Relation rel, BlockNumber block)
 	return done;
 }
 
-/*
- * Give claimed blocks first .. end - 1 back to the log, as far as nobody has them pinned;
- * VACUUM does it with the rest.
- */
 void
 store_space_release(Relation rel, BlockNumber first, BlockNumber end)
 {
@@ -193,10 +182,6 @@ store_space_release(Relation rel, BlockNumber first, BlockNumber end)
 		(void) store_free_page(rel, block);
 }
 
-/*
- * Claim n blocks in a row for a run; returns the first, or InvalidBlockNumber. The caller
- * holds a lock on the table that excludes VACUUM, index builds and changes of the list.
- */
 BlockNumber
 store_space_claim(Relation rel, uint64 run, uint32 n)
 {

@@ -57,9 +57,6 @@ typedef struct PageMoves
 	ItemPointerData to[MaxHeapTuplesPerPage];
 } PageMoves;
 
-/*
- * Begin to collect the rows that are moved.
- */
 StoreMoves *
 store_moves_begin(void)
 {
@@ -79,9 +76,6 @@ store_moves_begin(void)
 	return moves;
 }
 
-/*
- * The log tuple at `from` is sealed at `to`; arg are the moves.
- */
 void
 store_moves_put(void *arg, ItemPointer from, ItemPointer to)
 {
@@ -149,11 +143,6 @@ check_unchanged(Relation rel, HeapTupleHeader t, ItemPointer tid)
 				 errhint("Expressions and predicates of indexes must not change the table.")));
 }
 
-/*
- * May a tuple of the log, on a locked page, be sealed?  The snapshot sees it, it is no ledger
- * tuple, and nobody has changed or locked it, this transaction
- * included.  cid: the command that would do it.
- */
 bool
 store_tuple_is_free(HeapTuple tuple, Snapshot snapshot, CommandId cid, Buffer buffer)
 {
@@ -266,10 +255,6 @@ kill_losers(Relation rel, Losers *losers)
 	store_page_release(&p);
 }
 
-/*
- * Stamp the log tuples of a run that is listed and in all indexes, one record for each page;
- * returns how many rows were losers.  snapshot: that by which they were collected, held since.
- */
 uint64
 store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xid, CommandId cid)
 {

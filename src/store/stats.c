@@ -212,9 +212,6 @@ at_xact_end(XactEvent event, void *arg)
 	}
 }
 
-/*
- * To be called before store_table_init().
- */
 void
 store_stats_init(void)
 {
@@ -254,10 +251,6 @@ get_entry(Oid relid)
 	return entry;
 }
 
-/*
- * Add what a backend has counted for a table.  Raises no error: it is called
- * when the transaction has committed.
- */
 void
 store_stats_flush(StoreTable *table)
 {
@@ -276,9 +269,6 @@ store_stats_flush(StoreTable *table)
 	table->map_reads = table->buffer_reads = 0;
 }
 
-/*
- * A run was sealed; whether it will commit is not known yet.
- */
 void
 store_stats_sealed(Relation rel, const StoreRun *run)
 {
@@ -297,9 +287,6 @@ store_stats_sealed(Relation rel, const StoreRun *run)
 	LWLockRelease(stats_lock);
 }
 
-/*
- * A seal has failed.
- */
 void
 store_stats_seal_failed(Oid relid, const char *message)
 {

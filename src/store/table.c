@@ -50,10 +50,6 @@ static uint64 xact_began;		/* clock_hand at the end of the last transaction */
 
 static void (*settle) (Relation rel);
 
-/*
- * From _PG_init(): what makes rows that this backend still has in hand part of
- * a table, before anybody looks at that.
- */
 void
 store_table_set_settle(void (*function) (Relation rel))
 {
@@ -246,11 +242,6 @@ create_table(const KyroLocator *locator)
 	return table;
 }
 
-/*
- * What this backend knows of the table, brought up to date with block 0.  The
- * caller holds a lock on the table, and has the snapshot it will read with.
- * Valid until the end of the transaction.
- */
 StoreTable *
 store_open(Relation rel)
 {
@@ -295,11 +286,6 @@ store_open(Relation rel)
 	return table;
 }
 
-/*
- * The same without looking at block 0; NULL if nobody has in this transaction.  For who
- * has a TID from a scan: the run of a row that could be found there stays as long
- * as the file, but one that is not in the copy may have been sealed since.
- */
 StoreTable *
 store_known(Relation rel)
 {
@@ -310,21 +296,12 @@ store_known(Relation rel)
 	return table == NULL || !used_now(table) || table->generation == 0 ? NULL : table;
 }
 
-/*
- * Has the table a list of runs?  If not, it is all log.  Raises an error if
- * block 0 is damaged.  The caller holds a lock on the table.
- */
 bool
 store_is_whole(Relation rel)
 {
 	return store_open(rel)->incarnation != 0;
 }
 
-/*
- * Raise an error if the table's list is damaged: what is written into a table
- * that cannot be read would be lost with the rest.  Looks once in a transaction.
- * A table without blocks gets its list now, while that is easy.
- */
 void
 store_check_readable(Relation rel)
 {

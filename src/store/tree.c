@@ -34,11 +34,6 @@ is_kyro(Oid relid)
 	return result;
 }
 
-/*
- * The OIDs of the kyro tables that a partitioned table consists of, on the lowest
- * level, in the order of their OIDs; nothing of them is locked.  A NOTICE counts those that are no
- * kyro tables; if all are not, that is an error (42809); there may be none.  The user must own the table.
- */
 List *
 store_partitions(Oid relid)
 {

@@ -123,12 +123,6 @@ worth_it(Relation rel, StoreTable *table, BlockNumber end, BlockNumber log_end)
 		(nblocks - end >= 1000 || nblocks - end >= nblocks / 16 || find_end(rel, table, InvalidBlockNumber) < nblocks);
 }
 
-/*
- * Cut off what failed seals left at the end of the file, and log pages without items
- * from log_end on, where no link leads (InvalidBlockNumber: none).  The caller holds a
- * lock on the table that excludes changes of the list, and calls store_open()
- * again afterwards.  Does nothing if anybody else uses the table.
- */
 void
 store_trim(Relation rel, BlockNumber log_end)
 {
@@ -186,10 +180,6 @@ drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
 	pfree(ids);
 }
 
-/*
- * Give pages that failed seals left to the log.  For VACUUM, which has cleaned
- * the indexes; no snapshot is older than the horizon.
- */
 void
 store_free_pages(Relation rel, TransactionId horizon)
 {

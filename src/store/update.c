@@ -358,12 +358,6 @@ lock_ledger(Relation rel, HeapTuple ledger, CommandId cid, LockTupleMode mode, b
 	return result == TM_WouldBlock ? TM_BeingModified : result;
 }
 
-/*
- * Update a sealed row, `old`, by `new`.  *ledger_tid is its ledger tuple, which
- * the caller has just seen there and a snapshot keeps there.  As heap_update():
- * on TM_Ok new->t_self is where the new version is; on failure *tmfd is filled, in
- * which ctid may be that of the ledger tuple.  *lockmode is set in any case.
- */
 TM_Result
 store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTuple new, CommandId cid,
 					bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode)

@@ -522,9 +522,6 @@ count_rows(StoreVacuum *v)
 	v->rows = count_sealed_rows(v) + count_log_rows(v);
 }
 
-/*
- * relation_vacuum.  The table is locked in ShareUpdateExclusive mode.
- */
 void
 store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
 {

@@ -651,10 +651,6 @@ verify_log(StoreVerify *v)
 	}
 }
 
-/*
- * Report what is wrong with a table.  The caller holds AccessShareLock on it
- * and runs as its owner.
- */
 void
 store_verify(Relation rel, bool deep, StoreReport report, void *arg)
 {

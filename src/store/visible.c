@@ -66,12 +66,6 @@ link_is_none(const ItemPointerData *link)
 	return link->ip_posid == 0;
 }
 
-/*
- * Is row number `row` (1 .. count) of the page visible to a snapshot?  If not,
- * *all_dead (may be NULL) tells that no snapshot of this server will ever see it;
- * it is never set to true otherwise.  Standbys may not know yet, see
- * store_row_removable().
- */
 bool
 store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapshot, bool *all_dead)
 {
@@ -111,9 +105,6 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 	return link_visible(rel, p, row, &link, snapshot, all_dead);
 }
 
-/*
- * Of n rows of the page, keep those that an MVCC snapshot sees; returns how many.
- */
 int
 store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows, int n)
 {
@@ -136,10 +127,6 @@ store_page_filter_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumb
 	return visible;
 }
 
-/*
- * The numbers of all rows of the page that an MVCC snapshot sees; returns how
- * many.  `visible` has room for MaxHeapTuplesPerPage.
- */
 int
 store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *visible)
 {
@@ -150,12 +137,6 @@ store_page_visible_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNum
 	return store_page_filter_rows(rel, p, snapshot, visible, count);
 }
 
-/*
- * May an index delete its entry of a row (1 .. count), as far as this server is
- * concerned?  known: it was told so before.  Advances *horizon to the newest xid that a
- * standby's snapshot must see, if the record that pruned the ledger tuple has
- * not told them.  non_vacuumable is a snapshot of that kind.
- */
 bool
 store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 					Snapshot non_vacuumable, TransactionId *horizon)
@@ -181,11 +162,6 @@ store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 	return removable;
 }
 
-/*
- * What VACUUM would say of a sealed row, in the terms it has for heap tuples.
- * *xwait is the transaction to wait for if it is in progress.  A run whose
- * transaction is in progress can only be our own: its lock keeps others out.
- */
 HTSV_Result
 store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
 						TransactionId oldest_xmin, TransactionId *xwait)

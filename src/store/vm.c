@@ -31,21 +31,12 @@
 #define VM_BLOCKS_PER_BYTE (BITS_PER_BYTE / BITS_PER_HEAPBLOCK)
 #define VM_BLOCKS_PER_PAGE (VM_MAPSIZE * VM_BLOCKS_PER_BYTE)
 
-/*
- * Is the bit of a block set?  Then its rows are visible to everyone and
- * untouched.  *vmbuffer keeps the map's page pinned for the next call.  No
- * lock is taken: a change that our snapshot must see happened before the
- * snapshot was taken, and what happened since it must not see.
- */
 bool
 store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer)
 {
 	return (visibilitymap_get_status(rel, block, vmbuffer) & VISIBILITYMAP_ALL_VISIBLE) != 0;
 }
 
-/*
- * Log the pinned page of the map as it is.
- */
 void
 store_vm_log(Relation rel, Buffer vmbuffer)
 {
@@ -58,12 +49,6 @@ store_vm_log(Relation rel, Buffer vmbuffer)
 	LockBuffer(vmbuffer, BUFFER_LOCK_UNLOCK);
 }
 
-/*
- * Clear the bits of a block, and if it has any, those of n blocks from there, as far
- * as the pinned page of the map goes.  The caller has pinned it with
- * visibilitymap_pin() for the first block, and holds the link page of that block's group
- * locked exclusively, so that nobody links a row of it before this is logged.
- */
 void
 store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer)
 {
@@ -74,14 +59,6 @@ store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer)
 	store_vm_log(rel, *vmbuffer);
 }
 
-/*
- * Set the bits of a block.  The caller has pinned the map's page with
- * visibilitymap_pin(), and holds a lock that whoever touches a row of the block
- * would need.  Not logged: call store_vm_log() when done with the map's page.
- * Until then a crash may leave the bits set or not, and both are right,
- * provided that what makes them right is on disk first: that is what lsn is
- * for, which must be past the commit record of the run.
- */
 void
 store_vm_set(Relation rel, BlockNumber block, XLogRecPtr lsn, Buffer vmbuffer)
 {

@@ -61,10 +61,6 @@ typedef struct Rows
 												 * indexes have, or none */
 } Rows;
 
-/*
- * Raise an error if a page of a table that is all log is one of ours: then the table
- * had a list, and something else has taken its place.
- */
 void
 store_check_log_page(Relation rel, Page page, BlockNumber block)
 {
@@ -72,10 +68,6 @@ store_check_log_page(Relation rel, Page page, BlockNumber block)
 		store_corrupt(rel, block, "page is one of ours, but block 0 is not a run list");
 }
 
-/*
- * The same for all pages of a table that is to get a list.  No lock on the table
- * is needed: nobody makes such pages before it has one.
- */
 void
 store_check_all_log(Relation rel)
 {
@@ -306,10 +298,6 @@ leads_to_block_0(ItemPointer tid, void *arg)
 	return ItemPointerGetBlockNumber(tid) == 0;
 }
 
-/*
- * Remove the index entries of rows that were in block 0 before it was the list,
- * if there may be any.  The caller holds a lock that excludes seals and VACUUM.
- */
 void
 store_remove_old_entries(Relation rel)
 {
@@ -338,13 +326,6 @@ store_remove_old_entries(Relation rel)
 	store_list_set_seal_from(rel, 0);
 }
 
-/*
- * Give a table that is all log its list, after store_check_all_log().  The caller
- * holds AccessExclusiveLock, which is released here, and a weaker one that
- * excludes seals and VACUUM; runs as the table's owner, whose code index
- * expressions are, with a snapshot; and has nothing open that knows of TIDs of
- * the table.
- */
 void
 store_make_whole(Relation rel)
 {
