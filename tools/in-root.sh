@@ -10,7 +10,7 @@
 #
 #   ROOTFS=dir   where it is (default ${XDG_CACHE_HOME:-~/.cache}/kyrodb/trixie)
 #   MIRROR=url   of Debian (default: where this system gets its packages)
-#   JOBS, PARTS, KEEP, ASSERTS: passed on
+#   JOBS, PARTS, TESTS, KEEP, ASSERTS: passed on
 
 set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -27,7 +27,7 @@ PACKAGES=$PACKAGES,gcc,libc6-dev,make,libxxhash-dev,libipc-run-perl,procps
 [ -n "$MIRROR" ] || die "set MIRROR to an archive of Debian"
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || die "needs root"
-  exec sudo ROOTFS="$ROOTFS" MIRROR="$MIRROR" JOBS="${JOBS:-}" PARTS="${PARTS:-}" KEEP="${KEEP:-}" \
+  exec sudo ROOTFS="$ROOTFS" MIRROR="$MIRROR" JOBS="${JOBS:-}" PARTS="${PARTS:-}" TESTS="${TESTS:-}" KEEP="${KEEP:-}" \
     ASSERTS="${ASSERTS:-}" "$0" "$@"
 fi
 
@@ -84,7 +84,7 @@ tar -C "$ROOT" -c --exclude=./.git --exclude=./build --exclude='*.o' --exclude='
 
 chroot "$ROOTFS" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
   PG_CONFIG=/usr/lib/postgresql/$NEW/bin/pg_config OLD_PG_CONFIG=/usr/lib/postgresql/$OLD/bin/pg_config \
-  ${JOBS:+JOBS="$JOBS"} ${PARTS:+PARTS="$PARTS"} ${KEEP:+KEEP="$KEEP"} ${ASSERTS:+ASSERTS="$ASSERTS"} \
+  ${JOBS:+JOBS="$JOBS"} ${PARTS:+PARTS="$PARTS"} ${TESTS:+TESTS="$TESTS"} ${KEEP:+KEEP="$KEEP"} ${ASSERTS:+ASSERTS="$ASSERTS"} \
   sh -c 'cd "$1" && shift && exec "$@"' sh "/${work##*/}" "$@"
 rc=$?
 if [ -d "$work/build/check" ]; then

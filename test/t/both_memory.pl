@@ -100,7 +100,7 @@ SKIP:
 				if ($err =~ /ERROR/)
 				{
 					$failures++;
-					$wrong .= "$w->[0] with $bytes bytes: $err\n" if $err !~ /ERROR: +53200|ERROR: +53000/ && !$stuck || $err =~ /ERROR: ++(?!53[20]00|25P02)/;
+					$wrong .= "$w->[0] with $bytes bytes: $err\n" if $err =~ /ERROR: ++(?!53[20]00|25P02)/ || $err !~ /ERROR: +53[20]00/;
 				}
 				elsif ($got ne $want{ $w->[0] })
 				{
@@ -108,12 +108,14 @@ SKIP:
 				}
 				$s->{stderr} = '';
 				$s->query('ROLLBACK') if $w->[1] =~ /^BEGIN/;
+				# then nothing else can be done until there is memory again
 				$stuck = 1 if $s->{stderr} =~ /ERROR: +53200/;
+				last if $stuck;
 				$s->query('RESET ALL') if $w->[1] =~ /RESET/;
 			}
 			# the same session, with memory again
 			system('prlimit', '--pid', $pid, "--$what=unlimited:") == 0 or die 'prlimit failed';
-			$s->query('ROLLBACK') if $stuck;
+			$s->query('ROLLBACK; RESET ALL') if $stuck;
 			foreach my $w (@work)
 			{
 				$s->{stderr} = '';
