@@ -23,6 +23,7 @@ kyro_attempt(void (*read) (void *arg), void *arg)
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
+	int			level = GetCurrentTransactionNestLevel() + 1;
 	int			category;
 
 	BeginInternalSubTransaction(NULL);
@@ -34,6 +35,9 @@ kyro_attempt(void (*read) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
+		/* one within ours that could not begin, for lack of memory: the server ends all or nothing */
+		if (GetCurrentTransactionNestLevel() != level)
+			PG_RE_THROW();
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
 		FlushErrorState();

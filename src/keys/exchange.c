@@ -434,10 +434,21 @@ build(const Exchange *e, int number, int total, MemoryContext context)
 	DEBUG_POINT("keys-built");
 }
 
-/* The unfinished one, or the old one. */
+/*
+ * The unfinished one, or the old one.  Before that: whoever plans INSERT ... ON CONFLICT
+ * ON CONSTRAINT may have looked up the index of the constraint before the exchange, and
+ * comes to look at it only now; it must be valid then.  He has the table locked.
+ */
 static void
-drop(const Exchange *e, MemoryContext context)
+drop(const Exchange *e, bool was_swapped, MemoryContext context)
 {
+	if (was_swapped)
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, e->heap);
+		WaitForLockers(tag, ShareLock, false);
+	}
 	run(context, psprintf("DROP INDEX CONCURRENTLY %s", other_name(e)));
 }
 
@@ -473,8 +484,10 @@ exchange(Exchange *e, MemoryContext context)
 		switch (look_now(e, context))
 		{
 			case TO_DISCARD:
+				drop(e, false, context);
+				break;
 			case TO_DROP:
-				drop(e, context);
+				drop(e, true, context);
 				break;
 			case TO_BUILD:
 				build(e, 0, 0, context);
@@ -580,7 +593,7 @@ exchange_tree(Oid root, Oid method, MemoryContext context)
 			switch (look_now(e, context))
 			{
 				case TO_DISCARD:
-					drop(e, context);
+					drop(e, false, context);
 					ready = false;
 					break;
 				case TO_BUILD:
@@ -615,7 +628,7 @@ exchange_tree(Oid root, Oid method, MemoryContext context)
 		begin_work();
 		e->bytes = size(get_relname_relid(e->other, get_rel_namespace(e->heap)));
 		end_work(context);
-		drop(e, context);
+		drop(e, true, context);
 		begin_work();
 		tell(e);
 		end_work(context);

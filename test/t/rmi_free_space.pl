@@ -27,8 +27,8 @@ $node->safe_psql('postgres', q{
 BEGIN;
 INSERT INTO e SELECT (1::bigint << 62) + (hashint8extended(g, 2) >> 2 & 1152921504606846975) FROM generate_series(1, 40000) g;
 ROLLBACK;
-VACUUM e;
-VACUUM e;
+VACUUM (TRUNCATE OFF) e;
+VACUUM (TRUNCATE OFF) e;
 });
 $node->stop;
 my @map = read_pages("${file}_fsm");
