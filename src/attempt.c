@@ -35,14 +35,19 @@ kyro_attempt(void (*read) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		/* one within ours that could not begin, for lack of memory: the server ends all or nothing */
+		/* one within ours could not begin, for lack of memory: ends that, and aborts ours */
 		if (GetCurrentTransactionNestLevel() != level)
-			PG_RE_THROW();
+			AbortCurrentTransaction();
+
+		/*
+		 * Whatever it is: who catches it next would end our subtransaction, and take it for
+		 * his.  Before the copy, for which there may be no memory.
+		 */
+		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
 		error = CopyErrorData();
 		FlushErrorState();
-		/* whatever it is: who catches it next would end our subtransaction, and take it for his */
-		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);

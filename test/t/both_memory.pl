@@ -92,11 +92,15 @@ SKIP:
 
 			system('prlimit', '--pid', $pid, "--$what=$limit:") == 0 or die 'prlimit failed';
 			my $stuck = 0;		# there was no memory for a ROLLBACK
+			my $lost = 0;		# nor for the server to know in which state its transaction is: a FATAL of its own
 			foreach my $w (@work)
 			{
 				$s->{stderr} = '';
-				my $got = $s->query($w->[1]);
+				my $got = eval { $s->query($w->[1]) };
 				my $err = $s->{stderr};
+
+				$lost = $@ ne '';
+				last if $lost;
 				if ($err =~ /ERROR/)
 				{
 					$failures++;
@@ -107,11 +111,18 @@ SKIP:
 					$wrong .= "$w->[0] with $bytes bytes: $got, not $want{ $w->[0] }\n";
 				}
 				$s->{stderr} = '';
-				$s->query('ROLLBACK') if $w->[1] =~ /^BEGIN/;
+				eval { $s->query('ROLLBACK') } if $w->[1] =~ /^BEGIN/;
+				$lost = $@ ne '' if $w->[1] =~ /^BEGIN/;
+				last if $lost;
 				# then nothing else can be done until there is memory again
 				$stuck = 1 if $s->{stderr} =~ /ERROR: +53200/;
 				last if $stuck;
 				$s->query('RESET ALL') if $w->[1] =~ /RESET/;
+			}
+			if ($lost)
+			{
+				$s->{run}->kill_kill;
+				next;
 			}
 			# the same session, with memory again
 			system('prlimit', '--pid', $pid, "--$what=unlimited:") == 0 or die 'prlimit failed';
@@ -180,5 +191,6 @@ my $most = $node->safe_psql('postgres', 'SELECT max(bytes) FROM kept');
 note("$most bytes of a session at most");
 cmp_ok($most, '<', 1024 * 1024, 'a session that has used two indexes and a table keeps little');
 log_lacks($node, 'PANIC|TRAP|invalid page|leak|terminated by signal', 'nothing bad in the log');
+unlike(slurp_file($node->logfile), qr/FATAL:\s++(?!\w+: unexpected state (?:STARTED|SUBBEGIN)|terminating|the database system)/, 'no session ended but by the server');
 $node->stop;
 done_testing();

@@ -27,8 +27,10 @@ $node->safe_psql('postgres', q{
 BEGIN;
 INSERT INTO e SELECT (1::bigint << 62) + (hashint8extended(g, 2) >> 2 & 1152921504606846975) FROM generate_series(1, 40000) g;
 ROLLBACK;
-VACUUM (TRUNCATE OFF) e;
-VACUUM (TRUNCATE OFF) e;
+ALTER TABLE e SET (vacuum_truncate = off);
+VACUUM e;
+VACUUM e;
+ALTER TABLE e RESET (vacuum_truncate);
 });
 $node->stop;
 my @map = read_pages("${file}_fsm");
