@@ -51,8 +51,8 @@ $node->safe_psql('postgres', q{BEGIN; INSERT INTO p VALUES (1002, 1); ANALYZE p;
 send_query($seal, q{SELECT kyro.snapshot('p');});
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' AND query LIKE '%snapshot%' FROM pg_stat_activity WHERE pid = $sealer"), 'a seal waits for a prepared transaction');
 $node->safe_psql('postgres', q{INSERT INTO p VALUES (1003, 1)});
-$node->safe_psql('postgres', "SELECT pg_cancel_backend($sealer)");
-ok($node->poll_query_until('postgres', "SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $sealer"), 'and is cancelled');
+# again and again: the server takes one that comes with the end of a try for that (docs/limitations.md)
+ok($node->poll_query_until('postgres', "SELECT state = 'idle' OR NOT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $sealer"), 'and is cancelled');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $sealer"), '0', 'nothing is left of it');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'p'});
 is($node->safe_psql('postgres', q{SELECT rows FROM kyro.snapshot('p')}), '2', 'then there are two rows');
