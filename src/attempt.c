@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * attempt.c
- *	  Read what may be damaged, and go on.
+ *	  Survive errors: call what may raise one, and go on.
  *
  * IDENTIFICATION
  *	  src/attempt.c
@@ -18,19 +18,18 @@
 #include "attempt.h"
 
 ErrorData *
-kyro_attempt(void (*read) (void *arg), void *arg)
+kyro_catch(void (*function) (void *arg), void *arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 	int			level = GetCurrentTransactionNestLevel() + 1;
-	int			category;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		read(arg);
+		function(arg);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -52,9 +51,17 @@ kyro_attempt(void (*read) (void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+ErrorData *
+kyro_attempt(void (*read) (void *arg), void *arg)
+{
+	ErrorData  *error = kyro_catch(read, arg);
+	int			category;
+
 	if (error == NULL)
 		return NULL;
-
 	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 	/* that of all corruption */
 	if (category != ERRCODE_TO_CATEGORY(ERRCODE_INDEX_CORRUPTED) &&

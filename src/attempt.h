@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * attempt.h
- *	  Read what may be damaged, and go on.
+ *	  Survive errors: call what may raise one, and go on.
  *
  * The server checks pages as it reads them, and only knows to raise errors.
  *
@@ -18,10 +18,16 @@
 #include "utils/relcache.h"
 
 /*
- * Call read(arg) in a subtransaction.  NULL, or the error if it failed for damage
- * (class XX), a file that cannot be read (58), or an object that is not in the
- * state for it (55000); other errors are raised.  All locks of pages are gone then, so
- * none may be held; locks of relations that are to stay must be taken before.
+ * Call function(arg) in a subtransaction.  NULL, or the error that it has raised, in
+ * CurrentMemoryContext.  All locks of pages are gone then, so none may be held; locks of
+ * relations that are to stay must be taken before.  Raises 53200 where there is no memory
+ * for the copy of the error; the subtransaction has ended then, too.
+ */
+extern ErrorData *kyro_catch(void (*function) (void *arg), void *arg);
+
+/*
+ * The same, but errors are returned only for damage (class XX), a file that cannot be
+ * read (58), or an object that is not in the state for it (55000); others are raised.
  */
 extern ErrorData *kyro_attempt(void (*read) (void *arg), void *arg);
 

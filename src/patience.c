@@ -32,11 +32,11 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "compat.h"
 #include "patience.h"
 
@@ -143,6 +143,35 @@ look_for_deadlock(Patience *w)
 	list_free(pids);
 }
 
+/* What is waited for, and how long. */
+typedef struct Wait
+{
+	const Patience *w;
+	const VirtualTransactionId *vxid;	/* for that to end, or NULL: for the lock */
+	int			ms;
+} Wait;
+
+static void
+wait_for_it(void *arg)
+{
+	const Wait *wait = (const Wait *) arg;
+	const int	lock_timeout = LockTimeout;
+
+	LockTimeout = wait->ms;
+	PG_TRY();
+	{
+		if (wait->vxid != NULL)
+			(void) VirtualXactLock(*wait->vxid, true);
+		else
+			LockRelationOid(wait->w->relid, wait->w->mode);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = lock_timeout;
+	}
+	PG_END_TRY();
+}
+
 /*
  * Wait for the lock in the queue, or if there is a vxid for that to end, for some
  * ms at most.  False if the time was up.
@@ -150,12 +179,10 @@ look_for_deadlock(Patience *w)
 static bool
 wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	const int	lock_timeout = LockTimeout;
 	const bool	statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
 	TimestampTz now = GetCurrentTimestamp();
-	volatile bool done = false;
+	Wait		wait = {w, vxid, ms};
+	ErrorData  *error;
 
 	CHECK_FOR_INTERRUPTS();
 	if (now >= w->deadline)
@@ -173,42 +200,21 @@ wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 	InvalidateCatalogSnapshot();
 
 	/* a wait ends by lock_timeout with an error, which takes a subtransaction to survive */
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		LockTimeout = w->deadline == DT_NOEND ? ms : Min(ms, TimestampDifferenceMilliseconds(now, w->deadline) + 1);
-		if (vxid != NULL)
-			(void) VirtualXactLock(*vxid, true);
-		else
-			LockRelationOid(w->relid, w->mode);
-		LockTimeout = lock_timeout;
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		LockTimeout = lock_timeout;
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
+	if (w->deadline != DT_NOEND)
+		wait.ms = Min(ms, TimestampDifferenceMilliseconds(now, w->deadline) + 1);
+	error = kyro_catch(wait_for_it, &wait);
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	FreeErrorData(error);
 
 	/* of two timeouts that end at once the server reports one */
-	if (!done && statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
+	if (statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to statement timeout")));
-	return done;
+	return false;
 }
 
 /*

@@ -36,10 +36,10 @@
 
 #include "inspect/monitor.h"
 #include "inspect/sample.h"
-#include "inspect/table.h"
 #include "model/learned.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/page.h"
+#include "store/handler.h"
 
 PG_FUNCTION_INFO_V1(kyro_predict_index);
 PG_FUNCTION_INFO_V1(kyro_predict_table);
@@ -281,7 +281,7 @@ kyro_predict_table(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	if (RELATION_IS_OTHER_TEMP(heap) ||
 		(heap->rd_rel->relkind != RELKIND_RELATION && heap->rd_rel->relkind != RELKIND_MATVIEW) ||
-		(heap->rd_rel->relam != HEAP_TABLE_AM_OID && !kyro_oid_is_table(relid)))
+		(heap->rd_rel->relam != HEAP_TABLE_AM_OID && !store_is_kyro_oid(relid)))
 	{
 		relation_close(heap, AccessShareLock);
 		PG_RETURN_NULL();

@@ -29,6 +29,7 @@
 #include "inspect/target.h"
 #include "inspect/warmup.h"
 #include "rmi/kyro_rmi.h"
+#include "store/handler.h"
 
 PG_FUNCTION_INFO_V1(kyro_rebuild);
 
@@ -150,7 +151,7 @@ warmup(Oid relid, const char *partition, void *arg)
 	Warmup	   *w = (Warmup *) arg;
 	bool		check = partition == NULL;
 
-	w->pages += kyro_oid_is_table(relid) ? kyro_warmup_table(relid, check, w->go_on, w->arg) :
+	w->pages += store_is_kyro_oid(relid) ? kyro_warmup_table(relid, check, w->go_on, w->arg) :
 		warmup_index(relid, check, w->go_on, w->arg);
 }
 

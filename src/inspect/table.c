@@ -18,7 +18,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "commands/defrem.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -34,24 +33,8 @@
 #include "inspect/monitor.h"
 #include "inspect/report.h"
 #include "inspect/table.h"
+#include "store/handler.h"
 #include "store/store.h"
-
-/*
- * Is there a table of access method kyro with this OID?
- */
-bool
-kyro_oid_is_table(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	result = ((Form_pg_class) GETSTRUCT(tuple))->relam == get_table_am_oid("kyro", true) &&
-		((Form_pg_class) GETSTRUCT(tuple))->relkind != RELKIND_PARTITIONED_TABLE;
-	ReleaseSysCache(tuple);
-	return result;
-}
 
 /* Open a table of ours for looking at it. */
 static Relation
@@ -226,7 +209,7 @@ table_numbers(Oid relid, TableNumbers *numbers)
 		return "locked";
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		state = "dropped";
-	else if (!kyro_oid_is_table(relid))
+	else if (!store_is_kyro_oid(relid))
 		state = "not a kyro table";
 	else
 	{

@@ -14,7 +14,6 @@
 
 #include "inspect/report.h"
 
-extern bool kyro_oid_is_table(Oid relid);
 extern int64 kyro_warmup_table(Oid relid, bool check, bool (*go_on) (void *arg), void *arg);
 extern void kyro_verify_table(Oid relid, bool deep, KyroReport *report);
 

@@ -23,8 +23,8 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "inspect/table.h"
 #include "inspect/target.h"
+#include "store/handler.h"
 
 /* Has the relation kind and access method of a kyro_rmi index, partitioned or not? */
 static bool
@@ -83,7 +83,7 @@ partitions_of_table(Oid relid, KyroTargetFunction one, void *arg)
 
 		if (relkind == RELKIND_PARTITIONED_TABLE || relkind == '\0')
 			continue;
-		if (kyro_oid_is_table(lfirst_oid(lc)))
+		if (store_is_kyro_oid(lfirst_oid(lc)))
 		{
 			do_partition(lfirst_oid(lc), one, arg);
 			done++;
@@ -140,7 +140,7 @@ kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
 		check_privilege(relid, table, need_owner);
 		partitions_of_index(relid, table, one, arg);
 	}
-	else if (is_index(relid) || kyro_oid_is_table(relid))
+	else if (is_index(relid) || store_is_kyro_oid(relid))
 		one(relid, NULL, arg);
 	else
 		ereport(ERROR,

@@ -63,6 +63,7 @@
 #include "progress.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/sort.h"
+#include "store/handler.h"
 #include "store/store.h"
 
 typedef struct Verify
@@ -680,7 +681,7 @@ verify_one(void *arg)
 {
 	VerifyCall *call = (VerifyCall *) arg;
 
-	if (kyro_oid_is_table(call->relid))
+	if (store_is_kyro_oid(call->relid))
 		kyro_verify_table(call->relid, call->deep, &call->report);
 	else
 		verify_index(call->relid, call->deep, &call->report);

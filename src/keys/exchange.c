@@ -257,17 +257,6 @@ consider(Relation heap, Relation index, Work *work)
 				 errdetail_internal("%s", why)));
 }
 
-static void
-check_owner(Oid heap)
-{
-	if (!kyro_owns_relation(heap, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(heap));
-	if (IsCatalogRelationOid(heap))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(heap))));
-}
-
 /*
  * The indexes of a table, and of its partitions those that are not attached, or
  * only one index.  Raises 0A000 with the reason if that cannot be, 42501 if
@@ -288,7 +277,7 @@ collect(Oid root, Work *work)
 
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
 			continue;
-		check_owner(lfirst_oid(lc));
+		keys_check_owner(lfirst_oid(lc));
 		heap = table_open(lfirst_oid(lc), AccessShareLock);
 		indexes = RelationGetIndexList(heap);
 		foreach(lc2, indexes)
@@ -539,7 +528,7 @@ look_at_tree(Oid root, Oid method, MemoryContext context, List **leaves)
 
 		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_INDEX)
 			continue;
-		check_owner(IndexGetRelation(lfirst_oid(lc), false));
+		keys_check_owner(IndexGetRelation(lfirst_oid(lc), false));
 		index = index_open(lfirst_oid(lc), AccessShareLock);
 		oldcontext = MemoryContextSwitchTo(context);
 		*leaves = lappend(*leaves, describe(index, method));
@@ -664,7 +653,7 @@ resolve(Oid relation, Oid *heap, Oid *only)
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 					 errmsg("\"%s\" is not a table, materialized view or index", get_rel_name(relation))));
 	}
-	check_owner(*heap);
+	keys_check_owner(*heap);
 }
 
 static void

@@ -173,6 +173,9 @@ extern void keys_swap(Oid old, Oid new, int flags);
  */
 extern bool keys_swap_tree(Oid root, List *news, Oid am, int flags);
 
+/* Raises 42501 if the caller does not own the table, or it is a system catalog. */
+extern void keys_check_owner(Oid heap);
+
 /* Mark an index as valid. */
 extern void keys_set_valid(Oid index);
 

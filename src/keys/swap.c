@@ -97,6 +97,17 @@ keys_differs(Relation old, Relation new)
 	return NULL;
 }
 
+void
+keys_check_owner(Oid heap)
+{
+	if (!kyro_owns_relation(heap, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(heap));
+	if (IsCatalogRelationOid(heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(heap))));
+}
+
 static void
 refuse(int code, Relation index, const char *detail)
 {
@@ -446,12 +457,7 @@ check_owner(Oid index)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not an index", get_rel_name(index))));
 	heap = IndexGetRelation(index, false);
-	if (!kyro_owns_relation(heap, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(heap));
-	if (IsCatalogRelationOid(heap))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog", get_rel_name(heap))));
+	keys_check_owner(heap);
 }
 
 PG_FUNCTION_INFO_V1(kyro_swap_index);

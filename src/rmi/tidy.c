@@ -11,11 +11,9 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
-#include "access/xact.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
+#include "attempt.h"
 #include "rmi/kyro_rmi.h"
 
 /*
@@ -25,41 +23,22 @@
 void
 rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error;
 
 	if (IsInParallelMode())
 	{
 		tidy(arg);
 		return;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		tidy(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DISK_FULL)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("no space to tidy index \"%s\": %s",
-						RelationGetRelationName(index), error->message),
-				 errdetail("Look-ups may take longer, and pages stay unused, until the next VACUUM.")));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
+	error = kyro_catch(tidy, arg);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode != ERRCODE_DISK_FULL)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(ERRCODE_DISK_FULL),
+			 errmsg("no space to tidy index \"%s\": %s",
+					RelationGetRelationName(index), error->message),
+			 errdetail("Look-ups may take longer, and pages stay unused, until the next VACUUM.")));
+	FreeErrorData(error);
 }

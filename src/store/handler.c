@@ -11,6 +11,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
+#include "commands/defrem.h"
+#include "utils/syscache.h"
 #include <math.h>
 
 #include "access/heaptoast.h"
@@ -202,6 +205,20 @@ bool
 store_is_kyro(Relation rel)
 {
 	return rel->rd_tableam == store_routine();
+}
+
+bool
+store_is_kyro_oid(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_class) GETSTRUCT(tuple))->relam == get_table_am_oid("kyro", true) &&
+		((Form_pg_class) GETSTRUCT(tuple))->relkind != RELKIND_PARTITIONED_TABLE;
+	ReleaseSysCache(tuple);
+	return result;
 }
 
 void

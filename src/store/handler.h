@@ -24,6 +24,12 @@ store_heap(void)
 }
 
 /* What we leave to heap code as it is, we take from its routine. */
+/*
+ * Is there a table of access method kyro, which a partitioned table is not, with this
+ * OID?  No lock is needed; store_is_kyro() asks less of who has the table open.
+ */
+extern bool store_is_kyro_oid(Oid relid);
+
 extern void store_handler_init(void);
 
 #endif							/* KYRO_STORE_HANDLER_H */

@@ -12,27 +12,13 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "commands/defrem.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
+#include "store/handler.h"
 #include "store/store.h"
-
-static bool
-is_kyro(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	result = ((Form_pg_class) GETSTRUCT(tuple))->relam == get_table_am_oid("kyro", true);
-	ReleaseSysCache(tuple);
-	return result;
-}
 
 List *
 store_partitions(Oid relid)
@@ -50,7 +36,7 @@ store_partitions(Oid relid)
 
 		if (relkind == RELKIND_PARTITIONED_TABLE || relkind == '\0')
 			continue;
-		if (is_kyro(lfirst_oid(lc)))
+		if (store_is_kyro_oid(lfirst_oid(lc)))
 			result = lappend_oid(result, lfirst_oid(lc));
 		else
 			others++;

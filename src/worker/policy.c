@@ -35,7 +35,7 @@
 
 #include "compat.h"
 #include "inspect/monitor.h"
-#include "inspect/table.h"
+#include "store/handler.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(kyro_set_policy);
@@ -60,7 +60,7 @@ check_target(Oid relid, bool must_be_ours)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), name);
 	if (!must_be_ours)
 		return;
-	if (relkind != RELKIND_PARTITIONED_TABLE && !kyro_oid_is_table(relid))
+	if (relkind != RELKIND_PARTITIONED_TABLE && !store_is_kyro_oid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is neither a kyro table nor a partitioned table", name),

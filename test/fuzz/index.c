@@ -292,7 +292,7 @@ rmi_open_for_function(Oid indexoid, LOCKMODE lockmode, bool need_owner, Relation
 }
 
 bool
-kyro_oid_is_table(Oid oid)
+store_is_kyro_oid(Oid oid)
 {
 	return false;
 }

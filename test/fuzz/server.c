@@ -975,10 +975,16 @@ kyro_progress_done(uint64 done)
 /* ---- src/attempt.c: pages are always there, and errors end the run ---- */
 
 ErrorData *
+kyro_catch(void (*function) (void *arg), void *arg)
+{
+	function(arg);
+	return NULL;
+}
+
+ErrorData *
 kyro_attempt(void (*read) (void *arg), void *arg)
 {
-	read(arg);
-	return NULL;
+	return kyro_catch(read, arg);
 }
 
 char *
