@@ -18,7 +18,6 @@ typedef struct KyroReport
 {
 	ReturnSetInfo *rsinfo;		/* materialized */
 	const char *partition;		/* named before each problem; or NULL */
-	List	   *refused;		/* blocks reported as those that the server cannot read, as Oids */
 } KyroReport;
 
 /*

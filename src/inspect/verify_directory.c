@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * verify_directory.c
- *	  kyro.verify() of an index: what is not in the chain of leaves.
+ *	  Is an index sound?  What is not in the chain of leaves.
  *
  * The directory, the model and the split log are only hints, and leaving them
  * unread costs speed alone; but damage to them is damage, and says something
@@ -22,28 +22,26 @@
 #include "storage/bufmgr.h"
 
 #include "attempt.h"
-#include "inspect/report.h"
-#include "inspect/verify.h"
+#include "inspect/verify_index.h"
 #include "model/learned.h"
-#include "rmi/kyro_rmi.h"
 #include "rmi/directory.h"
 #include "rmi/splitlog.h"
 
 /* How often a look at what is being replaced begins again. */
 #define VERIFY_ATTEMPTS	20
 
-typedef struct Verify
+typedef struct Hints
 {
+	RmiVerify  *whole;
 	Relation	index;
-	KyroReport *report;
-	RmiMetaData meta;
+	RmiMetaData meta;			/* as it was when this look began */
 	RmiFenceList leaves;		/* what the directory lists */
 	uint32		pages;			/* of the directory */
 	int			problems;
-} Verify;
+} Hints;
 
 #define REPORT(v, block, ...) \
-	((v)->problems++, kyro_report((v)->report, (block), __VA_ARGS__))
+	((v)->problems++, VERIFY_REPORT((v)->whole, (block), __VA_ARGS__))
 
 /* Copy a page; why not, if the server cannot read it, or NULL. */
 static const char *
@@ -63,18 +61,18 @@ copy_page(Relation index, BlockNumber block, char *to)
 
 /* The same of a page of the directory, the model or the log, to be said once. */
 static const char *
-copy_known_page(Verify *v, BlockNumber block, char *to)
+copy_known_page(Hints *v, BlockNumber block, char *to)
 {
 	const char *problem = copy_page(v->index, block, to);
 
 	if (problem != NULL)
-		v->report->refused = lappend_oid(v->report->refused, block);
+		v->whole->reported = lappend_oid(v->whole->reported, block);
 	return problem;
 }
 
 /* Is the directory still the one that was looked at? */
 static bool
-still_current(Verify *v, bool log_too)
+still_current(Hints *v, bool log_too)
 {
 	RmiMetaData now;
 
@@ -85,7 +83,7 @@ still_current(Verify *v, bool log_too)
 
 /* Can this be the block of a leaf? */
 static bool
-may_be_leaf(Verify *v, const RmiDirItem *item)
+may_be_leaf(Hints *v, const RmiDirItem *item)
 {
 	return item->block != RMI_META_BLOCK && rmi_block_exists(v->index, item->block);
 }
@@ -96,7 +94,7 @@ may_be_leaf(Verify *v, const RmiDirItem *item)
  * replaced.
  */
 static bool
-verify_level(Verify *v, BlockNumber block, BlockNumber from, uint32 level, const RmiDirItem *first)
+verify_level(Hints *v, BlockNumber block, BlockNumber from, uint32 level, const RmiDirItem *first)
 {
 	Page		copy;
 	const RmiDirItem *items;
@@ -158,7 +156,7 @@ verify_level(Verify *v, BlockNumber block, BlockNumber from, uint32 level, const
 
 /* The directory that the meta page names.  False: it was replaced. */
 static bool
-verify_tree(Verify *v)
+verify_tree(Hints *v)
 {
 	if (v->meta.generation == 0)
 		return true;
@@ -188,7 +186,7 @@ verify_tree(Verify *v)
 
 /* The pages of the model, and whether it finds what is in the directory.  False: it was replaced. */
 static bool
-verify_model(Verify *v)
+verify_model(Hints *v)
 {
 	BlockNumber block = v->meta.model_first;
 	BlockNumber from = RMI_META_BLOCK;
@@ -259,7 +257,7 @@ verify_model(Verify *v)
 
 /* The split log.  False: it, or the directory, has changed meanwhile. */
 static bool
-verify_log(Verify *v)
+verify_log(Hints *v)
 {
 	BlockNumber block = v->meta.log_first;
 	BlockNumber from = RMI_META_BLOCK;
@@ -313,15 +311,15 @@ verify_log(Verify *v)
 }
 
 void
-kyro_verify_directory(Relation index, KyroReport *report)
+rmi_verify_directory(RmiVerify *whole)
 {
-	Verify		v = {.index = index,.report = report};
+	Hints		v = {.whole = whole,.index = whole->index};
 	bool		ok = false;
 
 	rmi_fences_init(&v.leaves);
 	for (int attempt = 0; attempt < VERIFY_ATTEMPTS && !ok && v.problems == 0; attempt++)
 	{
-		rmi_read_meta(index, &v.meta);
+		rmi_read_meta(v.index, &v.meta);
 		v.leaves.n = 0;
 		v.pages = 0;
 		ok = verify_tree(&v);
@@ -332,7 +330,7 @@ kyro_verify_directory(Relation index, KyroReport *report)
 	ok = false;
 	for (int attempt = 0; attempt < VERIFY_ATTEMPTS && !ok; attempt++)
 	{
-		rmi_read_meta(index, &v.meta);
+		rmi_read_meta(v.index, &v.meta);
 		ok = verify_log(&v);
 	}
 	pfree(v.leaves.items);
@@ -401,17 +399,17 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 }
 
 void
-kyro_verify_unlinked(Relation index, uint32 index_id, const uint8 *seen, BlockNumber nblocks, KyroReport *report)
+rmi_verify_unlinked(RmiVerify *v)
 {
-	for (BlockNumber block = RMI_META_BLOCK + 1; block < nblocks; block++)
+	for (BlockNumber block = RMI_META_BLOCK + 1; block < v->nblocks; block++)
 	{
 		const char *problem;
 
 		CHECK_FOR_INTERRUPTS();
-		if ((seen[block / 8] & (1 << (block % 8))) || list_member_oid(report->refused, block))
+		if ((v->seen[block / 8] & (1 << (block % 8))) || list_member_oid(v->reported, block))
 			continue;
-		problem = unlinked_problem(index, index_id, block);
+		problem = unlinked_problem(v->index, v->meta.index_id, block);
 		if (problem != NULL)
-			kyro_report(report, block, "%s", problem);
+			VERIFY_REPORT(v, block, "%s", problem);
 	}
 }

@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "report.h"
 #include "rmi/page.h"
 #include "tid.h"
 
@@ -497,6 +498,28 @@ extern void rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg);
 extern IndexBulkDeleteResult *rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 											 IndexBulkDeleteCallback callback, void *arg);
 extern IndexBulkDeleteResult *rmi_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats);
+
+/* ---- verify.c ---- */
+
+/*
+ * What else is done with the leaves, on the walk along their chain.  begin() is called before it, leaf()
+ * with a copy of each sound leaf, where entries below `from` were on a leaf before, and end() after it;
+ * not complete: the chain breaks off.  No page is locked.
+ */
+typedef struct RmiLeafVisitor
+{
+	void		(*begin) (void *arg);
+	void		(*leaf) (void *arg, Page leaf, BlockNumber block, KyroFence from);
+	void		(*end) (void *arg, bool complete);
+	void	   *arg;
+} RmiLeafVisitor;
+
+/*
+ * Report what is wrong with an index: its pages, their chain, the directory.  The caller holds
+ * AccessShareLock on it.  One page is locked at a time, or two that follow one another, in share
+ * mode; it works on a standby.  visitor may be NULL.
+ */
+extern void rmi_verify(Relation index, KyroReportFunction report, void *arg, const RmiLeafVisitor *visitor);
 
 /* ---- build.c, sort.c ---- */
 

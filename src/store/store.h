@@ -21,6 +21,7 @@
 #include "utils/snapshot.h"
 
 #include "compat.h"
+#include "report.h"
 #include "store/page.h"
 
 /*
@@ -915,12 +916,10 @@ extern void store_free_pages(Relation rel, TransactionId horizon);
 
 /* --- verify.c ------------------------------------------------------------------------- */
 
-typedef void (*StoreReport) (void *arg, BlockNumber block, const char *format,...) pg_attribute_printf(3, 4);
-
 /*
  * Report what is wrong with a table.  The caller holds AccessShareLock on it
  * and runs as its owner.
  */
-extern void store_verify(Relation rel, bool deep, StoreReport report, void *arg);
+extern void store_verify(Relation rel, bool deep, KyroReportFunction report, void *arg);
 
 #endif							/* KYRO_STORE_H */

@@ -652,7 +652,7 @@ verify_log(StoreVerify *v)
 }
 
 void
-store_verify(Relation rel, bool deep, StoreReport report, void *arg)
+store_verify(Relation rel, bool deep, KyroReportFunction report, void *arg)
 {
 	StoreVerify v = {0};
 

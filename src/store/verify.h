@@ -20,7 +20,7 @@ typedef struct StoreVerify
 	Relation	rel;
 	StoreTable *table;
 	BlockNumber nblocks;
-	StoreReport report;
+	KyroReportFunction report;
 	void	   *arg;
 	char	   *page;			/* a copy */
 	char	   *again;			/* another one, to look a second time */

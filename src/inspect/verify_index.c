@@ -1,0 +1,243 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify_index.c
+ *	  Is an index sound?  The chain of leaves; verify_directory.c has the rest.
+ *
+ * The chain is walked with each next leaf
+ * locked before the last is let go, so that a concurrent split or deletion is
+ * never seen half done.  Problems are reported, and the walk goes on where
+ * it can.
+ *
+ * All locks are the weakest ones, and it works on a standby.
+ *
+ * IDENTIFICATION
+ *	  src/inspect/verify_index.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "attempt.h"
+#include "debug_point.h"
+#include "inspect/verify_index.h"
+#include "progress.h"
+
+/*
+ * Find out whether the right sibling of a leaf, which is pinned and not locked, can be
+ * read: while it is locked nobody may try.
+ */
+static void
+look_ahead(RmiVerify *v, Buffer buf)
+{
+	Page		page = BufferGetPage(buf);
+	BlockNumber to;
+
+	/* a leaf that has changed meanwhile is not new, and so is its sibling's buffer */
+	if (!leaf_header_ok(page) || !leaf_has_high(page))
+		return;
+	to = leaf_header(page)->right;
+	if (to < RelationGetNumberOfBlocks(v->index) && (v->refusal = kyro_read_problem(v->index, to)) != NULL)
+		v->refused = to;
+}
+
+/*
+ * Pin and share-lock a leaf of the chain, or say why not.  If it is not the
+ * leftmost, its left sibling from is locked and ends at *low; then it is looked
+ * at before it is locked, as in rmi_lock_right().
+ */
+static Buffer
+open_leaf(RmiVerify *v, BlockNumber block, BlockNumber from, const KyroFence *low)
+{
+	Buffer		buf;
+	const char *problem;
+
+	if (block >= RelationGetNumberOfBlocks(v->index))
+	{
+		VERIFY_REPORT(v, from, "right link leads to block %u, past the end of the index", block);
+		return InvalidBuffer;
+	}
+	if (block == v->refused)
+	{
+		VERIFY_REPORT(v, block, "%s", v->refusal);
+		return InvalidBuffer;
+	}
+	buf = ReadBuffer(v->index, block);
+	if (low != NULL &&
+		rmi_page_problem(BufferGetPage(buf), v->meta.index_id, block, RMI_PAGE_LEAF) == NULL &&
+		kyro_fence_cmp(leaf_low(BufferGetPage(buf)), *low) != 0)
+	{
+		VERIFY_REPORT(v, block, "low fence is not the high fence of its left sibling, block %u", from);
+		ReleaseBuffer(buf);
+		return InvalidBuffer;
+	}
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	problem = rmi_page_problem(BufferGetPage(buf), v->meta.index_id, block, RMI_PAGE_LEAF);
+	if (problem == NULL && !leaf_header_ok(BufferGetPage(buf)))
+		problem = "the leaf header is not valid";
+	if (problem != NULL)
+	{
+		VERIFY_REPORT(v, block, "%s", problem);
+		UnlockReleaseBuffer(buf);
+		return InvalidBuffer;
+	}
+	return buf;
+}
+
+/*
+ * The leaf that owns low, locked again.  Replay on a standby deletes
+ * leaves in spite of pins: its range is then part of a leaf to the left, which may have
+ * got its entries, too.
+ */
+static Buffer
+still_there(RmiVerify *v, Buffer buf, KyroFence low)
+{
+	Page		page = BufferGetPage(buf);
+
+	if (rmi_page_is(page, v->meta.index_id, BufferGetBlockNumber(buf), RMI_PAGE_LEAF) &&
+		leaf_header_ok(page) && kyro_fence_cmp(leaf_low(page), low) == 0)
+		return buf;
+	UnlockReleaseBuffer(buf);
+	return rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
+}
+
+/*
+ * Walk the chain; false if it breaks off.  Fences ascend, so a damaged chain
+ * ends as well; a page can be met twice, if its leaf was deleted behind us and
+ * the page used again.
+ */
+static bool
+verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
+{
+	BlockNumber block = RMI_FIRST_LEAF;
+	Buffer		buf;
+	uint64		leaves = 0;
+	KyroFence	from = KYRO_FENCE_MIN;	/* what the walk has come to */
+	PGAlignedBlock copy;
+
+	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
+	if (block < v->nblocks && (v->refusal = kyro_read_problem(v->index, block)) != NULL)
+		v->refused = block;
+	buf = open_leaf(v, block, RMI_META_BLOCK, NULL);
+	if (!BufferIsValid(buf))
+		return false;
+	/* it is never deleted */
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	look_ahead(v, buf);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	if (kyro_fence_cmp(leaf_low(BufferGetPage(buf)), KYRO_FENCE_MIN) != 0)
+		VERIFY_REPORT(v, block, "low fence of the leftmost leaf is not the lowest key");
+	if (leaf_header(BufferGetPage(buf))->left != KYRO_NO_BLOCK)
+		VERIFY_REPORT(v, block, "leftmost leaf has a left link");
+
+	for (;;)
+	{
+		Page		page = BufferGetPage(buf);
+		Buffer		next = InvalidBuffer;
+		bool		more = leaf_has_high(page);
+		bool		broken = false;
+		const char *problem;
+
+		if (block < v->nblocks)
+			v->seen[block / 8] |= 1 << (block % 8);
+		kyro_progress_done(++leaves);
+		if (more)
+		{
+			BlockNumber to = leaf_header(page)->right;
+
+			if (kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
+			{
+				VERIFY_REPORT(v, block, "high fence is not above low fence");
+				broken = true;
+			}
+			else if (to == block || to <= RMI_FIRST_LEAF)
+			{
+				VERIFY_REPORT(v, block, "right link leads to block %u, which cannot be a right sibling", to);
+				broken = true;
+			}
+			else
+			{
+				KyroFence	high = leaf_high(page);
+
+				next = open_leaf(v, to, block, &high);
+				if (!BufferIsValid(next))
+					broken = true;
+				else if (leaf_header(BufferGetPage(next))->left != block)
+					VERIFY_REPORT(v, to, "left link leads to block %u instead of %u",
+								  leaf_header(BufferGetPage(next))->left, block);
+			}
+		}
+		memcpy(copy.data, page, BLCKSZ);
+		UnlockReleaseBuffer(buf);
+
+		problem = leaf_verify(copy.data);
+		if (problem == NULL && (((PageHeader) copy.data)->pd_lower != leaf_lower(copy.data) ||
+								((PageHeader) copy.data)->pd_upper != leaf_upper(copy.data)))
+			problem = "page header does not agree with the leaf header";
+		if (problem == NULL && !leaf_sum_ok(copy.data) && CHECKSUMS_COUNT())
+			problem = "the checksum of the leaf is not right";
+		if (problem != NULL)
+			VERIFY_REPORT(v, block, "%s", problem);
+		/*
+		 * Comparing looks elsewhere, and cancels must get through: not with the
+		 * next leaf locked.
+		 */
+		if (BufferIsValid(next))
+			LockBuffer(next, BUFFER_LOCK_UNLOCK);
+		if (problem == NULL && visitor != NULL)
+			visitor->leaf(visitor->arg, copy.data, block, from);
+		CHECK_FOR_INTERRUPTS();
+		if (BufferIsValid(next))
+		{
+			look_ahead(v, next);
+			LockBuffer(next, BUFFER_LOCK_SHARE);
+			if (!broken)
+			{
+				from = leaf_high(copy.data);
+				next = still_there(v, next, from);
+			}
+		}
+		if (broken)
+		{
+			if (BufferIsValid(next))
+				UnlockReleaseBuffer(next);
+			return false;
+		}
+		if (!more)
+			return true;
+		buf = next;
+		block = BufferGetBlockNumber(buf);
+	}
+}
+
+void
+rmi_verify(Relation index, KyroReportFunction report, void *arg, const RmiLeafVisitor *visitor)
+{
+	RmiVerify	v = {.index = index,.report = report,.arg = arg,.refused = InvalidBlockNumber};
+	char	   *problem = NULL;
+	bool		complete;
+
+	kyro_progress_phase(KYRO_PHASE_STRUCTURE, RelationGetRelid(index), 0);
+	if (RelationGetNumberOfBlocks(index) > 0)
+		problem = kyro_read_problem(index, RMI_META_BLOCK);
+	if (problem != NULL)
+	{
+		VERIFY_REPORT(&v, RMI_META_BLOCK, "%s", problem);
+		return;
+	}
+	rmi_read_meta(index, &v.meta);
+	if (v.meta.key_type != rmi_key_type(index))
+		VERIFY_REPORT(&v, RMI_META_BLOCK, "index was built for another type");
+	rmi_verify_directory(&v);
+
+	if (visitor != NULL)
+		visitor->begin(visitor->arg);
+	v.nblocks = RelationGetNumberOfBlocks(index);
+	v.seen = palloc0(v.nblocks / 8 + 1);
+	complete = verify_chain(&v, visitor);
+	if (visitor != NULL)
+		visitor->end(visitor->arg, complete);
+	if (complete)
+		rmi_verify_unlinked(&v);
+}
