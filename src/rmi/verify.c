@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * verify_index.c
+ * verify.c
  *	  Is an index sound?  The chain of leaves; verify_directory.c has the rest.
  *
  * The chain is walked with each next leaf
@@ -11,7 +11,7 @@
  * All locks are the weakest ones, and it works on a standby.
  *
  * IDENTIFICATION
- *	  src/inspect/verify_index.c
+ *	  src/rmi/verify.c
  *
  *-------------------------------------------------------------------------
  */
@@ -21,8 +21,8 @@
 
 #include "attempt.h"
 #include "debug_point.h"
-#include "inspect/verify_index.h"
 #include "progress.h"
+#include "rmi/verify.h"
 
 /*
  * Find out whether the right sibling of a leaf, which is pinned and not locked, can be

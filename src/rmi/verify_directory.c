@@ -12,7 +12,7 @@
  * Pages that a crash has left to nobody are no damage; VACUUM finds them.
  *
  * IDENTIFICATION
- *	  src/inspect/verify_directory.c
+ *	  src/rmi/verify_directory.c
  *
  *-------------------------------------------------------------------------
  */
@@ -22,10 +22,10 @@
 #include "storage/bufmgr.h"
 
 #include "attempt.h"
-#include "inspect/verify_index.h"
 #include "model/learned.h"
 #include "rmi/directory.h"
 #include "rmi/splitlog.h"
+#include "rmi/verify.h"
 
 /* How often a look at what is being replaced begins again. */
 #define VERIFY_ATTEMPTS	20

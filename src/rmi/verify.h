@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
- * verify_index.h
+ * verify.h
  *	  What the parts of rmi_verify() share.
  *
  * IDENTIFICATION
- *	  src/inspect/verify_index.h
+ *	  src/rmi/verify.h
  *
  *-------------------------------------------------------------------------
  */
