@@ -331,6 +331,22 @@ log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger,
 
 /* ---- the update ---- */
 
+/* What is updated and how, and the pages of both versions, which may be one. */
+typedef struct Update
+{
+	Relation	rel;
+	CommandId	cid;
+	LockTupleMode mode;			/* by what changes */
+	bool		wait;
+	TM_FailureData *tmfd;
+	HeapTupleData ledger;		/* t_self is known from the start */
+	bool		locked;			/* heap_lock_tuple() has locked it for us */
+	Buffer		old_buffer,
+				new_buffer,
+				old_vm,
+				new_vm;
+} Update;
+
 /* Rows of the page are not visible to all any more; true if the map said that they were. */
 static bool
 clear_all_visible(Relation rel, Buffer buffer, Buffer vmbuffer)
@@ -348,38 +364,152 @@ clear_all_visible(Relation rel, Buffer buffer, Buffer vmbuffer)
  * Have the ledger tuple locked for our update; otherwise as heap_lock_tuple().
  */
 static TM_Result
-lock_ledger(Relation rel, HeapTuple ledger, CommandId cid, LockTupleMode mode, bool wait, TM_FailureData *tmfd)
+lock_ledger(Update *u)
 {
 	Buffer		buffer;
-	TM_Result	result = heap_lock_tuple(rel, ledger, cid, mode, wait ? LockWaitBlock : LockWaitSkip,
-										 false, &buffer, tmfd);
+	TM_Result	result = heap_lock_tuple(u->rel, &u->ledger, u->cid, u->mode, u->wait ? LockWaitBlock : LockWaitSkip,
+										 false, &buffer, u->tmfd);
 
 	ReleaseBuffer(buffer);
+	u->locked = result == TM_Ok;
 	return result == TM_WouldBlock ? TM_BeingModified : result;
+}
+
+static void
+release_vm_pages(Update *u)
+{
+	if (BufferIsValid(u->old_vm))
+		ReleaseBuffer(u->old_vm);
+	if (BufferIsValid(u->new_vm))
+		ReleaseBuffer(u->new_vm);
+}
+
+/*
+ * Lock the page of the ledger tuple, which is filled in, and one with room for a new
+ * version of this length, in the order in which everybody locks log pages.  The tuple
+ * must be locked for us, if anybody ever locked it; that can wait, so it is done with
+ * no page locked, and the pages are sought again.  Not TM_Ok: none is locked or pinned.
+ */
+static TM_Result
+lock_pages(Update *u, Size length)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(&u->ledger.t_self);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&u->ledger.t_self);
+
+	u->old_buffer = ReadBuffer(u->rel, block);
+	for (;;)
+	{
+		Page		page = BufferGetPage(u->old_buffer);
+		TM_Result	result;
+		ItemId		item;
+
+		u->new_buffer = kyro_buffer_for_tuple(u->rel, length, u->old_buffer, &u->new_vm, &u->old_vm);
+		item = PageGetItemId(page, offset);
+		if (!ItemIdIsNormal(item))
+			elog(ERROR, "ledger tuple (%u,%u) of \"%s\" is gone", block, offset, RelationGetRelationName(u->rel));
+		u->ledger.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		u->ledger.t_len = ItemIdGetLength(item);
+		if (u->locked || (u->ledger.t_data->t_infomask & HEAP_XMAX_INVALID))
+			return TM_Ok;
+
+		LockBuffer(u->old_buffer, BUFFER_LOCK_UNLOCK);
+		if (u->new_buffer != u->old_buffer)
+			UnlockReleaseBuffer(u->new_buffer);
+		result = lock_ledger(u);
+		if (result != TM_Ok)
+		{
+			ReleaseBuffer(u->old_buffer);
+			release_vm_pages(u);
+			return result;
+		}
+	}
+}
+
+/* Unlock and let go of what lock_pages() has locked. */
+static void
+unlock_pages(Update *u)
+{
+	if (u->new_buffer != u->old_buffer)
+		UnlockReleaseBuffer(u->new_buffer);
+	UnlockReleaseBuffer(u->old_buffer);
+	release_vm_pages(u);
+}
+
+/* Make a tuple one that our command has made, by an update, with the locks that it inherits. */
+static void
+stamp_new_version(Update *u, HeapTuple t, const Xmax *xmax)
+{
+	t->t_tableOid = RelationGetRelid(u->rel);
+	t->t_data->t_infomask &= ~HEAP_XACT_MASK;
+	t->t_data->t_infomask2 &= ~HEAP2_XACT_MASK;
+	t->t_data->t_infomask |= HEAP_UPDATED;
+	HeapTupleHeaderSetXmin(t->t_data, GetCurrentTransactionId());
+	HeapTupleHeaderSetCmin(t->t_data, u->cid);
+	set_xmax(t->t_data, xmax);
+}
+
+/*
+ * Put the new version on its page, let the ledger tuple end there, and log
+ * both.  Nothing here may fail.  cmax is that of the ledger tuple, identity as for
+ * log_update().
+ */
+static void
+apply_update(Update *u, HeapTuple tuple, const Xmax *ledger_xmax, CommandId cmax, HeapTuple identity)
+{
+	HeapTupleHeader t = u->ledger.t_data;
+	Page		old_page = BufferGetPage(u->old_buffer);
+	bool		two_pages = u->new_buffer != u->old_buffer;
+	uint8		flags = 0;
+
+	START_CRIT_SECTION();
+	PageSetPrunable(old_page, GetCurrentTransactionId());
+	RelationPutHeapTuple(u->rel, u->new_buffer, tuple, false);
+	t->t_infomask &= ~HEAP_MOVED;
+	HeapTupleHeaderClearHotUpdated(t);
+	set_xmax(t, ledger_xmax);
+	HeapTupleHeaderSetCmax(t, cmax, false);
+	t->t_ctid = tuple->t_self;
+	if (clear_all_visible(u->rel, u->old_buffer, u->old_vm))
+		flags |= XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED;
+	if (two_pages && clear_all_visible(u->rel, u->new_buffer, u->new_vm))
+		flags |= XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
+	MarkBufferDirty(u->old_buffer);
+	if (two_pages)
+		MarkBufferDirty(u->new_buffer);
+	DEBUG_CRASH("update-record");
+	if (RelationNeedsWAL(u->rel))
+	{
+		XLogRecPtr	lsn;
+
+		if (RelationIsAccessibleInLogicalDecoding(u->rel))
+		{
+			log_new_cid(u->rel, &u->ledger, InvalidCommandId, cmax);
+			log_new_cid(u->rel, tuple, u->cid, InvalidCommandId);
+		}
+		lsn = log_update(u->rel, u->old_buffer, u->new_buffer, &u->ledger, tuple, identity, flags);
+		PageSetLSN(old_page, lsn);
+		if (two_pages)
+			PageSetLSN(BufferGetPage(u->new_buffer), lsn);
+	}
+	END_CRIT_SECTION();
 }
 
 TM_Result
 store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTuple new, CommandId cid,
 					bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode)
 {
+	Update		u = {.rel = rel, .cid = cid, .wait = wait, .tmfd = tmfd};
 	TransactionId xid = GetCurrentTransactionId();
 	Bitmapset  *key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
 	Bitmapset  *identity_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
-	HeapTupleData ledger;
 	HeapTuple	tuple = new;	/* as it is stored */
 	HeapTuple	identity;
-	Buffer		old_buffer,
-				new_buffer,
-				old_vm = InvalidBuffer,
-				new_vm = InvalidBuffer;
-	Page		old_page;
 	Xmax		old_xmax,
 				new_xmax;
-	bool		toast = HeapTupleHasExternal(old) || HeapTupleHasExternal(new) || new->t_len > TOAST_TUPLE_THRESHOLD;
-	bool		locked = toast;
+	TM_Result	result;
 	bool		external = false;
 	bool		change;
-	uint8		flags = 0;
+	bool		two_pages;
 	CommandId	cmax = cid;
 	bool		combo;
 
@@ -393,12 +523,12 @@ store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTup
 	change = columns_change(rel, identity_columns, old, new, &external) || external;
 	MultiXactIdSetOldestMember();
 
-	ledger.t_self = *ledger_tid;
-	ledger.t_tableOid = RelationGetRelid(rel);
-	if (locked)
+	u.mode = *lockmode;
+	u.ledger.t_self = *ledger_tid;
+	u.ledger.t_tableOid = RelationGetRelid(rel);
+	if (HeapTupleHasExternal(old) || HeapTupleHasExternal(new) || new->t_len > TOAST_TUPLE_THRESHOLD)
 	{
-		TM_Result	result = lock_ledger(rel, &ledger, cid, *lockmode, wait, tmfd);
-
+		result = lock_ledger(&u);
 		if (result != TM_Ok)
 			return result;
 		tuple = heap_toast_insert_or_update(rel, new, old, 0);
@@ -406,103 +536,26 @@ store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTup
 	identity = old_identity(rel, identity_columns, old, change);
 	DEBUG_POINT("update-prepared");
 
-	/* both pages, in the order in which everybody locks log pages */
-	old_buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(ledger_tid));
-	old_page = BufferGetPage(old_buffer);
-	for (;;)
-	{
-		TM_Result	result;
-		ItemId		item;
-
-		new_buffer = kyro_buffer_for_tuple(rel, tuple->t_len, old_buffer, &new_vm, &old_vm);
-		item = PageGetItemId(old_page, ItemPointerGetOffsetNumber(ledger_tid));
-		if (!ItemIdIsNormal(item))
-			elog(ERROR, "ledger tuple (%u,%u) of \"%s\" is gone", ItemPointerGetBlockNumber(ledger_tid),
-				 ItemPointerGetOffsetNumber(ledger_tid), RelationGetRelationName(rel));
-		ledger.t_data = (HeapTupleHeader) PageGetItem(old_page, item);
-		ledger.t_len = ItemIdGetLength(item);
-		if (locked || (ledger.t_data->t_infomask & HEAP_XMAX_INVALID))
-			break;
-
-		LockBuffer(old_buffer, BUFFER_LOCK_UNLOCK);
-		if (new_buffer != old_buffer)
-			UnlockReleaseBuffer(new_buffer);
-		result = lock_ledger(rel, &ledger, cid, *lockmode, wait, tmfd);
-		if (result != TM_Ok)
-		{
-			ReleaseBuffer(old_buffer);
-			if (BufferIsValid(old_vm))
-				ReleaseBuffer(old_vm);
-			if (BufferIsValid(new_vm))
-				ReleaseBuffer(new_vm);
-			return result;
-		}
-		locked = true;
-	}
-
+	result = lock_pages(&u, tuple->t_len);
+	if (result != TM_Ok)
+		return result;
+	two_pages = u.new_buffer != u.old_buffer;
 	CheckForSerializableConflictIn(rel, &old->t_self, ItemPointerGetBlockNumber(&old->t_self));
-	compute_xmax(ledger.t_data, xid, *lockmode, &old_xmax, &new_xmax);
-	HeapTupleHeaderAdjustCmax(ledger.t_data, &cmax, &combo);
+	compute_xmax(u.ledger.t_data, xid, u.mode, &old_xmax, &new_xmax);
+	HeapTupleHeaderAdjustCmax(u.ledger.t_data, &cmax, &combo);
 	Assert(!combo);				/* it is frozen */
 
-	/* in both: callers look at what they gave us */
-	for (HeapTuple t = new;; t = tuple)
-	{
-		t->t_tableOid = RelationGetRelid(rel);
-		t->t_data->t_infomask &= ~HEAP_XACT_MASK;
-		t->t_data->t_infomask2 &= ~HEAP2_XACT_MASK;
-		t->t_data->t_infomask |= HEAP_UPDATED;
-		HeapTupleHeaderSetXmin(t->t_data, xid);
-		HeapTupleHeaderSetCmin(t->t_data, cid);
-		set_xmax(t->t_data, &new_xmax);
-		if (t == tuple)
-			break;
-	}
-	if (new_buffer != old_buffer)
-		PageSetFull(old_page);	/* prune it */
-
-	START_CRIT_SECTION();
-	PageSetPrunable(old_page, xid);
-	RelationPutHeapTuple(rel, new_buffer, tuple, false);
-	ledger.t_data->t_infomask &= ~HEAP_MOVED;
-	HeapTupleHeaderClearHotUpdated(ledger.t_data);
-	set_xmax(ledger.t_data, &old_xmax);
-	HeapTupleHeaderSetCmax(ledger.t_data, cmax, combo);
-	ledger.t_data->t_ctid = tuple->t_self;
-	if (clear_all_visible(rel, old_buffer, old_vm))
-		flags |= XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED;
-	if (new_buffer != old_buffer && clear_all_visible(rel, new_buffer, new_vm))
-		flags |= XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
-	MarkBufferDirty(old_buffer);
-	if (new_buffer != old_buffer)
-		MarkBufferDirty(new_buffer);
-	DEBUG_CRASH("update-record");
-	if (RelationNeedsWAL(rel))
-	{
-		XLogRecPtr	lsn;
-
-		if (RelationIsAccessibleInLogicalDecoding(rel))
-		{
-			log_new_cid(rel, &ledger, InvalidCommandId, cmax);
-			log_new_cid(rel, tuple, cid, InvalidCommandId);
-		}
-		lsn = log_update(rel, old_buffer, new_buffer, &ledger, tuple, identity, flags);
-		PageSetLSN(old_page, lsn);
-		if (new_buffer != old_buffer)
-			PageSetLSN(BufferGetPage(new_buffer), lsn);
-	}
-	END_CRIT_SECTION();
-
-	if (new_buffer != old_buffer)
-		UnlockReleaseBuffer(new_buffer);
-	UnlockReleaseBuffer(old_buffer);
-	if (BufferIsValid(old_vm))
-		ReleaseBuffer(old_vm);
-	if (BufferIsValid(new_vm))
-		ReleaseBuffer(new_vm);
+	/* both: callers look at what they gave us */
+	stamp_new_version(&u, tuple, &new_xmax);
+	if (tuple != new)
+		stamp_new_version(&u, new, &new_xmax);
+	if (two_pages)
+		PageSetFull(BufferGetPage(u.old_buffer));	/* prune it */
+	apply_update(&u, tuple, &old_xmax, cmax, identity);
+	unlock_pages(&u);
 	DEBUG_POINT("update-logged");
 
-	kyro_count_update(rel, new_buffer != old_buffer);
+	kyro_count_update(rel, two_pages);
 	new->t_self = tuple->t_self;
 	if (tuple != new)
 		heap_freetuple(tuple);
