@@ -238,23 +238,28 @@ run_is_gone(StoreVerify *v, const StoreRun *run)
 	return i == table->nruns || table->runs[i].id != run->id;
 }
 
-static void
-verify_run(StoreVerify *v, StoreRun *run)
+/* What is known of a run, on the way along its pages. */
+typedef struct RunWalk
 {
-	const StoreRows *rows = StorePageGetRows(v->page);
-	char	   *link_page = palloc(BLCKSZ);
-	uint32		link_group = PG_UINT32_MAX;
-	BlockNumber link_block = InvalidBlockNumber;
-	uint32		group = 0;
-	uint32		base = 0;
-	uint64		count = 0;
-	bool		gaps = false;		/* right before this page */
-	bool		all = true;			/* rows were counted */
-	Buffer		vmbuffer = InvalidBuffer;
-	bool	   *group_ok = palloc0(Max(run->groups, 1) * sizeof(bool));
-	BlockNumber *link_blocks = palloc(Max(run->groups, 1) * sizeof(BlockNumber));
+	StoreRun   *run;
+	BlockNumber *link_blocks;	/* of each group: its link page, if any row was touched */
+	bool	   *group_ok;		/* of each group: its link page can be looked at */
+	uint32		group;			/* on the last page */
+	uint32		base;			/* in the group: of the row after the last page's */
+	bool		gaps;			/* pages right before this one could not be looked at */
+	bool		all;			/* all pages could, so count holds all rows */
+	uint64		count;
+	char	   *link_page;		/* a copy of the link page last read, */
+	uint32		link_group;		/* of this group; PG_UINT32_MAX: none */
+	Buffer		vmbuffer;
+} RunWalk;
 
-	/* where links are */
+/* Check the pages of groups, and read where links are; false: the run is gone. */
+static bool
+verify_groups(StoreVerify *v, RunWalk *w)
+{
+	StoreRun   *run = w->run;
+
 	for (uint32 g = 0; g < run->groups; g += STORE_GROUPS_PER_PAGE)
 	{
 		BlockNumber block = run->first + run->pages + g / STORE_GROUPS_PER_PAGE;
@@ -268,94 +273,121 @@ verify_run(StoreVerify *v, StoreRun *run)
 			groups->h.version != STORE_VERSION || groups->h.hash != store_page_hash(v->page, block) || groups->first != g || groups->h.count != n)
 		{
 			if (run_is_gone(v, run))
-				goto done;
+				return false;
 			VERIFY_REPORT(v, block, "page does not hold the groups of run %u", run->first);
 			continue;
 		}
 		for (int i = 0; i < n; i++)
 		{
-			link_blocks[g + i] = groups->links[i];
-			group_ok[g + i] = true;
+			w->link_blocks[g + i] = groups->links[i];
+			w->group_ok[g + i] = true;
 			if (groups->links[i] != InvalidBlockNumber &&
 				groups->links[i] >= RelationGetNumberOfBlocks(v->rel))
 			{
 				VERIFY_REPORT(v, block, "link page %u of group %u is past the end of the table", groups->links[i], g + i);
-				group_ok[g + i] = false;
+				w->group_ok[g + i] = false;
 			}
 		}
 	}
+	return true;
+}
 
-	for (BlockNumber block = run->first; block < run->first + run->pages; block++)
+/* Have the link page of a group in w->link_page.  False: it is not what it should be, which is reported once. */
+static bool
+read_link_page(StoreVerify *v, RunWalk *w, uint32 group)
+{
+	const StoreLinks *links = StorePageGetLinks(w->link_page);
+	BlockNumber block = w->link_blocks[group];
+
+	if (w->link_group == group)
+		return true;
+	w->link_group = PG_UINT32_MAX;
+	w->group_ok[group] = false;
+	if (!copy_page(v, block, w->link_page))
+		return false;
+	if (store_page_kind(w->link_page) != STORE_LINKS || links->h.run != w->run->id ||
+		links->h.version != STORE_VERSION || links->h.hash != store_page_hash(w->link_page, block) || links->group != group)
 	{
-		const char *problem;
-		bool		vm_set = store_vm_test(v->rel, block, &vmbuffer);
-
-		CHECK_FOR_INTERRUPTS();
-		DEBUG_POINT("verify-sealed-page");
-		kyro_progress_done(block);
-		if (!copy_page(v, block, v->page))
-		{
-			gaps = true;
-			all = false;
-			continue;
-		}
-		problem = store_rows_problem(v->page, block);
-		if (problem == NULL && (rows->h.run != run->id || rows->fxid != run->fxid))
-			problem = "page belongs to another run";
-		if (problem != NULL)
-		{
-			if (run_is_gone(v, run))
-				goto done;
-			VERIFY_REPORT(v, block, "sealed page: %s", problem);
-			gaps = true;
-			all = false;
-			continue;
-		}
-		count += rows->h.count;
-		if (!gaps && !(rows->group == group && rows->group_base == base) &&
-			!(rows->group == group + 1 && rows->group_base == 0))
-			VERIFY_REPORT(v, block, "groups of run %u are not in order", run->first);
-		group = rows->group;
-		base = rows->group_base + rows->h.count;
-		gaps = false;
-		if (vm_set && !store_run_committed(run))
-			VERIFY_REPORT(v, block, "visibility map says that rows of a run that did not commit are visible");
-		if (rows->group >= run->groups)
-		{
-			VERIFY_REPORT(v, block, "group %u is out of range", rows->group);
-			continue;
-		}
-		if (!group_ok[rows->group] || link_blocks[rows->group] == InvalidBlockNumber)
-			continue;
-		if (link_group != rows->group)
-		{
-			const StoreLinks *links = StorePageGetLinks(link_page);
-
-			link_group = rows->group;
-			link_block = link_blocks[link_group];
-			if (!copy_page(v, link_block, link_page))
-			{
-				group_ok[link_group] = false;
-				continue;
-			}
-			if (store_page_kind(link_page) != STORE_LINKS || links->h.run != run->id ||
-				links->h.version != STORE_VERSION || links->h.hash != store_page_hash(link_page, link_block) || links->group != link_group)
-			{
-				VERIFY_REPORT(v, link_block, "page does not hold the links of group %u of run %u", link_group, run->first);
-				group_ok[link_group] = false;
-				continue;
-			}
-		}
-		verify_links(v, run, rows, block, link_block, link_page, vm_set);
+		VERIFY_REPORT(v, block, "page does not hold the links of group %u of run %u", group, w->run->first);
+		return false;
 	}
-	if (all && count != run->rows)
-		VERIFY_REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, count, run->rows);
-done:
-	if (BufferIsValid(vmbuffer))
-		ReleaseBuffer(vmbuffer);
-	pfree(link_page);
-	pfree(group_ok);
-	pfree(link_blocks);
+	w->link_group = group;
+	w->group_ok[group] = true;
+	return true;
+}
+
+/* One page of rows, and the links of its rows; false: the run is gone. */
+static bool
+verify_rows(StoreVerify *v, RunWalk *w, BlockNumber block)
+{
+	StoreRun   *run = w->run;
+	const StoreRows *rows = StorePageGetRows(v->page);
+	bool		vm_set = store_vm_test(v->rel, block, &w->vmbuffer);
+	bool		follows;
+	const char *problem;
+
+	CHECK_FOR_INTERRUPTS();
+	DEBUG_POINT("verify-sealed-page");
+	kyro_progress_done(block);
+	if (!copy_page(v, block, v->page))
+	{
+		w->gaps = true;
+		w->all = false;
+		return true;
+	}
+	problem = store_rows_problem(v->page, block);
+	if (problem == NULL && (rows->h.run != run->id || rows->fxid != run->fxid))
+		problem = "page belongs to another run";
+	if (problem != NULL)
+	{
+		if (run_is_gone(v, run))
+			return false;
+		VERIFY_REPORT(v, block, "sealed page: %s", problem);
+		w->gaps = true;
+		w->all = false;
+		return true;
+	}
+
+	w->count += rows->h.count;
+	follows = (rows->group == w->group && rows->group_base == w->base) ||
+		(rows->group == w->group + 1 && rows->group_base == 0);
+	if (!w->gaps && !follows)
+		VERIFY_REPORT(v, block, "groups of run %u are not in order", run->first);
+	w->group = rows->group;
+	w->base = rows->group_base + rows->h.count;
+	w->gaps = false;
+	if (vm_set && !store_run_committed(run))
+		VERIFY_REPORT(v, block, "visibility map says that rows of a run that did not commit are visible");
+	if (rows->group >= run->groups)
+		VERIFY_REPORT(v, block, "group %u is out of range", rows->group);
+	else if (w->group_ok[rows->group] && w->link_blocks[rows->group] != InvalidBlockNumber &&
+			 read_link_page(v, w, rows->group))
+		verify_links(v, run, rows, block, w->link_blocks[rows->group], w->link_page, vm_set);
+	return true;
+}
+
+static void
+verify_run(StoreVerify *v, StoreRun *run)
+{
+	BlockNumber block = run->first;
+	BlockNumber end = run->first + run->pages;
+	RunWalk		w = {.run = run, .all = true, .link_group = PG_UINT32_MAX, .vmbuffer = InvalidBuffer};
+
+	w.link_blocks = palloc(Max(run->groups, 1) * sizeof(BlockNumber));
+	w.group_ok = palloc0(Max(run->groups, 1) * sizeof(bool));
+	w.link_page = palloc(BLCKSZ);
+	if (verify_groups(v, &w))
+	{
+		while (block < end && verify_rows(v, &w, block))
+			block++;
+		if (block == end && w.all && w.count != run->rows)
+			VERIFY_REPORT(v, run->first, "run has " UINT64_FORMAT " rows, not " UINT64_FORMAT, w.count, run->rows);
+	}
+	if (BufferIsValid(w.vmbuffer))
+		ReleaseBuffer(w.vmbuffer);
+	pfree(w.link_page);
+	pfree(w.group_ok);
+	pfree(w.link_blocks);
 }
 
 /* ---- the log ---- */
