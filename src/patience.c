@@ -16,12 +16,18 @@
  * there is one we give up.  CREATE INDEX CONCURRENTLY, which waits for the
  * snapshot of our command while we wait for its lock, goes on then.
  *
+ * A wait ends by a timeout of our own, which does what a cancel does, but without
+ * its signal.  Not by lock_timeout, for which the server sends itself the signal of
+ * a cancel: of two that come in one moment it sees one, and we would go on.
+ *
  * IDENTIFICATION
  *	  src/patience.c
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
@@ -151,22 +157,64 @@ typedef struct Wait
 	int			ms;
 } Wait;
 
+/* While we wait: the handler of SIGINT that ours stands before, and what has come. */
+static struct sigaction interrupt;
+static volatile sig_atomic_t cancelled;
+static volatile sig_atomic_t expired;
+
+static void
+note_interrupt(int signo)
+{
+	cancelled = true;
+	interrupt.sa_handler(signo);
+}
+
+/* The latch is set by who calls us. */
+static void
+expire(void)
+{
+	expired = true;
+	InterruptPending = QueryCancelPending = true;
+}
+
+/* For kyro_catch(): ends with query_canceled if the time is up. */
 static void
 wait_for_it(void *arg)
 {
+	static TimeoutId timeout = MAX_TIMEOUTS;
 	const Wait *wait = (const Wait *) arg;
 	const int	lock_timeout = LockTimeout;
+	struct sigaction ours;
+	volatile bool done = false;
 
-	LockTimeout = wait->ms;
+	if (timeout == MAX_TIMEOUTS)
+		timeout = RegisterTimeout(USER_TIMEOUT, expire);
+	cancelled = expired = false;
+	sigaction(SIGINT, NULL, &interrupt);
+	ours = interrupt;
+	ours.sa_handler = note_interrupt;
+	sigaction(SIGINT, &ours, NULL);
+	LockTimeout = 0;
 	PG_TRY();
 	{
+		/* what came before our handler stood there */
+		CHECK_FOR_INTERRUPTS();
+		enable_timeout_after(timeout, wait->ms);
 		if (wait->vxid != NULL)
 			(void) VirtualXactLock(*wait->vxid, true);
 		else
 			LockRelationOid(wait->w->relid, wait->w->mode);
+		done = true;
 	}
 	PG_FINALLY();
 	{
+		disable_timeout(timeout, false);
+		/* it came too late to end anything; a cancel did not */
+		if (expired)
+			QueryCancelPending = false;
+		if (done && cancelled)
+			InterruptPending = QueryCancelPending = true;
+		sigaction(SIGINT, &interrupt, NULL);
 		LockTimeout = lock_timeout;
 	}
 	PG_END_TRY();
@@ -199,21 +247,25 @@ wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 	/* what it takes to read catalogs holds back VACUUM, and CREATE INDEX CONCURRENTLY waits for it */
 	InvalidateCatalogSnapshot();
 
-	/* a wait ends by lock_timeout with an error, which takes a subtransaction to survive */
+	/* a wait whose time is up ends with an error, which takes a subtransaction to survive */
 	if (w->deadline != DT_NOEND)
 		wait.ms = Min(ms, TimestampDifferenceMilliseconds(now, w->deadline) + 1);
 	error = kyro_catch(wait_for_it, &wait);
 	if (error == NULL)
 		return true;
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+	if (!expired || error->sqlerrcode != ERRCODE_QUERY_CANCELED)
 		ReThrowError(error);
 	FreeErrorData(error);
 
-	/* of two timeouts that end at once the server reports one */
+	/* of reasons that come at once the server reports one */
 	if (statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to statement timeout")));
+	if (cancelled)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
 	return false;
 }
 
