@@ -90,6 +90,9 @@ typedef PGAlignedBlock KyroPage;
 /* On a standby, in replay: cancel the queries that may see what this transaction has removed. */
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, locator)
 
+/* Does this session hold a lock in this very mode? */
+#define kyro_lock_held(tag, mode)	LockHeldByMe(tag, mode)
+
 /* Make an index as its statement says, without looking at privileges again. */
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, false, false, false, false, true).objectId
@@ -153,6 +156,7 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 	 pgstat_progress_update_param(PROGRESS_VACUUM_INDEXES_PROCESSED, done))
 #define kyro_is_catalog(rel)	RelationIsAccessibleInLogicalDecoding(rel)
 #define kyro_resolve_conflict(xid, catalog, locator)	ResolveRecoveryConflictWithSnapshot(xid, catalog, locator)
+#define kyro_lock_held(tag, mode)	LockHeldByMe(tag, mode, false)
 
 #define kyro_define_index(relid, statement) \
 	DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, false, false, false, true).objectId

@@ -142,14 +142,14 @@ sub check_names
 sub check_reference
 {
 	my $reference = slurp('docs/reference.md');
-	my $sql = slurp('sql/kyrodb.sql');
+	my $sql = join '', map { slurp($_) } grep { !/--/ } glob 'sql/*.sql';
 	my %names;
 
 	$names{$1} = 1 while $sql =~ /^CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|VIEW) (kyro\.\w+)/mg;
 	$names{$1} = 1 while $sql =~ /^CREATE EVENT TRIGGER (\w+)/mg;
 	my $settings = slurp('src/guc.c');
 	$names{$1} = 1 while $settings =~ /DefineCustom\w+Variable\("(kyro\.\w+)"/g;
-	die "sql/kyrodb.sql and src/guc.c have not been understood\n" if keys %names < 20;
+	die "sql/*.sql and src/guc.c have not been understood\n" if keys %names < 20;
 	for (sort keys %names)
 	{
 		print "docs/reference.md does not name $_\n" unless $reference =~ /\b\Q$_\E\b/;

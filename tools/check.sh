@@ -421,6 +421,7 @@ guard_folders() {
         rmi)     allowed="rmi model" ;;
         store)   allowed="store model" ;;
         hooks)   allowed="hooks keys rmi model" ;;
+        events)  allowed="events" ;;
         keys)    allowed="keys" ;;
         inspect) allowed="inspect keys rmi store model" ;;
         worker)  allowed="worker inspect rmi store model" ;;
@@ -465,8 +466,8 @@ guard_expected() {
   done
   for file in test/sql/*.sql test/specs/*.spec test/t/*.pl; do
     case ${file##*/} in
-      rmi_*|store_*|both_*|keys_*|worker_*) ;;
-      *) say "$file: the name says not what it is about (rmi_, store_, both_, keys_, worker_)" ;;
+      rmi_*|store_*|both_*|keys_*|worker_*|log_*|kv_*) ;;
+      *) say "$file: the name says not what it is about (rmi_, store_, both_, keys_, worker_, log_, kv_)" ;;
     esac
   done
   for file in test/t/*.pl; do
@@ -479,10 +480,11 @@ guard_exports() {
   local name
 
   nm -D --defined-only "$INSTALL$PKGLIBDIR/kyrodb.so" | awk '{print $3}' >"$W/exports"
-  sed -n -E "s/.*AS 'MODULE_PATHNAME', *'([^']*)'.*/\1/p" sql/kyrodb.sql >"$W/wanted"
+  cat sql/kyrodb--*.sql >"$W/sql"       # what the parts were put together to
+  sed -n -E "s/.*AS 'MODULE_PATHNAME', *'([^']*)'.*/\1/p" "$W/sql" >"$W/wanted"
   # Without a second string the C name is that of the SQL function.
   awk '/^CREATE (OR REPLACE )?FUNCTION/ {sub(/.*FUNCTION +/, ""); sub(/\(.*/, ""); sub(/.*\./, ""); f = $0}
-       /MODULE_PATHNAME/ && !/MODULE_PATHNAME. *,/ {print f}' sql/kyrodb.sql >>"$W/wanted"
+       /MODULE_PATHNAME/ && !/MODULE_PATHNAME. *,/ {print f}' "$W/sql" >>"$W/wanted"
   while read -r name; do
     grep -qx "$name" "$W/exports" || say "kyrodb.so does not export $name"
   done <"$W/wanted"

@@ -1,0 +1,240 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  kyro.append(): one event, once.
+ *
+ * In C for the plans: each log's statements are planned once in a session.  They
+ * run as the caller, so that privileges, policies and triggers count as for INSERT.
+ *
+ * IDENTIFICATION
+ *	  src/events/append.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "events/events.h"
+
+PG_FUNCTION_INFO_V1(kyro_append);
+
+/* Statements of a log.  Parameters are 1 payload, 2 key, 3 kind, 4 request_id, 5 offset. */
+typedef enum Statement
+{
+	INSERT_EVENT,
+	INSERT_REQUEST,				/* the event, or of a partitioned log its request, unless it is there */
+	INSERT_NUMBERED,			/* of a partitioned log: the event of that request */
+	FIND_REQUEST,
+	STATEMENTS
+} Statement;
+
+typedef struct Plans
+{
+	Oid			relid;			/* hash key */
+	Oid			payload_type;
+	char	   *name;			/* by which they were planned */
+	SPIPlanPtr	plans[STATEMENTS];	/* NULL: not planned yet */
+} Plans;
+
+static HTAB *cache = NULL;
+
+static const char *const plain[STATEMENTS] = {
+	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
+	"INSERT INTO %s (payload, key, kind, request_id) VALUES ($1, $2, $3, $4)"
+	" ON CONFLICT (request_id) WHERE request_id IS NOT NULL DO NOTHING RETURNING \"offset\"",
+	NULL,
+	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
+};
+
+/* Unique indexes of a partitioned table do not reach over its partitions, so requests have a table. */
+static const char *const partitioned[STATEMENTS] = {
+	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
+	"INSERT INTO %s (request_id) VALUES ($4) ON CONFLICT (request_id) DO NOTHING RETURNING \"offset\"",
+	"INSERT INTO %s (payload, key, kind, request_id, \"offset\") VALUES ($1, $2, $3, $4, $5) RETURNING \"offset\"",
+	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
+};
+
+static void
+forget(Plans *entry)
+{
+	for (int i = 0; i < STATEMENTS; i++)
+	{
+		if (entry->plans[i] != NULL)
+			SPI_freeplan(entry->plans[i]);
+		entry->plans[i] = NULL;
+	}
+	if (entry->name != NULL)
+		pfree(entry->name);
+	entry->name = NULL;
+}
+
+/* The server plans a statement again if the table has changed, but by its old name. */
+static Plans *
+plans_of(const EventLog *log)
+{
+	Plans	   *entry;
+	bool		found;
+
+	if (cache == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(Plans);
+		cache = hash_create("kyro event logs", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = (Plans *) hash_search(cache, &log->relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(entry->plans, 0, sizeof(entry->plans));
+		entry->name = NULL;
+	}
+	if (entry->name == NULL || strcmp(entry->name, log->name) != 0 || entry->payload_type != log->payload_type)
+	{
+		forget(entry);
+		entry->name = MemoryContextStrdup(TopMemoryContext, log->name);
+		entry->payload_type = log->payload_type;
+	}
+	return entry;
+}
+
+static SPIPlanPtr
+plan_of(Plans *entry, const EventLog *log, Statement statement)
+{
+	if (entry->plans[statement] == NULL)
+	{
+		Oid			types[5] = {log->payload_type, INT8OID, TEXTOID, UUIDOID, INT8OID};
+		bool		about_requests = statement == INSERT_REQUEST || statement == FIND_REQUEST;
+		char	   *target = log->name;
+		StringInfoData sql;
+		SPIPlanPtr	plan;
+
+		if (log->partitioned && about_requests)
+			target = quote_qualified_identifier(get_namespace_name(get_rel_namespace(log->relid)),
+												psprintf("%s_requests", get_rel_name(log->relid)));
+		initStringInfo(&sql);
+		appendStringInfo(&sql, (log->partitioned ? partitioned : plain)[statement], target);
+		plan = SPI_prepare(sql.data, 5, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not plan \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
+		entry->plans[statement] = plan;
+	}
+	return entry->plans[statement];
+}
+
+/* Run it; the offset that it returns, or 0 for no row. */
+static int64
+run(Plans *entry, const EventLog *log, Statement statement, Datum *values, const char *nulls)
+{
+	SPIPlanPtr	plan = plan_of(entry, log, statement);
+	int			rc = SPI_execute_plan(plan, values, nulls, false, 0);
+	int64		offset = 0;
+
+	if (rc != SPI_OK_SELECT && rc != SPI_OK_INSERT_RETURNING)
+		elog(ERROR, "could not run a statement of event log %s: %s", log->name, SPI_result_code_string(rc));
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+
+		offset = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return offset;
+}
+
+/*
+ * Append the event of a request unless it is there: README.md, "One request, one
+ * event".
+ */
+static int64
+append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
+{
+	for (int tries = 0; tries < 100; tries++)
+	{
+		int64		offset = 0;
+
+		CHECK_FOR_INTERRUPTS();
+
+		/* Not if reading would have this transaction conflict with every other appender. */
+		if (tries > 0 || !IsolationIsSerializable())
+			offset = run(entry, log, FIND_REQUEST, values, nulls);
+		if (offset == 0)
+			offset = run(entry, log, INSERT_REQUEST, values, nulls);
+		else
+			return offset;
+		if (offset != 0)
+		{
+			if (log->partitioned)
+			{
+				values[4] = Int64GetDatum(offset);
+				nulls[4] = ' ';
+				offset = run(entry, log, INSERT_NUMBERED, values, nulls);
+			}
+			return offset;
+		}
+		/* somebody else's event came first; or it was there, and has been trimmed since */
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the event of this request in event log %s cannot be seen", log->name),
+			 errdetail("Row security hides it.")));
+	return 0;					/* keep compiler quiet */
+}
+
+/*
+ * kyro.append(log text, payload jsonb, key bigint, kind text, request_id uuid) returns
+ * bigint; kyro.append_bytes(..., payload bytea, ...).
+ *
+ * The offset of the event.  If there is an event of that request already, its
+ * offset, and nothing is written.  Locks as INSERT does.  Raises 42P01, 42809 and
+ * 42602 for a bad name, 22004 for a NULL name, 23502 for a NULL payload, 42804 if
+ * the log has payloads of the other type, 42501 without privileges, and 40001
+ * if another transaction has appended the event since the snapshot of a
+ * REPEATABLE READ or SERIALIZABLE one.
+ */
+Datum
+kyro_append(PG_FUNCTION_ARGS)
+{
+	EventLog	log = event_log_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	Oid			given = get_fn_expr_argtype(fcinfo->flinfo, 1);
+	Datum		values[5] = {0};
+	char		nulls[5];
+	Plans	   *entry;
+	int64		offset;
+
+	if (given != log.payload_type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("event log %s has payloads of type %s", log.name, format_type_be(log.payload_type)),
+				 errhint("Use kyro.%s().", log.payload_type == BYTEAOID ? "append_bytes" : "append")));
+	for (int i = 0; i < 5; i++)
+	{
+		nulls[i] = i == 4 || PG_ARGISNULL(i + 1) ? 'n' : ' ';
+		if (nulls[i] == ' ')
+			values[i] = PG_GETARG_DATUM(i + 1);
+	}
+
+	SPI_connect();
+	entry = plans_of(&log);
+	if (nulls[3] == 'n')
+		offset = run(entry, &log, INSERT_EVENT, values, nulls);
+	else
+		offset = append_once(entry, &log, values, nulls);
+	SPI_finish();
+	if (offset == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("the event was not appended to event log %s", log.name),
+				 errdetail("A trigger or rule has left it out.")));
+	PG_RETURN_INT64(offset);
+}
