@@ -402,8 +402,8 @@ kyro_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void
 		if (HeapTupleIsValid(tuple))
 		{
 			Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
-			bool		way = list_member_oid(hide_new, form->indrelid) &&
-				in_the_way(tuple, form->indkey.values[0], get_index_am_oid(AM_NAME, true));
+			bool		way = (list_member_oid(hide_new, form->indrelid) &&
+							   in_the_way(tuple, form->indkey.values[0], get_index_am_oid(AM_NAME, true)));
 
 			ReleaseSysCache(tuple);
 			if (way)

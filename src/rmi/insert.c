@@ -237,8 +237,8 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 		KyroFence	at = {e.key, e.tid, isnull};
 
 		/* versions of the last rows are no growth at the edge, and pass through the run like others */
-		bool		edge = ins->versions_of == NULL &&
-			(!leaf_has_high(page) || (leaf_high(page).isnull && !leaf_low(page).isnull));
+		bool		edge = (ins->versions_of == NULL &&
+							(!leaf_has_high(page) || (leaf_high(page).isnull && !leaf_low(page).isnull)));
 		RmiChange	c;
 		Buffer		right;
 		KyroFence	cut;

@@ -359,8 +359,8 @@ merge_begin(RmiSort *s)
 		 * What is left of the budget beside what is still in memory.  With
 		 * extremely many runs, one block each is more than the budget.
 		 */
-		size_t		bytes = (s->budget - Min(s->budget, s->part[0].size + s->part[1].size)) *
-			sizeof(RadixItem) / nruns;
+		size_t		bytes = ((s->budget - Min(s->budget, s->part[0].size + s->part[1].size)) *
+							 sizeof(RadixItem) / nruns);
 
 		bytes = Max(bytes, (size_t) SORT_READ_MIN);
 		bytes = Min(bytes, (size_t) SORT_READ_MAX);

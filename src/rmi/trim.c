@@ -190,8 +190,8 @@ static bool
 may_truncate(Relation index)
 {
 	Relation	heap = RelationIdGetRelation(index->rd_index->indrelid);
-	bool		result = RelationIsValid(heap) &&
-		(heap->rd_options == NULL || ((StdRdOptions *) heap->rd_options)->vacuum_truncate);
+	bool		result = (RelationIsValid(heap) &&
+						  (heap->rd_options == NULL || ((StdRdOptions *) heap->rd_options)->vacuum_truncate));
 
 	if (RelationIsValid(heap))
 		RelationClose(heap);

@@ -347,8 +347,8 @@ is_linked(Relation index, BlockNumber block, KyroFence low)
 {
 	Buffer		buf = rmi_descend(index, low, true, BUFFER_LOCK_SHARE, NULL);
 	Page		page = BufferGetPage(buf);
-	bool		linked = leaf_has_high(page) && leaf_header(page)->right == block &&
-		kyro_fence_cmp(leaf_high(page), low) == 0;
+	bool		linked = (leaf_has_high(page) && leaf_header(page)->right == block &&
+						  kyro_fence_cmp(leaf_high(page), low) == 0);
 
 	UnlockReleaseBuffer(buf);
 	return linked;

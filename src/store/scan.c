@@ -449,8 +449,8 @@ store_scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *scanst
 	}
 	else
 	{
-		BlockNumber block = heap->rs_nblocks == 0 ? InvalidBlockNumber :
-			tsm->NextSampleBlock(scanstate, heap->rs_nblocks);
+		BlockNumber block = (heap->rs_nblocks == 0 ? InvalidBlockNumber :
+							 tsm->NextSampleBlock(scanstate, heap->rs_nblocks));
 
 		if (block == InvalidBlockNumber)
 		{

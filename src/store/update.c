@@ -286,8 +286,8 @@ log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger,
 		   HeapTuple identity, uint8 flags)
 {
 	Page		new_page = BufferGetPage(new_buffer);
-	bool		first = ItemPointerGetOffsetNumber(&new->t_self) == FirstOffsetNumber &&
-		PageGetMaxOffsetNumber(new_page) == FirstOffsetNumber;
+	bool		first = (ItemPointerGetOffsetNumber(&new->t_self) == FirstOffsetNumber &&
+						 PageGetMaxOffsetNumber(new_page) == FirstOffsetNumber);
 	uint16		infomask = ledger->t_data->t_infomask;
 	xl_heap_update record = {0};
 	xl_heap_header new_header = header_of(new->t_data);

@@ -405,8 +405,8 @@ read_page(void *rel)
 {
 	StorePage	p = {0};
 	OffsetNumber visible[MaxHeapTuplesPerPage];
-	BufferHeapTupleTableSlot slot = {.base.base = {.type = T_TupleTableSlot,.tts_ops = &TTSOpsBufferHeapTuple,
-			.tts_flags = TTS_FLAG_EMPTY,.tts_mcxt = CurrentMemoryContext}};
+	TupleTableSlot empty = {.type = T_TupleTableSlot, .tts_ops = &TTSOpsBufferHeapTuple, .tts_flags = TTS_FLAG_EMPTY, .tts_mcxt = CurrentMemoryContext};
+	BufferHeapTupleTableSlot slot = {.base.base = empty};
 	int			count;
 	int			n;
 

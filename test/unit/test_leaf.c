@@ -67,9 +67,9 @@ entry_order(const void *a, const void *b)
 static void
 make_keys(KeyShape shape, KyroEntry *e, int n)
 {
-	int64_t		k = shape == K_TS_US ? INT64_C(800000000000000) :
-		shape == K_TS_NS ? INT64_C(1700000000000000000) :
-		shape == K_SNOWFLAKE ? INT64_C(1500000000) << 22 : 1;
+	int64_t		k = (shape == K_TS_US ? INT64_C(800000000000000) :
+					 shape == K_TS_NS ? INT64_C(1700000000000000000) :
+					 shape == K_SNOWFLAKE ? INT64_C(1500000000) << 22 : 1);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -329,7 +329,7 @@ check_page(const void *page, const KyroEntry *e, int n)
 static void
 test_build(void)
 {
-	enum {N = 40000};
+	const int	N = 40000;
 	KyroEntry  *e = malloc(sizeof(*e) * N);
 	void	   *page = new_page();
 
@@ -557,9 +557,9 @@ test_verify(void)
 	/* the epsilon, first key, unused space, fences, spare bytes */
 	for (int i = 0; i < 6; i++)
 	{
-		int			at = i == 0 ? KYRO_LEAF_FIRST + 8 * leaf_header(page)->nblk + 3 :
-			i == 1 ? KYRO_LEAF_FIRST + 7 : i == 2 ? kept + 5 : i == 3 ? 90 : i == 4 ?
-			KYRO_PAGE_END - KYRO_RUN_CHUNK + 60 : KYRO_PAGE_HEADER + 68;
+		int			at = (i == 0 ? KYRO_LEAF_FIRST + 8 * leaf_header(page)->nblk + 3 :
+						  i == 1 ? KYRO_LEAF_FIRST + 7 : i == 2 ? kept + 5 : i == 3 ? 90 :
+						  i == 4 ? KYRO_PAGE_END - KYRO_RUN_CHUNK + 60 : KYRO_PAGE_HEADER + 68);
 
 		bytes[at] ^= 0x10;
 		CHECK(leaf_verify(page) != NULL);
@@ -716,8 +716,7 @@ test_hostile(void)
 			exercise_page(&ex, bytes, rnd());
 		for (uint64_t i = below(12); i > 0; i--)
 		{
-			int			at = below(2) ? KYRO_PAGE_HEADER + (int) below(400) :
-				KYRO_PAGE_HEADER + (int) below(KYRO_PAGE_END - KYRO_PAGE_HEADER);
+			int			at = KYRO_PAGE_HEADER + (int) below(below(2) ? 400 : KYRO_PAGE_END - KYRO_PAGE_HEADER);
 
 			bytes[at] ^= (uint8_t) (1 << below(8));
 		}
@@ -1278,8 +1277,8 @@ run_chain(uint64_t seed, int ops, Chain *totals)
 		}
 		if (kind >= 9 || below(8) == 0)
 		{
-			DeadRule	rule = {.chain = c, .kind = kind == 9 ? 0 : kind == 10 ? 1 : 2,
-				.percent = (unsigned) (below(3) ? below(30) : below(101)), .salt = rnd()};
+			unsigned	percent = (unsigned) (below(3) ? below(30) : below(101));
+			DeadRule	rule = {.chain = c, .kind = kind == 9 ? 0 : kind == 10 ? 1 : 2, .percent = percent, .salt = rnd()};
 
 			if (rule.kind == 1 && c->nref > 0)
 			{

@@ -97,7 +97,8 @@ make_tid(int kind, size_t i, size_t n)
 }
 
 /* A function of its own, as compilers fear for the caller's variables. */
-static __attribute__((noinline)) bool
+__attribute__((noinline))
+static bool
 sort_until_left(RadixItem *items, size_t n)
 {
 	if (setjmp(out) != 0)
