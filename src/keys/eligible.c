@@ -226,7 +226,8 @@ turn_constraint(Oid relid, Constraint *k, Oid type, bool added)
 	c.name = k->conname;
 	c.table = get_rel_name(relid);
 	c.relkind = get_rel_relkind(relid);
-	c.ncolumns = Max(list_length(k->keys), 1);	/* none: that of the column it stands at */
+	c.ncolumns = Max(list_length(k->keys), 1);	/* none: that of the column it
+												 * stands at */
 	c.including = k->including != NIL;
 	c.added = added;
 	c.type = type;

@@ -102,7 +102,8 @@ typedef struct Exchange
 	Oid			heap;
 	Oid			index;			/* the one with the name that stays */
 	char	   *name;			/* qualified and quoted */
-	char	   *other;			/* name of the index that comes or goes, not qualified */
+	char	   *other;			/* name of the index that comes or goes, not
+								 * qualified */
 	char	   *create;			/* how to make it */
 	Oid			method;			/* of the index that is wanted */
 	int64		bytes;			/* of the index as it was */

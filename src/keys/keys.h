@@ -153,8 +153,10 @@ extern void keys_before_attach(Oid relid, RangeVar *name);
 
 /* --- swap.c: one index in the place of another -------------------------------- */
 
-#define KEYS_SWAP_ATTACHED	1	/* old may be attached to a partitioned index, whose place new takes */
-#define KEYS_SWAP_DEFERRED	2	/* its constraint may be deferrable: nobody else writes, until old is dropped */
+#define KEYS_SWAP_ATTACHED	1	/* old may be attached to a partitioned index,
+								 * whose place new takes */
+#define KEYS_SWAP_DEFERRED	2	/* its constraint may be deferrable: nobody
+								 * else writes, until old is dropped */
 
 /*
  * Let index new take the name, the constraint and all other roles of index old

@@ -471,7 +471,11 @@ keys_after_build(Relation heap, Relation index, struct IndexInfo *info)
 		keys_mark(indexoid);
 		return;
 	}
-	/* a copy made by REINDEX CONCURRENTLY shows what its model does, and depends on that alone */
+
+	/*
+	 * a copy made by REINDEX CONCURRENTLY shows what its model does, and
+	 * depends on that alone
+	 */
 	shown = lookup_classes(indexoid, &own, &namesake);
 	if (shown == namesake && OidIsValid(own))
 		set_class_dependencies(indexoid, own, shown);
@@ -529,7 +533,11 @@ keys_problem(Oid index)
 		return pstrdup("is attached to an index of another access method: a dump could not be restored");
 	if (!key && is_identity(index) && shown != expected)
 		return pstrdup("is the replica identity and does not show a btree operator class: a subscriber will not find rows by it");
-	/* a copy that REINDEX CONCURRENTLY left behind shows what the key does, and is none */
+
+	/*
+	 * a copy that REINDEX CONCURRENTLY left behind shows what the key does,
+	 * and is none
+	 */
 	if ((key && !depends_on_class(index, own)) || !depends_on_class(index, shown))
 		return pstrdup("does not depend on its operator class: that could be dropped");
 	return NULL;

@@ -193,7 +193,8 @@ add_to_partitions(Oid indexoid)
 	memcpy(oids, partitions->oids, n * sizeof(Oid));
 	for (int i = 0; i < n; i++)
 	{
-		Relation	partition = table_open(oids[i], ShareLock);	/* as core, if a key has not taken a stronger one */
+		/* as core, if a key has not taken a stronger lock */
+		Relation	partition = table_open(oids[i], ShareLock);
 
 		CHECK_FOR_INTERRUPTS();
 		if (partition->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
@@ -234,7 +235,8 @@ keys_finish_partitioned(Oid relid, List *before, bool recurse)
 
 	CommandCounterIncrement();
 	made = list_difference_oid(keys_indexes(relid), before);
-	foreach(lc, made)			/* none if there was one of this name, and that was enough */
+	foreach(lc, made)			/* none if there was one of this name, and
+								 * that was enough */
 	{
 		keys_set_method(lfirst_oid(lc), keys_am());
 		if (recurse)
@@ -313,8 +315,8 @@ has_column(Relation index, Relation heap, Relation partition)
 	for (int i = 0; i < RelationGetDescr(heap)->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(heap), i);
-		AttrNumber	number = column->attisdropped ? InvalidAttrNumber :
-			get_attnum(RelationGetRelid(partition), NameStr(column->attname));
+		AttrNumber	number = (column->attisdropped ? InvalidAttrNumber :
+							  get_attnum(RelationGetRelid(partition), NameStr(column->attname)));
 
 		if (!column->attisdropped &&
 			(number == InvalidAttrNumber || get_atttype(RelationGetRelid(partition), number) != column->atttypid))

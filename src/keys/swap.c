@@ -211,7 +211,10 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	check_same_table(old, new, heapoid);
 	check_exchange(old, new, flags, false);
 
-	/* it renames one after the other, so that one needs a third name for a moment */
+	/*
+	 * it renames one after the other, so that one needs a third name for a
+	 * moment
+	 */
 	between = ChooseRelationName(newname, NULL, "old", RelationGetNamespace(heap), false);
 	index_concurrently_swap(newoid, oldoid, between);
 	CommandCounterIncrement();
@@ -220,7 +223,10 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	copy_statistics_target(oldoid, newoid);
 	CommandCounterIncrement();
 
-	/* the dependencies on operator classes have been exchanged with the others */
+	/*
+	 * the dependencies on operator classes have been exchanged with the
+	 * others
+	 */
 	keys_settle(oldoid);
 	keys_settle(newoid);
 
@@ -475,7 +481,11 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("kyro.swap_index()");
 	check_owner(old);
 	check_owner(new);
-	/* whoever has the table to himself need not care when another index checks */
+
+	/*
+	 * whoever has the table to himself need not care when another index
+	 * checks
+	 */
 	flags = CheckRelationOidLockedByMe(IndexGetRelation(old, false), AccessExclusiveLock, false) ? KEYS_SWAP_DEFERRED : 0;
 	if (get_rel_relkind(old) == RELKIND_PARTITIONED_INDEX)
 		swap_trees(old, new, flags);

@@ -250,8 +250,8 @@ alter_partitioned(const Command *c, Oid relid)
 void
 keys_after_alter(AlterTableStmt *statement)
 {
-	Oid			relid = has_command(statement, AT_ReplicaIdentity) && OidIsValid(keys_am()) ?
-		RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
+	Oid			relid = (has_command(statement, AT_ReplicaIdentity) && OidIsValid(keys_am()) ?
+						 RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid);
 
 	if (!OidIsValid(relid))
 		return;
@@ -360,10 +360,18 @@ partitioned_target(const IndexStmt *s)
 	if (!s->unique || s->relation == NULL || s->concurrent || strcmp(s->accessMethod, KEYS_AM_NAME) != 0 ||
 		list_length(s->indexParams) != 1 || s->indexIncludingParams != NIL || !OidIsValid(keys_am()))
 		return InvalidOid;
-	/* the class that a copy of an index shows; what is named by hand core will refuse */
+
+	/*
+	 * the class that a copy of an index shows; what is named by hand core
+	 * will refuse
+	 */
 	if (linitial_node(IndexElem, s->indexParams)->opclass != NIL && !s->transformed)
 		return InvalidOid;
-	/* core does the same with the same lock, if the statement is one of its own */
+
+	/*
+	 * core does the same with the same lock, if the statement is one of its
+	 * own
+	 */
 	relid = RangeVarGetRelidExtended(s->relation, ShareLock, RVR_MISSING_OK, RangeVarCallbackOwnsRelation, NULL);
 	return OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? relid : InvalidOid;
 }
@@ -425,7 +433,11 @@ keys_ProcessUtility(PlannedStmt *statement, const char *source, bool read_only, 
 	else if (IsA(node, CreateStmt) && ((CreateStmt *) node)->partbound != NULL && ((CreateStmt *) node)->partspec != NULL)
 		create_partition(&c);
 	else if (IsA(node, AlterTableStmt))
-		/* of types, too, which tables are of, and of foreign tables, which have children */
+
+		/*
+		 * of types, too, which tables are of, and of foreign tables, which
+		 * have children
+		 */
 		alter_table(&c);
 	else
 		pass_on(&c);

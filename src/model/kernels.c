@@ -139,8 +139,8 @@ run_match_avx2(const uint8_t *end, int nrun, int64_t key)
 		const uint8_t *p = end - (j / 8 + 1) * KYRO_RUN_CHUNK;
 		__m256i		lo = _mm256_cmpeq_epi64(k, _mm256_loadu_si256((const __m256i *) p));
 		__m256i		hi = _mm256_cmpeq_epi64(k, _mm256_loadu_si256((const __m256i *) (p + 32)));
-		uint64_t	m = (uint64_t) _mm256_movemask_pd(_mm256_castsi256_pd(lo)) |
-			(uint64_t) _mm256_movemask_pd(_mm256_castsi256_pd(hi)) << 4;
+		uint64_t	m = ((uint64_t) _mm256_movemask_pd(_mm256_castsi256_pd(lo)) |
+						 (uint64_t) _mm256_movemask_pd(_mm256_castsi256_pd(hi)) << 4);
 
 		mask |= m << j;
 	}

@@ -39,9 +39,9 @@
 
 #define KYRO_LEAF_CAP		16384	/* slots in blocks, dead ones included */
 #define KYRO_BLOCK_SLOTS	256
-#define KYRO_BLOCK_EXTRAS	128		/* most extras of one block */
-#define KYRO_RUN_CAP		64		/* entries of the insert run */
-#define KYRO_RUN_CHUNK		112		/* 8 keys of 8 bytes, 8 tids of 6 */
+#define KYRO_BLOCK_EXTRAS	128 /* most extras of one block */
+#define KYRO_RUN_CAP		64	/* entries of the insert run */
+#define KYRO_RUN_CHUNK		112 /* 8 keys of 8 bytes, 8 tids of 6 */
 
 /* Most entries a page that passes the checks can hold, of any kind. */
 #define KYRO_LEAF_MAX_ENTRIES	(KYRO_LEAF_CAP + 2048)
@@ -68,8 +68,9 @@ typedef struct LeafHeader
 	uint16_t	nslot;			/* slots in all blocks, dead ones included */
 	uint16_t	epoch;			/* bumped whenever slots are renumbered */
 	uint8_t		flags;
-	uint8_t		reserve;		/* free space merges and builds leave, in 1/256
-								 * of the page; from fillfactor, kept by splits */
+	uint8_t		reserve;		/* free space merges and builds leave, in
+								 * 1/256 of the page; from fillfactor, kept by
+								 * splits */
 	uint32_t	spare[5];		/* zero */
 	uint64_t	sum;			/* checksum: leaf_sum.c */
 } LeafHeader;					/* 80 bytes */

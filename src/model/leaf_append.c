@@ -159,7 +159,8 @@ out_open_block(PageOut *out, const LeafDesc *prev, KyroEntry e)
 		if (prev->kw > 0)
 		{
 			d.kw = (uint8_t) (prev->kw + 2 > 64 ? 64 : prev->kw + 2);
-			kres = UINT64_C(1) << (d.kw - 1);	// cppcheck-suppress shiftNegative
+			/* cppcheck-suppress shiftNegative */
+			kres = UINT64_C(1) << (d.kw - 1);
 		}
 	}
 	else
@@ -185,7 +186,8 @@ out_open_block(PageOut *out, const LeafDesc *prev, KyroEntry e)
 			base = desc_tid_base(prev);
 			if (d.tm != 0 || u < base || (u - base) >> d.tw)
 			{
-				uint64_t	half = UINT64_C(1) << (d.tw - 1);	// cppcheck-suppress shiftNegative
+				/* cppcheck-suppress shiftNegative */
+				uint64_t	half = UINT64_C(1) << (d.tw - 1);
 
 				base = u > half ? u - half : 0;
 			}

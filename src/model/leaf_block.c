@@ -51,7 +51,11 @@ block_lower_bound(const BlockView *v, uint64_t rel, int *predicted, int *probes)
 	int			i;
 
 	*predicted = p < v->n ? p : v->n - 1;
-	/* the answer is in lo .. hi: slots below lo are less, slots from hi on not */
+
+	/*
+	 * the answer is in lo .. hi: slots below lo are less, slots from hi on
+	 * not
+	 */
 	if (hi > v->n)
 		hi = v->n;
 	if (lo > hi)
@@ -161,15 +165,17 @@ decode_tids(const BlockView *v, int from, int n, uint64_t *tid)
 	}
 	else
 	{
-		/* exact for 48-bit numbers: the error, below 2^16 in 2^64, cannot carry */
+		/*
+		 * exact for 48-bit numbers: the error, below 2^16 in 2^64, cannot
+		 * carry
+		 */
 		uint64_t	magic = UINT64_MAX / d->radix + 1;
 		unsigned	radix = d->radix;
 
 		for (int i = 0; i < n; i++)
 		{
 			uint64_t	u = tid[i] & KYRO_TID_MAX;
-			uint64_t	q = radix == 1 ? u :
-				(uint64_t) (((unsigned __int128) u * magic) >> 64);
+			uint64_t	q = radix == 1 ? u : (uint64_t) (((unsigned __int128) u * magic) >> 64);
 
 			tid[i] = (q << 16 | (u - q * radix + 1)) & KYRO_TID_MAX;
 		}

@@ -32,9 +32,9 @@ static void
 work_init(LeafWork *w, int limit)
 {
 	w->out = (PageOut) {.max_blk = PAGE_MAX_BLOCKS, .first = w->space.first,
-		.desc = w->space.desc, .payload = w->space.payload};
+						.desc = w->space.desc, .payload = w->space.payload};
 	w->out2 = (PageOut) {.max_blk = PAGE_MAX_BLOCKS, .first = w->space2.first,
-		.desc = w->space2.desc, .payload = w->space2.payload};
+						 .desc = w->space2.desc, .payload = w->space2.payload};
 	out_init(&w->out, limit);
 	out_init(&w->out2, limit);
 }

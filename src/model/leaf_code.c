@@ -420,11 +420,11 @@ out_copy_with_extras(PageOut *out, const void *page, const BlockView *v,
 {
 	const uint8_t *src = (const uint8_t *) page + v->off;
 	const uint8_t *old = v->extras;
-	const uint8_t *rest = v->nextras > 0 ? v->extras + v->nextras * BLK_TRIPLE :
-		v->d->mode & BLK_EXTRAS ? v->extras :
-		v->d->mode & BLK_RLE ? v->rle : v->bits;
-	int			dead = v->d->mode & BLK_DEAD_MAP ? (v->n + 7) / 8 :
-		v->d->mode & BLK_DEAD_LIST ? 1 + v->ndead_list : 0;
+	const uint8_t *rest = (v->nextras > 0 ? v->extras + v->nextras * BLK_TRIPLE :
+						   v->d->mode & BLK_EXTRAS ? v->extras :
+						   v->d->mode & BLK_RLE ? v->rle : v->bits);
+	int			dead = (v->d->mode & BLK_DEAD_MAP ? (v->n + 7) / 8 :
+						v->d->mode & BLK_DEAD_LIST ? 1 + v->ndead_list : 0);
 	int			tail = v->end - (int) (rest - (const uint8_t *) page);
 	int			total = v->nextras + n;
 	int			size = dead + 2 + total * BLK_TRIPLE + tail;
@@ -537,8 +537,7 @@ plan_write(const BlockPlan *p, uint8_t *dst)
 	w = (BitWriter) {dst, 0, 0};
 	for (int i = 0; i < p->n; i++)
 	{
-		uint64_t	r = p->key[i] - p->first + p->kadd -
-			line_at(d->km, d->ke, (unsigned) i);
+		uint64_t	r = p->key[i] - p->first + p->kadd - line_at(d->km, d->ke, (unsigned) i);
 
 		bits_write(&w, r & bit_mask(d->kw), d->kw);
 		if (d->tw > 0)
@@ -625,9 +624,9 @@ out_items(PageOut *out, const Items *it, int from, int to, bool edge, PlanPair *
 		else if (best->n >= 64 && best->n * best->d.kw > 2 * BLK_OVERHEAD * 8)
 		{
 			/* smaller blocks, if the keys bend enough for it */
-			int			saved = best->n * best->d.kw -
-				half * key_width(best->key, half) -
-				(best->n - half) * key_width(best->key + half, best->n - half);
+			int			saved = (best->n * best->d.kw -
+								 half * key_width(best->key, half) -
+								 (best->n - half) * key_width(best->key + half, best->n - half));
 
 			cut = saved > 8 * (BLK_OVERHEAD + BLK_TRIPLE);
 		}
@@ -639,8 +638,7 @@ out_items(PageOut *out, const Items *it, int from, int to, bool edge, PlanPair *
 	parts = (live + KYRO_BLOCK_SLOTS - 1) / KYRO_BLOCK_SLOTS;
 	for (int i = 0; i < parts && from < to; i++)
 	{
-		int			want = edge ? KYRO_BLOCK_SLOTS :
-			(live + parts - 1 - i) / (parts - i);
+		int			want = edge ? KYRO_BLOCK_SLOTS : (live + parts - 1 - i) / (parts - i);
 		int			end = i + 1 < parts ? items_skip_live(it, from, to, want) : to;
 
 		if (!out_items(out, it, from, end, false, pp))

@@ -26,7 +26,11 @@ typedef struct LeafKernels
 	/* least and greatest k[i] - k[0] - line(i), as signed, over i in 0..n-1 */
 	void		(*line_range) (const uint64_t *k, int n, unsigned m, int e,
 							   int64_t *min, int64_t *max);
-	/* out[i - from] = add + line(i) + bits of slot i at base + i * stride, from <= i < from + n */
+
+	/*
+	 * out[i - from] = add + line(i) + bits of slot i at base + i * stride,
+	 * from <= i < from + n
+	 */
 	void		(*unpack) (const uint8_t *base, uint32_t pos, int stride, int width,
 						   unsigned m, int e, unsigned from, uint64_t add, int n, uint64_t *out);
 } LeafKernels;

@@ -286,7 +286,7 @@ static void
 try_line(LearnedLine *best, const LearnedPoints *pts, uint32_t from, uint32_t to,
 		 bool end_points)
 {
-	LearnedLine	lm = *best;
+	LearnedLine lm = *best;
 	uint64_t	dx;
 	uint32_t	dy;
 
@@ -306,7 +306,7 @@ try_line(LearnedLine *best, const LearnedPoints *pts, uint32_t from, uint32_t to
 static void
 train_one(LearnedLine *lm, const char *keys, size_t stride, uint32_t first, uint32_t count)
 {
-	LearnedPoints	pts;
+	LearnedPoints pts;
 
 	pts.keys = keys + (size_t) first * stride;
 	pts.stride = stride;
@@ -350,7 +350,7 @@ learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 	uint32_t	segment = segment_size(n);
 	uint32_t	nmodels = models_needed(n, segment);
 	size_t		size = block_size(nmodels);
-	LearnedLine  *models = (LearnedLine *) (model + 1);
+	LearnedLine *models = (LearnedLine *) (model + 1);
 	int64_t    *splits = (int64_t *) (models + nmodels);
 	uint64_t	hash;
 
@@ -498,7 +498,7 @@ learned_route(const LearnedModel *m, int64_t key)
 LearnedWindow
 learned_predict(const LearnedModel *m, int64_t key)
 {
-	LearnedWindow	w;
+	LearnedWindow w;
 	const LearnedLine *lm;
 	uint32_t	below;
 	uint32_t	above;

@@ -58,7 +58,7 @@ typedef struct LearnedModel
 	int64_t		key_max;
 	uint64_t	spare;			/* zero */
 	/* LearnedLine models[nmodels]; int64_t splits[nmodels]; uint64_t hash; */
-} LearnedModel;						/* 64 bytes */
+} LearnedModel;					/* 64 bytes */
 
 /* Bytes learned_train() needs for n directory entries. */
 extern size_t learned_bytes(uint32_t n);

@@ -81,7 +81,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 	MemoryContext cxt = CurrentMemoryContext;
 	Relation	heap;
 	Relation	index;
-	RmiRebuilt rebuilt;
+	RmiRebuilt	rebuilt;
 	Oid			table;
 
 	StartTransactionCommand();
@@ -125,7 +125,7 @@ static void
 seal(const WorkerTask *task, WorkerResult *result)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	StoreSeal	what = {.pages = true,.rows = task->batch,.older_than = DT_NOEND};
+	StoreSeal	what = {.pages = true, .rows = task->batch, .older_than = DT_NOEND};
 	uint64		rows = 0;
 	uint64		batches = 0;
 

@@ -48,7 +48,8 @@ typedef struct Slot
 {
 	WorkerVisit visit;			/* database InvalidOid: free */
 	int			pid;			/* 0: not started yet */
-	bool		first;			/* the first visit of this database since the server started */
+	bool		first;			/* the first visit of this database since the
+								 * server started */
 	bool		ended;
 	TimestampTz taken;
 } Slot;
@@ -186,7 +187,7 @@ worker_slot_take(Oid database, bool first)
 	{
 		if (!OidIsValid(board->slots[i].visit.database))
 		{
-			board->slots[i] = (Slot) {.visit = {.database = database,.next = DT_NOEND},.first = first,.taken = GetCurrentTimestamp()};
+			board->slots[i] = (Slot) {.visit = (WorkerVisit) {.database = database, .next = DT_NOEND}, .first = first, .taken = GetCurrentTimestamp()};
 			slot = i;
 		}
 	}

@@ -57,7 +57,8 @@ typedef struct Database
 	bool		due;
 	bool		changed;		/* rows were written since the last visit */
 	bool		has_extension;
-	int			failures;		/* visits, one after the other, that did not go to their end */
+	int			failures;		/* visits, one after the other, that did not
+								 * go to their end */
 	int64		writes;			/* rows written, when the last visit began */
 	TimestampTz visited;		/* when that was; 0: never */
 	TimestampTz next;			/* when something will be due */
@@ -265,12 +266,15 @@ kyro_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	databases = hash_create("kyrodb databases", 32,
-							&(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Database),.hcxt = TopMemoryContext},
+							&(HASHCTL) {.keysize = sizeof(Oid), .entrysize = sizeof(Database), .hcxt = TopMemoryContext},
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	worker_read_marks(worker_crashed);
 
-	/* not at once: if it was a worker of ours that crashed the server, it may do so again */
+	/*
+	 * not at once: if it was a worker of ours that crashed the server, it may
+	 * do so again
+	 */
 	next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
 	while (!ShutdownRequestPending)
 	{

@@ -49,7 +49,7 @@ mark_path(char *path, int slot)
 void
 worker_mark(int slot, Oid database, const WorkerTask *task, int failures)
 {
-	Mark		mark = {.magic = MARK_MAGIC,.database = database,.relid = task->relid,.action = task->action,.failures = failures};
+	Mark		mark = {.magic = MARK_MAGIC, .database = database, .relid = task->relid, .action = task->action, .failures = failures};
 	char		path[MAXPGPATH];
 	int			fd;
 
@@ -100,6 +100,6 @@ worker_read_marks(void (*f) (Oid database, const WorkerTask *task, int failures)
 			continue;
 		mark.relation[MARK_TEXT - 1] = '\0';
 		mark.why[MARK_TEXT - 1] = '\0';
-		f(mark.database, &(WorkerTask) {.action = mark.action,.relid = mark.relid,.relation = mark.relation,.why = mark.why}, mark.failures);
+		f(mark.database, &(WorkerTask) {.action = mark.action, .relid = mark.relid, .relation = mark.relation, .why = mark.why}, mark.failures);
 	}
 }

@@ -166,7 +166,10 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 	{
 		int			level = NewGUCNestLevel();
 
-		/* what is damaged is told to who looks, not to the log each time we do */
+		/*
+		 * what is damaged is told to who looks, not to the log each time we
+		 * do
+		 */
 		(void) set_config_option("log_min_messages", "error", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
@@ -234,7 +237,7 @@ typedef enum Outcome
 static Outcome
 attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *arg)
 {
-	ErrorContextCallback callback = {.callback = in_task,.arg = unconstify(WorkerTask *, task),.previous = error_context_stack};
+	ErrorContextCallback callback = {.callback = in_task, .arg = unconstify(WorkerTask *, task), .previous = error_context_stack};
 	volatile Outcome outcome = DONE;
 
 	error_context_stack = &callback;
@@ -334,7 +337,7 @@ static void
 visit(bool first)
 {
 	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb worker", ALLOCSET_DEFAULT_SIZES);
-	Looking		l = {.cxt = cxt,.first = first,.next = DT_NOEND};
+	Looking		l = {.cxt = cxt, .first = first, .next = DT_NOEND};
 	ListCell   *lc;
 
 	PortalContext = AllocSetContextCreate(cxt, "kyrodb worker portal", ALLOCSET_DEFAULT_SIZES);
@@ -402,10 +405,10 @@ kyro_worker_main(Datum arg)
 		proc_exit(0);
 
 	/*
-	 * Before we are in the list of processes, so no lock is needed.  The server
-	 * treats who has this flag as we want to be treated: it cancels us when somebody has
-	 * waited for a lock of ours for deadlock_timeout, and ends us when somebody
-	 * wants to drop our database or to copy it.
+	 * Before we are in the list of processes, so no lock is needed.  The
+	 * server treats who has this flag as we want to be treated: it cancels us
+	 * when somebody has waited for a lock of ours for deadlock_timeout, and
+	 * ends us when somebody wants to drop our database or to copy it.
 	 */
 	MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);

@@ -62,7 +62,8 @@ typedef struct WorkerVisit
 	bool		told;			/* or else, the worker has recorded why */
 	bool		sent_away;		/* or somebody has ended it */
 	bool		has_extension;
-	TimestampTz next;			/* when something else will be due; DT_NOEND: not known */
+	TimestampTz next;			/* when something else will be due; DT_NOEND:
+								 * not known */
 } WorkerVisit;
 
 extern bool worker_slot_reap(WorkerVisit *visit);
@@ -93,8 +94,10 @@ extern void worker_read_marks(void (*f) (Oid database, const WorkerTask *task, i
 /* What came of a task. */
 typedef struct WorkerResult
 {
-	char	   *what;			/* for people, in the memory of the caller's task */
-	TimestampTz next;			/* not to be tried again before; 0: when it is due again */
+	char	   *what;			/* for people, in the memory of the caller's
+								 * task */
+	TimestampTz next;			/* not to be tried again before; 0: when it is
+								 * due again */
 } WorkerResult;
 
 extern void worker_do(const WorkerTask *task, WorkerResult *result);
