@@ -11,6 +11,7 @@
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
+#   make indent       format the C files as pgindent does (installs pg-bsd-indent)
 #   make check-load   the tests under load, for longer (see tools/longrun.sh)
 #   make crashloop    kill a loaded server 500 times (see tools/longrun.sh)
 #   make soak         100 million random row operations, compared with a btree (see tools/longrun.sh)
@@ -32,7 +33,7 @@
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
 .PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-metrics check-upgrade check-valgrind crashloop \
-	fuzz fuzz-sql soak static bench bench-plots demo demo-stop verify-version META.json
+	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json
 
 all:
 
@@ -60,6 +61,10 @@ fuzz-sql:
 
 static:
 	@tools/static.sh
+
+indent:
+	@tools/setup.sh indent
+	@tools/indent.pl
 
 check-core:
 	@tools/check-core.sh

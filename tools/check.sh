@@ -500,6 +500,11 @@ guard_scripts() {
   done
 }
 
+# Is there the version of pg_bsd_indent whose formatting is ours?
+can_format() {
+  pg_bsd_indent --version 2>/dev/null | grep -F " $(sed -n "s/^my \$VERSION = '\(.*\)';/\1/p" tools/indent.pl) " >/dev/null
+}
+
 # What a merge leaves where nobody has looked.
 guard_merges() {
   grep -rnE --exclude-dir=build --exclude-dir=.git '^(<{7}|>{7}) ' .
@@ -519,6 +524,11 @@ part_guards() {
   guard "scripts parse" guard_scripts
   guard "no merge was left half done" guard_merges
   guard "documents hold together: links, names, README.md's size" tools/check-docs.pl
+  if can_format; then
+    guard "C files are formatted, or make indent" tools/indent.pl --check
+  else
+    skip "guards: formatting (no pg_bsd_indent of this version)"
+  fi
   if command -v python3 >/dev/null; then
     guard "the tables of docs/performance.md are those of bench/results" bench/table.py --check docs/performance.md
     guard "pictures are what docs/pictures/draw.py draws" docs/pictures/draw.py --check

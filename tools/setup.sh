@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|metrics|static|memory|fuzz
+# setup.sh build|demo|bench|plots|check|metrics|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -21,17 +21,20 @@ case $purpose in
   plots) tools=(python3 gnuplot-nox) ;;
   check)
     tools+=(perl libipc-run-perl)
+    # 30 kB, for a guard; later Debians have another version
+    [ "$PG_MAJOR" != 15 ] || tools+=(pg-bsd-indent)
     server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
             libtap-parser-sourcehandler-pgtap-perl) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   static)
     tools+=(clang cppcheck)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
+  indent) tools=(perl pg-bsd-indent) ;;
   memory) tools+=(perl libipc-run-perl valgrind bzip2) ;;
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|metrics|static|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|metrics|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
