@@ -426,7 +426,11 @@ CREATE FUNCTION kyro.index_shape(
 	OUT rebuilds bigint,
 	OUT tuples bigint,
 	OUT trained_at timestamptz,
-	OUT eps_max int)
+	OUT eps_max int,
+	OUT eps_p50 int,
+	OUT eps_p99 int,
+	OUT directory_bytes bigint,
+	OUT model_bytes bigint)
 RETURNS record
 	AS 'MODULE_PATHNAME', 'kyro_index_shape' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION kyro.index_shape(index regclass) IS
@@ -478,20 +482,61 @@ RETURNS record
 COMMENT ON FUNCTION kyro.table_shape(tbl regclass) IS
 	'state and size of a kyro table, and the sums over its runs; looks at every touched row; helper of view kyro.stat_tables';
 
+-- Counters are NULL where nothing is counted: unless the library is in shared_preload_libraries.
+CREATE FUNCTION kyro.index_counters(
+	index oid,
+	OUT lookups bigint,
+	OUT compared bigint[],
+	OUT found_at_prediction bigint,
+	OUT found_beside bigint,
+	OUT landings_off bigint,
+	OUT pages_walked bigint,
+	OUT without_model bigint,
+	OUT inserts_append bigint,
+	OUT inserts_run bigint,
+	OUT inserts_merge bigint,
+	OUT inserts_split bigint,
+	OUT inserts_bulk bigint,
+	OUT dead_removed bigint,
+	OUT vacuum_removed bigint,
+	OUT samples bigint,
+	OUT us_p50 float8,
+	OUT us_p99 float8,
+	OUT us_p999 float8,
+	OUT rebuild_samples bigint,
+	OUT rebuild_us_p50 float8,
+	OUT rebuild_us_p99 float8,
+	OUT rebuild_us_p999 float8,
+	OUT counted_since timestamptz)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_index_counters' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.index_counters(index oid) IS
+	'what was counted for a kyro_rmi index; helper of view kyro.stat_indexes';
+
 CREATE FUNCTION kyro.table_counters(
 	tbl oid,
 	OUT mmap_reads bigint,
 	OUT buffer_reads bigint,
+	OUT verified_pages bigint,
+	OUT ledger_copies bigint,
 	OUT seals bigint,
 	OUT rows_sealed bigint,
 	OUT seal_seconds float8,
+	OUT seal_wal_bytes bigint,
 	OUT failed_seals bigint,
+	OUT counted_since timestamptz,
 	OUT last_error_at timestamptz,
 	OUT last_error text)
 RETURNS record
 	AS 'MODULE_PATHNAME', 'kyro_table_counters' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION kyro.table_counters(tbl oid) IS
-	'what was counted for a kyro table since the server started; helper of view kyro.stat_tables';
+	'what was counted for a kyro table; helper of view kyro.stat_tables';
+
+CREATE FUNCTION kyro.stat_reset(rel regclass DEFAULT NULL) RETURNS void
+	AS 'MODULE_PATHNAME', 'kyro_stat_reset' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.stat_reset(rel regclass) IS
+	'count an index or a table, or all of this database, from zero again in kyro.stat_indexes and kyro.stat_tables';
+REVOKE ALL ON FUNCTION kyro.stat_reset(regclass) FROM PUBLIC;
 
 -- views
 
@@ -505,7 +550,14 @@ CREATE VIEW kyro.stat_indexes AS
 		   shape.state, shape.size,
 		   shape.carrier, shape.leaves, shape.directory_pages, shape.model_pages,
 		   shape.splits_since, shape.splits, shape.rebuilds, shape.tuples,
-		   shape.trained_at, shape.eps_max
+		   shape.trained_at, shape.eps_max, shape.eps_p50, shape.eps_p99, shape.directory_bytes, shape.model_bytes,
+		   counters.lookups, counters.compared, counters.found_at_prediction, counters.found_beside,
+		   counters.landings_off, counters.pages_walked, counters.without_model,
+		   counters.inserts_append, counters.inserts_run, counters.inserts_merge, counters.inserts_split, counters.inserts_bulk,
+		   counters.dead_removed, counters.vacuum_removed,
+		   counters.samples, counters.us_p50, counters.us_p99, counters.us_p999,
+		   counters.rebuild_samples, counters.rebuild_us_p50, counters.rebuild_us_p99, counters.rebuild_us_p999,
+		   counters.counted_since
 	FROM pg_catalog.pg_stat_all_indexes s
 	JOIN pg_catalog.pg_statio_all_indexes io ON io.indexrelid = s.indexrelid
 	JOIN pg_catalog.pg_class c ON c.oid = s.indexrelid
@@ -514,8 +566,9 @@ CREATE VIEW kyro.stat_indexes AS
 	LEFT JOIN LATERAL kyro.index_shape(
 		CASE WHEN am.amname = 'kyro_rmi' AND c.relkind = 'i' AND kyro.sees_table(s.relid)
 			THEN s.indexrelid::pg_catalog.regclass END) AS shape ON true
+	LEFT JOIN LATERAL kyro.index_counters(s.indexrelid) AS counters ON true
 	WHERE am.amname = 'kyro_rmi' AND c.relkind = 'i' AND kyro.sees_table(s.relid);
-COMMENT ON VIEW kyro.stat_indexes IS 'kyro_rmi indexes on tables that the user sees: usage (cumulative), state, size in bytes, and shape';
+COMMENT ON VIEW kyro.stat_indexes IS 'kyro_rmi indexes on tables that the user sees: usage (cumulative), state, size in bytes, shape, and what was counted since counted_since (NULL unless preloaded)';
 GRANT SELECT ON kyro.stat_indexes TO PUBLIC;
 
 CREATE VIEW kyro.build_info AS
@@ -556,9 +609,9 @@ CREATE VIEW kyro.stat_tables AS
 		   END AS log_rows,
 		   shape.log_bytes,
 		   shape.runs, shape.sealed_bytes, shape.sealed_rows, shape.live_rows, shape.touched_rows, shape.last_seal,
-		   counters.mmap_reads, counters.buffer_reads,
-		   counters.seals, counters.rows_sealed, counters.seal_seconds,
-		   counters.failed_seals, counters.last_error_at, counters.last_error
+		   counters.mmap_reads, counters.buffer_reads, counters.verified_pages, counters.ledger_copies,
+		   counters.seals, counters.rows_sealed, counters.seal_seconds, counters.seal_wal_bytes,
+		   counters.failed_seals, counters.last_error_at, counters.last_error, counters.counted_since
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_catalog.pg_am am ON am.oid = c.relam
@@ -567,7 +620,7 @@ CREATE VIEW kyro.stat_tables AS
 			THEN c.oid::pg_catalog.regclass END) AS shape ON true
 	LEFT JOIN LATERAL kyro.table_counters(c.oid) AS counters ON true
 	WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid);
-COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database that the user sees: state, sizes, rows in the log and sealed, reads and seals since the server started (NULL unless preloaded)';
+COMMENT ON VIEW kyro.stat_tables IS 'kyro tables of this database that the user sees: state, sizes, rows in the log and sealed, reads and seals since counted_since (NULL unless preloaded)';
 GRANT SELECT ON kyro.stat_tables TO PUBLIC;
 
 CREATE VIEW kyro.stat_worker AS

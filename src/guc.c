@@ -47,6 +47,10 @@ int			kyro_cost_limit = 200;
 
 double		kyro_cost_delay = 2;
 
+double		kyro_sample_rate = 0;
+
+bool		kyro_sampling = false;
+
 static const struct config_enum_entry key_methods[] = {
 	{"btree", KYRO_KEYS_BTREE, false},
 	{"kyro_rmi", KYRO_KEYS_KYRO_RMI, false},
@@ -58,6 +62,13 @@ static const struct config_enum_entry sealed_loads[] = {
 	{"off", KYRO_SEALED_LOAD_OFF, false},
 	{NULL, 0, false}
 };
+
+static void
+assign_sample_rate(double newval, void *extra)
+{
+	kyro_sampling = newval > 0;
+}
+
 /* The settings of the autopilot, which needs the library in shared_preload_libraries. */
 static void
 define_autopilot(void)
@@ -172,6 +183,13 @@ kyro_guc_init(void)
 							 KYRO_KEYS_BTREE, key_methods,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomRealVariable("kyro.sample_rate",
+							 "Fraction of the look-ups in kyro_rmi indexes that are timed, for kyro.stat_indexes.",
+							 "Zero times none.",
+							 &kyro_sample_rate,
+							 0, 0, 1,
+							 PGC_SUSET, 0,
+							 NULL, assign_sample_rate, NULL);
 	define_autopilot();
 #ifdef KYRO_DEBUG_POINTS
 	kyro_debug_point_init();

@@ -58,6 +58,10 @@ extern double kyro_retrain_scale_factor;
 extern int	kyro_cost_limit;
 extern double kyro_cost_delay;
 
+/* kyro.sample_rate: the part of look-ups that are timed; kyro_sampling: it is above 0. */
+extern double kyro_sample_rate;
+extern bool kyro_sampling;
+
 extern void kyro_guc_init(void);
 
 #endif							/* KYRO_GUC_H */

@@ -19,6 +19,7 @@
 #include "rmi/kyro_rmi.h"
 #include "store/handler.h"
 #include "store/store.h"
+#include "usage/usage.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
@@ -36,6 +37,7 @@ void
 _PG_init(void)
 {
 	kyro_guc_init();
+	usage_init();
 	rmi_handler_init();
 	rmi_rmgr_init();
 	store_handler_init();

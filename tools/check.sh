@@ -418,14 +418,15 @@ guard_folders() {
       folder=$(dirname "${file#src/}")
       case $folder in
         model)   allowed="model" ;;
-        rmi)     allowed="rmi model" ;;
-        store)   allowed="store model" ;;
+        usage)   allowed="usage" ;;
+        rmi)     allowed="rmi usage model" ;;
+        store)   allowed="store usage model" ;;
         hooks)   allowed="hooks keys rmi model" ;;
         events)  allowed="events" ;;
         keys)    allowed="keys" ;;
-        inspect) allowed="inspect keys rmi store model" ;;
-        worker)  allowed="worker inspect rmi store model" ;;
-        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model rmi store hooks keys inspect worker" ;;
+        inspect) allowed="inspect keys rmi store usage model" ;;
+        worker)  allowed="worker inspect rmi store usage model" ;;
+        .)       allowed=""; [ "$file" != src/kyrodb.c ] || allowed="model usage rmi store hooks keys inspect worker" ;;
         *)       allowed=""; say "$folder is not in src/README.md" ;;
       esac
       case " $allowed " in *" ${header%%/*} "*) ;; *) say "$file includes $header" ;; esac
@@ -442,7 +443,7 @@ guard_versions() {
 # is its name, or a hook's (src/README.md, Names).
 guard_statics() {
   awk 'FNR == 1 { static = 0 }
-       static && /^(kyro|leaf|learned|rmi|store|keys)_[a-z_0-9A-Z]+\(/ { print FILENAME ": static " $1 }
+       static && /^(kyro|leaf|learned|rmi|store|keys|usage)_[a-z_0-9A-Z]+\(/ { print FILENAME ": static " $1 }
        { static = /^static / }' src/*.c src/[!m]*/*.c src/model/*.c |
     grep -Ev '_(ProcessUtility|object_access|ExecutorRun|ExecutorStart|set_rel_pathlist|get_relation_info)\(|src/rmi/(redo|handler)\.c|src/store/handler\.c' || [ $? = 1 ]
 }

@@ -103,6 +103,20 @@ percentile(const int *v, int n, int p, bool *isnull)
 	return Int32GetDatum(n == 0 ? 0 : v[(int64) (n - 1) * p / 100]);
 }
 
+/* The error bounds of all lines of a model, in ascending order; none if that is NULL. */
+static int *
+model_eps(const LearnedModel *model, int *n)
+{
+	int		   *eps;
+
+	*n = model != NULL ? model->nmodels : 0;
+	eps = palloc(Max(*n, 1) * sizeof(int));
+	for (int i = 0; i < *n; i++)
+		eps[i] = learned_lines(model)[i].eps;
+	qsort(eps, *n, sizeof(int), int_cmp);
+	return eps;
+}
+
 PG_FUNCTION_INFO_V1(kyro_model);
 
 Datum
@@ -125,14 +139,7 @@ kyro_model(PG_FUNCTION_ARGS)
 	model_fences(index, &meta, &list);
 	model = rmi_model_read(index, &meta, true);
 
-	if (model != NULL)
-	{
-		dir.size = dir.n = model->nmodels;
-		dir.eps = palloc(Max(dir.size, 1) * sizeof(int));
-		for (int i = 0; i < dir.n; i++)
-			dir.eps[i] = learned_lines(model)[i].eps;
-		qsort(dir.eps, dir.n, sizeof(int), int_cmp);
-	}
+	dir.eps = model_eps(model, &dir.n);
 
 	step = Max(list.n / MODEL_LEAF_SAMPLE, 1);
 	leaf.size = (list.n / step + 1) * 128;
@@ -240,6 +247,7 @@ kyro_trace(PG_FUNCTION_ARGS)
 	Buffer		buf;
 	PGAlignedBlock copy;
 	LeafProbe	probe;
+	int			nrun = 0;
 	int64		matches = 0;
 	uint64	   *tids = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(uint64));
 	uint32		lo,
@@ -297,14 +305,16 @@ kyro_trace(PG_FUNCTION_ARGS)
 		memcpy(copy.data, BufferGetPage(buf), BLCKSZ);
 		UnlockReleaseBuffer(buf);
 		CHECK_FOR_INTERRUPTS();
-		memset(&p, 0, sizeof(p));
-		p.block = -1;
+		p = (LeafProbe) {.block = -1};
 		if (!leaf_low(copy.data).isnull)
 			n = leaf_find(copy.data, key, tids, KYRO_LEAF_MAX_ENTRIES, &p);
 		if (n < 0)
 			rmi_corrupt(index, block, "a block of the leaf is not valid");
 		if (first)
+		{
 			probe = p;
+			nrun = leaf_header_const(copy.data)->nrun;
+		}
 		matches += n;
 		more = leaf_has_high(copy.data);
 		if (more)
@@ -322,7 +332,7 @@ kyro_trace(PG_FUNCTION_ARGS)
 	values[11] = Int32GetDatum(probe.eps);
 	nulls[8] = nulls[9] = nulls[10] = nulls[11] = probe.block < 0;
 	values[12] = Int32GetDatum(probe.probes);
-	values[13] = Int32GetDatum(probe.nrun);
+	values[13] = Int32GetDatum(nrun);
 	values[14] = Int64GetDatum(matches);
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
@@ -330,6 +340,8 @@ kyro_trace(PG_FUNCTION_ARGS)
 }
 
 PG_FUNCTION_INFO_V1(kyro_index_shape);
+
+#define SHAPE_COLUMNS	16
 
 typedef struct Shape
 {
@@ -359,6 +371,8 @@ shape_of(Oid oid, Datum *values, bool *nulls)
 	bool		valid;
 	Shape		shape = {0};
 	bool		ok;
+	int		   *eps;
+	int			n;
 
 	/* the caller's snapshot may be older than a REINDEX CONCURRENTLY */
 	if (!HeapTupleIsValid(tuple))
@@ -388,7 +402,7 @@ shape_of(Oid oid, Datum *values, bool *nulls)
 	nulls[1] = !shape.have_size;
 	if (!ok)
 		return "damaged";
-	memset(nulls + 2, false, 10 * sizeof(bool));
+	memset(nulls + 2, false, (SHAPE_COLUMNS - 2) * sizeof(bool));
 	values[2] = CStringGetTextDatum(shape.meta.carrier == RMI_CARRIER_GENERIC ? "generic" : "own");
 	values[3] = Int64GetDatum(shape.meta.dir_entries + shape.meta.log_entries);
 	values[4] = Int64GetDatum(shape.meta.dir_pages);
@@ -401,6 +415,11 @@ shape_of(Oid oid, Datum *values, bool *nulls)
 	nulls[10] = shape.meta.generation == 0;
 	values[11] = Int32GetDatum(shape.model ? shape.model->eps_max : 0);
 	nulls[11] = shape.model == NULL;
+	eps = model_eps(shape.model, &n);
+	values[12] = percentile(eps, n, 50, &nulls[12]);
+	values[13] = percentile(eps, n, 99, &nulls[13]);
+	values[14] = Int64GetDatum((int64) shape.meta.dir_pages * BLCKSZ);
+	values[15] = Int64GetDatum(shape.model ? shape.model->bytes : 0);
 	return "ok";
 }
 
@@ -414,8 +433,8 @@ kyro_index_shape(PG_FUNCTION_ARGS)
 {
 	Oid			oid = PG_GETARG_OID(0);
 	Oid			heapoid = IndexGetRelation(oid, true);
-	Datum		values[12];
-	bool		nulls[12];
+	Datum		values[SHAPE_COLUMNS];
+	bool		nulls[SHAPE_COLUMNS];
 	const char *state = "dropped";
 
 	memset(nulls, true, sizeof(nulls));

@@ -181,17 +181,14 @@ extern uint64_t leaf_sum_part(const void *page, uint64_t pieces);
 
 /* ---- reading ---- */
 
-/* How one lookup went, for kyro.trace(). */
+/* How one lookup went.  Without a block its slots are far from one another. */
 typedef struct LeafProbe
 {
 	int			block;			/* block searched first, -1 if none */
-	int			nblocks;
 	int			predicted;		/* predicted slot in the block */
 	int			found;			/* lower bound of the key in the block */
 	int			eps;			/* epsilon of the block */
-	int			probes;			/* keys decoded by the search */
-	int			run_hits;		/* matches in the insert run */
-	int			nrun;
+	int			probes;			/* keys decoded by the search of that */
 } LeafProbe;
 
 /*

@@ -125,26 +125,16 @@ leaf_prefetch(const void *page, LeafShape shape, uint32_t at)
 	__builtin_prefetch(p + slot + 64);
 }
 
-/* Live entries with the key first + rel in one block; adds to *count. */
-static void
+/* Live entries with the key first + rel in one block; adds to *count and *probes.  Returns the lower bound. */
+static int
 find_in_block(const BlockView *v, uint64_t rel, uint64_t *tids, int max, int *count,
-			  LeafProbe *probe)
+			  int *predicted, int *probes)
 {
 	uint64_t	res0 = block_residual(v, 0);
 	const uint8_t *run = NULL;
-	int			predicted;
-	int			probes = 0;
-	int			lo = block_lower_bound(v, rel, &predicted, &probes);
+	int			lo = block_lower_bound(v, rel, predicted, probes);
 	int			i = lo;
 
-	if (probe && probe->block < 0)
-	{
-		probe->predicted = predicted;
-		probe->found = lo;
-		probe->eps = v->d->eps;
-	}
-	if (probe)
-		probe->probes += probes;
 	for (; i < v->n && block_rel(v, i, res0) == rel; i++)
 	{
 		if ((v->d->mode & BLK_DEAD) && block_slot_dead(v, i))
@@ -165,9 +155,7 @@ find_in_block(const BlockView *v, uint64_t rel, uint64_t *tids, int max, int *co
 		}
 		(*count)++;
 	}
-	if (i == lo)
-		return;
-	for (int j = 0; j < v->nextras; j++)
+	for (int j = 0; i > lo && j < v->nextras; j++)
 	{
 		const uint8_t *x = v->extras + j * BLK_TRIPLE;
 
@@ -179,6 +167,7 @@ find_in_block(const BlockView *v, uint64_t rel, uint64_t *tids, int max, int *co
 			tids[*count] = load48(x + 1);
 		(*count)++;
 	}
+	return lo;
 }
 
 int
@@ -190,8 +179,11 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 	int			count = 0;
 	int			nblk;
 	int			b;
+	LeafProbe	unwanted;
 	uint64_t	hits = 0;
 
+	if (probe == NULL)
+		probe = &unwanted;
 	/* the header, first keys and descriptors; then the run, if there is one */
 	for (int i = 1; i <= 4; i++)
 		__builtin_prefetch(bytes + 64 * i);
@@ -200,8 +192,6 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 	nblk = h->nblk;
 	for (int i = leaf_upper(page); i < KYRO_PAGE_END; i += 64)
 		__builtin_prefetch(bytes + i);
-	if (probe)
-		*probe = (LeafProbe) {.block = -1, .nblocks = nblk, .nrun = h->nrun};
 	b = last_le(first, nblk, key);
 	/* equal keys may start at the end of the block before */
 	while (b > 0 && first[b] == key)
@@ -209,6 +199,8 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 	if (b >= 0)
 	{
 		BlockView	v;
+		int			again;
+		int		   *predicted = &probe->predicted;
 
 		if (!block_open(page, b, &v))
 			return LEAF_CORRUPT;
@@ -222,11 +214,16 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 		}
 		if (h->nrun > 0)
 			hits = leaf_kernels->run_match(bytes + KYRO_PAGE_END, h->nrun, key);
+		probe->block = b;
+		probe->probes = 0;
+		probe->eps = v.d->eps;
 		for (;;)
 		{
-			find_in_block(&v, (uint64_t) key - v.first, tids, max, &count, probe);
-			if (probe && probe->block < 0)
-				probe->block = b;
+			int			found = find_in_block(&v, (uint64_t) key - v.first, tids, max, &count, predicted, &probe->probes);
+
+			if (predicted != &again)
+				probe->found = found;
+			predicted = &again;
 			if (count > max)
 				return count;
 			if (++b >= nblk || first[b] != key)
@@ -235,8 +232,12 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 				return LEAF_CORRUPT;
 		}
 	}
-	else if (h->nrun > 0)
-		hits = leaf_kernels->run_match(bytes + KYRO_PAGE_END, h->nrun, key);
+	else
+	{
+		if (h->nrun > 0)
+			hits = leaf_kernels->run_match(bytes + KYRO_PAGE_END, h->nrun, key);
+		*probe = (LeafProbe) {-1, 0, KYRO_LEAF_CAP, 0, 0};
+	}
 	for (; hits != 0; hits &= hits - 1)
 	{
 		int			j = __builtin_ctzll(hits);
@@ -244,8 +245,6 @@ leaf_find(const void *page, int64_t key, uint64_t *tids, int max, LeafProbe *pro
 		if (count < max)
 			tids[count] = load48(run_chunk(page, j) + 64 + j % 8 * 6);
 		count++;
-		if (probe)
-			probe->run_hits++;
 	}
 	if (count > max)
 		return count;

@@ -26,6 +26,7 @@
 #include "rmi/kyro_rmi.h"
 #include "rmi/work.h"
 #include "rmi/sort.h"
+#include "usage/usage.h"
 
 /* Entries in hand, until the leaf that has them is changed; more go by several changes. */
 #define RMI_BULK_BATCH	4096
@@ -177,6 +178,7 @@ fill_leaf(RmiBulk *b, bool locked)
 		rmi_change_finish(&c);
 		DEBUG_CRASH("rmi-bulk-logged");
 		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		usage_index(RelationGetRelid(b->index))->inserts[USAGE_INSERT_BULK] += taken;
 	}
 	else if (locked)
 		LockBuffer(buf, BUFFER_LOCK_UNLOCK);

@@ -36,6 +36,7 @@
 #include "model/learned.h"
 #include "rmi/directory.h"
 #include "rmi/splitlog.h"
+#include "usage/usage.h"
 
 /*
  * Lookups through the shared pages before a copy is made: so many that they have
@@ -577,7 +578,11 @@ dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 	int64		i;
 
 	if (target.isnull || dir->model == NULL || dir->nkeys == 0)
+	{
+		if (dir->model == NULL)
+			usage_index(dir->relid)->no_model++;
 		return dir_search(dir, target, strictly, 0, dir->n);
+	}
 
 	/* the last entry with this key or a smaller one */
 	w = learned_predict(dir->model, target.key);
@@ -608,8 +613,13 @@ rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, Rmi
 		dir->want_fold = false;
 		dir_fold(dir);
 	}
-	if (unlikely(!dir->loaded && !dir->too_big && ++dir->probes > RMI_SHARED_PROBES(dir->meta.dir_entries)))
-		dir_load(index, dir);
+	if (unlikely(!dir->loaded))
+	{
+		if (!dir->too_big && ++dir->probes > RMI_SHARED_PROBES(dir->meta.dir_entries))
+			dir_load(index, dir);
+		if (!dir->loaded)
+			usage_index(dir->relid)->no_model++;
+	}
 	rmi_dir_peek(index, dir, target, strictly, landing);
 }
 

@@ -21,21 +21,23 @@
 #include "rmi/chain.h"
 #include "rmi/directory.h"
 #include "rmi/splitlog.h"
+#include "usage/usage.h"
 
 bool
 rmi_rebuild_lock(Relation index, bool wait)
 {
 	if (wait)
-	{
 		LockPage(index, RMI_META_BLOCK, ExclusiveLock);
-		return true;
-	}
-	return ConditionalLockPage(index, RMI_META_BLOCK, ExclusiveLock);
+	else if (!ConditionalLockPage(index, RMI_META_BLOCK, ExclusiveLock))
+		return false;
+	usage_rebuild_begins(RelationGetRelid(index));
+	return true;
 }
 
 void
 rmi_rebuild_unlock(Relation index)
 {
+	usage_rebuild_ends();
 	UnlockPage(index, RMI_META_BLOCK, ExclusiveLock);
 }
 

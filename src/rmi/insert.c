@@ -31,6 +31,7 @@
 #include "rmi/splitlog.h"
 #include "rmi/chain.h"
 #include "rmi/work.h"
+#include "usage/usage.h"
 
 /* Splits that one insert can cause: halvings of a full page, with slack. */
 #define RMI_MAX_CHAIN	64
@@ -229,6 +230,8 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 	bool		done = false;
 	bool		asked = ins->versions_of == NULL;	/* the table about versions of keys in the run */
 	bool		asked_full = asked; /* about all */
+	UsageInsert way = USAGE_INSERT_APPEND;
+	bool		split = false;
 
 	while (!done)
 	{
@@ -263,6 +266,7 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				DEBUG_CRASH("rmi-run-record");
 				rmi_change_finish(&c);
 				DEBUG_CRASH("rmi-run-logged");
+				way = USAGE_INSERT_RUN;
 				done = true;
 				break;
 
@@ -290,6 +294,7 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 						DEBUG_CRASH("rmi-merge-record");
 						rmi_change_finish(&c);
 						DEBUG_CRASH("rmi-merge-logged");
+						way = USAGE_INSERT_MERGE;
 						done = true;
 						break;
 
@@ -302,6 +307,7 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 						}
 						cut = rmi_split(index, ins->index_id, ins->carrier, buf, &right);
 						note_new_leaf(ins, cut, BufferGetBlockNumber(right));
+						split = true;
 						if (kyro_fence_cmp(at, cut) < 0)
 							UnlockReleaseBuffer(right);
 						else
@@ -326,6 +332,7 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 		UnlockReleaseBuffer(buf);
 	if (BufferIsValid(keep))
 		UnlockReleaseBuffer(keep);
+	usage_index(RelationGetRelid(index))->inserts[split ? USAGE_INSERT_SPLIT : way]++;
 }
 
 /* ---- unique ---- */

@@ -39,6 +39,7 @@
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/work.h"
+#include "usage/usage.h"
 
 /*
  * While the leaf has room: entries on one page of the table that are worth
@@ -171,6 +172,7 @@ remove_entries(Relation heap, Relation index, RmiCarrier carrier, Buffer buf,
 	DEBUG_CRASH("rmi-kill-record");
 	rmi_change_finish(&c);
 	DEBUG_CRASH("rmi-kill-logged");
+	usage_index(RelationGetRelid(index))->removed += removed;
 	return removed;
 }
 

@@ -31,10 +31,12 @@
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "catalog/pg_class.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
 #include "port/atomics.h"
+#include "portability/instr_time.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -42,8 +44,10 @@
 #include "utils/spccache.h"
 
 #include "debug_point.h"
+#include "guc.h"
 #include "rmi/kyro_rmi.h"
 #include "rmi/chain.h"
+#include "usage/usage.h"
 
 /* Matches of one key, or of a range, that are decoded under the lock; more: copy the page. */
 #define RMI_POINT_MAX	64
@@ -74,6 +78,7 @@ typedef struct RmiScanOpaque
 	RmiKeyType	type;
 	RmiQuals	quals;
 	RmiPosition at;
+	UsageIndex *usage;			/* where to count what the scan does */
 	bool		marked;
 	RmiPosition mark;
 	uint64		mark_load;		/* the leaf that was at hand then */
@@ -117,6 +122,7 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 
 	memset(so, 0, offsetof(RmiScanOpaque, few));
 	so->type = rmi_key_type(index);
+	so->usage = usage_index(RelationGetRelid(index));
 	so->pin = InvalidBuffer;
 
 	/* made here, in the scan's own context, where growing it leaves it */
@@ -208,10 +214,11 @@ goes_on(const RmiScanOpaque *so, bool forward)
  * Decode all entries of the interval, if they are few and on this leaf, which
  * is locked.  Not if there is another interval, which is likely on the same
  * leaf: the page is copied once and serves them all.  Nor if the interval has
- * one end only: such scans often end after a few rows.
+ * one end only: such scans often end after a few rows.  look_up: the leaf was
+ * looked up for the interval, count that.
  */
 static inline bool
-load_few(IndexScanDesc scan, Page page)
+load_few(IndexScanDesc scan, Page page, bool look_up)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	const RmiInterval *iv = &so->quals.iv[so->at.interval];
@@ -222,8 +229,11 @@ load_few(IndexScanDesc scan, Page page)
 	if (iv->lo == iv->hi)
 	{
 		uint64		tids[RMI_POINT_MAX];
+		LeafProbe	probe pg_attribute_unused();
 
-		n = leaf_find(page, iv->lo, tids, RMI_POINT_MAX, NULL);
+		n = leaf_find(page, iv->lo, tids, RMI_POINT_MAX, USAGE_PROBE(&probe));
+		if (look_up && n >= 0)
+			usage_count_key(so->usage, probe.found - probe.predicted, probe.probes);
 		if (n > RMI_POINT_MAX)
 			return false;
 		for (int i = 0; i < n; i++)
@@ -244,8 +254,8 @@ load_few(IndexScanDesc scan, Page page)
  * Take what the scan needs from a locked leaf and give back the lock (and the
  * pin, if it may go).
  */
-static void
-load_leaf(IndexScanDesc scan, Buffer buf)
+static inline void
+load_leaf(IndexScanDesc scan, Buffer buf, bool look_up)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Page		page = BufferGetPage(buf);
@@ -266,7 +276,7 @@ load_leaf(IndexScanDesc scan, Buffer buf)
 	if (so->has_high)
 		so->high = leaf_high(page);
 
-	if (load_few(scan, page))
+	if (load_few(scan, page, look_up))
 		so->source = RMI_SOURCE_FEW;
 	else
 	{
@@ -345,6 +355,32 @@ step_leaf(IndexScanDesc scan, bool forward)
 	return NULL;
 }
 
+/* Look up the leaf where an interval begins or, backwards, ends. */
+static inline void
+look_up(IndexScanDesc scan, KyroFence to, bool forward)
+{
+	usage_count_lookup(((RmiScanOpaque *) scan->opaque)->usage);
+	load_leaf(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL), true);
+}
+
+/* The same, and time it if it is one of the sample. */
+static pg_noinline void
+look_up_timed(IndexScanDesc scan, KyroFence to, bool forward)
+{
+	bool		timed = kyro_sample_rate >= 1 || pg_prng_double(&pg_global_prng_state) < kyro_sample_rate;
+	instr_time	began;
+	instr_time	took;
+
+	INSTR_TIME_SET_CURRENT(began);
+	look_up(scan, to, forward);
+	if (timed)
+	{
+		INSTR_TIME_SET_CURRENT(took);
+		INSTR_TIME_SUBTRACT(took, began);
+		usage_time(RelationGetRelid(scan->indexRelation), (uint64) (INSTR_TIME_GET_DOUBLE(took) * 1e9));
+	}
+}
+
 /* Go to the leaf where the current interval begins, in this direction. */
 static void
 start_interval(IndexScanDesc scan, bool forward)
@@ -366,7 +402,10 @@ start_interval(IndexScanDesc scan, bool forward)
 	}
 	leave_page(scan);
 	DEBUG_POINT("rmi-scan-start");
-	load_leaf(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL));
+	if (unlikely(kyro_sampling))
+		look_up_timed(scan, to, forward);
+	else
+		look_up(scan, to, forward);
 	seek_end(so, to, false);
 }
 
@@ -477,7 +516,7 @@ next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
 		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
 		check_overlap(scan, index_id, buf);
 	}
-	load_leaf(scan, buf);
+	load_leaf(scan, buf, false);
 
 	/*
 	 * A scan of two leaves is likely one of many, and splits scatter them.
@@ -546,7 +585,7 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 	else if (so->source == RMI_SOURCE_NONE)
 	{
 		/* a mark was restored: find the leaf of its entry again */
-		load_leaf(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL));
+		load_leaf(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL), false);
 		seek_end(so, so->at.last, forward);
 	}
 	else if (so->at.has_last && forward != ScanDirectionIsForward(so->at.dir))

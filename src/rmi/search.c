@@ -25,6 +25,7 @@
 
 #include "rmi/kyro_rmi.h"
 #include "rmi/chain.h"
+#include "usage/usage.h"
 
 /* Walk at most so far before asking the directory for news. */
 #define RMI_LONG_WALK	4
@@ -81,7 +82,18 @@ typedef struct RmiSearch
 	bool		strictly;
 	int			mode;
 	bool		refreshed;		/* the directory has been asked for news */
+	bool		off;			/* the landing was not the leaf */
 } RmiSearch;
+
+/* A page is not the leaf, and another one is looked at; first: for the first time in a search. */
+static pg_noinline void
+count_off(Relation index, bool first)
+{
+	UsageIndex *usage = usage_index(RelationGetRelid(index));
+
+	usage->landings_off += first;
+	usage->pages_walked++;
+}
 
 static void
 refresh(RmiSearch *s)
@@ -156,6 +168,8 @@ find_landing(RmiSearch *s)
 			return buf;
 
 		CHECK_FOR_INTERRUPTS();
+		count_off(s->index, retreats == 0);
+		s->off = true;
 		bound = l.low;
 		below = true;
 		if (retreats > RMI_MANY_RETREATS && rmi_dir_before(s->dir, &l, stride, &bound))
@@ -180,7 +194,7 @@ find_landing(RmiSearch *s)
  * for news, InvalidBuffer instead, with nothing locked.
  */
 static inline Buffer
-walk_right(const RmiSearch *s, Buffer buf, BlockNumber *steps)
+walk_right(RmiSearch *s, Buffer buf, BlockNumber *steps)
 {
 	Page		page = BufferGetPage(buf);
 
@@ -198,6 +212,8 @@ walk_right(const RmiSearch *s, Buffer buf, BlockNumber *steps)
 		UnlockReleaseBuffer(buf);
 		buf = next;
 		page = BufferGetPage(buf);
+		count_off(s->index, !s->off);
+		s->off = true;
 		rmi_dir_note_page(s->index, s->dir, leaf_low(page), BufferGetBlockNumber(buf));
 		(*steps)++;
 	}
@@ -210,7 +226,7 @@ walk_right(const RmiSearch *s, Buffer buf, BlockNumber *steps)
 Buffer
 rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
 {
-	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false};
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false};
 	BlockNumber steps = 0;
 	Buffer		buf = walk_right(&s, find_landing(&s), &steps);
 

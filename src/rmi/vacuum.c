@@ -38,6 +38,7 @@
 #include "rmi/join.h"
 #include "rmi/splitlog.h"
 #include "rmi/work.h"
+#include "usage/usage.h"
 
 typedef struct RmiVacuum
 {
@@ -142,6 +143,7 @@ vacuum_leaf(RmiVacuum *v, Buffer buf, int *gone)
 			rmi_change_finish(&c);
 			DEBUG_CRASH("rmi-vacuum-logged");
 			v->stats->tuples_removed += removed;
+			usage_index(RelationGetRelid(index))->vacuumed += removed;
 		}
 		*gone = removed;
 		return live;

@@ -25,7 +25,6 @@
 #include "storage/smgr.h"
 
 #include "store/handler.h"
-#include "store/stats.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(kyro_table_handler);
@@ -230,7 +229,6 @@ store_handler_init(void)
 	routine.relation_copy_data = heap->relation_copy_data;
 	routine.relation_needs_toast_table = heap->relation_needs_toast_table;
 	routine.relation_fetch_toast_slice = heap->relation_fetch_toast_slice;
-	store_stats_init();
 	store_table_init();
 	store_load_init();
 }

@@ -492,6 +492,7 @@ add_ledger(Relation rel, const StorePage *p, OffsetNumber row, HeapTuple tuple,
 		elog(ERROR, "no room for a ledger tuple in block %u of \"%s\"", block, RelationGetRelationName(rel));
 	ItemPointerSet(link, block, offset);
 	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *link;
+	p->table->usage->ledger_tuples++;
 }
 
 bool

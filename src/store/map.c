@@ -365,6 +365,7 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 		return NULL;
 	}
 	add_page(table, &s->verified, b);
+	table->usage->verified++;
 	return page;
 }
 
@@ -406,6 +407,7 @@ void
 store_page_set_verified(StoreTable *table, BlockNumber block)
 {
 	add_page(table, &get_segment(table, block)->buffered, block % RELSEG_SIZE);
+	table->usage->verified++;
 }
 
 void

@@ -47,7 +47,7 @@ store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run, BlockNumbe
 			ReleaseBuffer(p->buffer);
 			p->buffer = InvalidBuffer;
 		}
-		table->map_reads++;
+		table->usage->map_reads++;
 	}
 	else
 	{
@@ -69,7 +69,7 @@ store_page_get_of_run(Relation rel, StoreTable *table, StoreRun *run, BlockNumbe
 		}
 		if (store_page_kind(page) != STORE_ROWS || StorePageGetHeader(page)->run != run->id)
 			store_corrupt(rel, block, "page is not one of its run");
-		table->buffer_reads++;
+		table->usage->buffer_reads++;
 	}
 	p->table = table;
 	p->run = run;

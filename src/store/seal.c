@@ -41,6 +41,7 @@
 #include "commands/tablecmds.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -58,7 +59,6 @@
 #include "debug_point.h"
 #include "patience.h"
 #include "store/handler.h"
-#include "store/stats.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(kyro_snapshot);
@@ -374,6 +374,7 @@ store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 	Oid			save_user;
 	int			save_context,
 				nest_level;
+	uint64		wal_before = pgWalUsage.wal_bytes;
 	bool		any;
 
 	GetUserIdAndSecContext(&save_user, &save_context);
@@ -389,7 +390,7 @@ store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
-		store_stats_seal_failed(RelationGetRelid(rel), error->message);
+		usage_seal_failed(RelationGetRelid(rel), error->message);
 		FlushErrorState();
 		ReThrowError(error);
 	}
@@ -397,7 +398,7 @@ store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(save_user, save_context);
 	if (any)
-		store_stats_sealed(rel, run);
+		usage_sealed(RelationGetRelid(rel), run->rows, run->duration, pgWalUsage.wal_bytes - wal_before);
 	return any;
 }
 

@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "report.h"
 #include "store/page.h"
+#include "usage/usage.h"
 
 /*
  * What a backend knows of a table: its runs, and the mappings of its file.
@@ -59,9 +60,8 @@ typedef struct StoreTable
 	int			suspect;		/* transactions begun since an invalidation, 0: none came */
 	Size		bytes;
 
-	/* cumulative, of this backend, since last reported; see stats.c */
-	uint64		map_reads;
-	uint64		buffer_reads;
+	UsageTable *usage;			/* where to count what is done to it in this transaction ... */
+	Oid			usage_relid;	/* ... as this table */
 } StoreTable;
 
 /* --- page.c, see also page.h ------------------------------------------------ */

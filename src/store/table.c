@@ -25,7 +25,6 @@
 #include "utils/memutils.h"
 
 #include "guc.h"
-#include "store/stats.h"
 #include "store/store.h"
 
 /* The kernel's share of a mapped segment: a page table and its directory. */
@@ -183,7 +182,6 @@ at_xact_end(XactEvent event, void *arg)
 
 		if (!used_now(table))
 			break;
-		store_stats_flush(table);
 		list_free_deep(table->retired);
 		table->retired = NIL;
 		total_bytes -= table->bytes;
@@ -280,6 +278,11 @@ store_open(Relation rel)
 		store_list_none(table);
 	else if (table->generation != generation)
 		store_list_load(rel, table);
+	if (!used_now(table) || table->usage_relid != table->relid)
+	{
+		table->usage = usage_table(table->relid);
+		table->usage_relid = table->relid;
+	}
 	/* now that it is certain to be readable */
 	table->used = ++clock_hand;
 	dlist_move_head(&by_use, &table->by_use);

@@ -38,6 +38,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "usage/usage.h"
 #include "worker/worker.h"
 
 /* Seconds until the launcher comes back when it has ended. */
@@ -105,6 +106,12 @@ is_listed(Oid database, void *arg)
 	return hash_search(databases, &database, HASH_FIND, NULL) != NULL;
 }
 
+static bool
+is_in_list(Oid database, void *arg)
+{
+	return list_member_oid((List *) arg, database);
+}
+
 /* Look which databases there are, and which are due. */
 static void
 look(void)
@@ -115,6 +122,7 @@ look(void)
 	Relation	rel;
 	TableScanDesc scan;
 	HeapTuple	tuple;
+	List	   *all = NIL;
 
 	hash_seq_init(&status, databases);
 	while ((d = hash_seq_search(&status)) != NULL)
@@ -131,6 +139,7 @@ look(void)
 		bool		found;
 		int64		writes;
 
+		all = lappend_oid(all, form->oid);
 		/* from 15.4 on, one whose DROP has failed half way has such a limit */
 		if (!form->datallowconn || form->datconnlimit == -2)
 			continue;
@@ -151,6 +160,7 @@ look(void)
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
+	usage_forget_databases(is_in_list, all);
 	CommitTransactionCommand();
 
 	hash_seq_init(&status, databases);

@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "usage/usage.h"
 #include "worker/worker.h"
 
 /* A worker waits for no lock for longer. */
@@ -178,6 +179,7 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 		*tasks = indexes_to_retrain(cxt, *tasks);
 		*tasks = tables_to_seal(cxt, *tasks, next);
 		SPI_finish();
+		usage_sweep();
 		AtEOXact_GUC(false, level);
 	}
 	PopActiveSnapshot();

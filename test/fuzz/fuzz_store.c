@@ -32,7 +32,6 @@
 
 #include "fuzz.h"
 #include "server.h"
-#include "store/stats.h"
 #include "store/store.h"
 
 #define ATTRIBUTES 20			/* of the table */
@@ -274,11 +273,6 @@ store_page_verified(StoreTable *table, BlockNumber block)
 
 void
 store_page_set_verified(StoreTable *table, BlockNumber block)
-{
-}
-
-void
-store_stats_flush(StoreTable *table)
 {
 }
 

@@ -38,8 +38,10 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "guc.h"
 #include "progress.h"
 #include "server.h"
+#include "usage/usage.h"
 
 #define MAX_ALLOC ((Size) 64 << 20)	/* no input describes more */
 
@@ -1006,4 +1008,40 @@ char
 get_rel_relkind(Oid relid)
 {
 	return RELKIND_INDEX;
+}
+
+/* ---- statistics of use, which nobody looks at ---- */
+
+double		kyro_sample_rate = 0;
+bool		kyro_sampling = false;
+
+void
+usage_time(Oid relid, uint64 ns)
+{
+}
+
+void
+usage_rebuild_begins(Oid relid)
+{
+}
+
+void
+usage_rebuild_ends(void)
+{
+}
+
+UsageIndex *
+usage_index(Oid relid)
+{
+	static UsageIndex counts;
+
+	return &counts;
+}
+
+UsageTable *
+usage_table(Oid relid)
+{
+	static UsageTable counts;
+
+	return &counts;
 }

@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * drops.c
+ *	  Relations and databases that go, and their statistics with them.
+ *
+ * By the transaction that drops them; and what one that is rolled back has made goes,
+ * too.  Replay tells us nothing of all that, nor does a session that has ended
+ * between: what stays behind is swept by the workers of the autopilot, or makes room for others.
+ *
+ * IDENTIFICATION
+ *	  src/usage/drops.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "usage/shared.h"
+
+/* A relation that this transaction has made or dropped; or a database, with all of its relations. */
+typedef struct Change
+{
+	UsageKey	key;
+	bool		made;
+} Change;
+
+static Change *changes;
+static int	nchanges,
+			max_changes;
+static object_access_hook_type previous_access;
+
+static void
+note(Oid database, Oid relid, bool made)
+{
+	if (nchanges == max_changes)
+	{
+		int			want = Max(max_changes * 2, 16);
+
+		if (changes == NULL)
+			changes = MemoryContextAlloc(TopMemoryContext, want * sizeof(Change));
+		else
+			changes = repalloc_huge(changes, want * sizeof(Change));
+		max_changes = want;
+	}
+	changes[nchanges++] = (Change) {{database, relid}, made};
+}
+
+static void
+on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (previous_access)
+		previous_access(access, class, object, sub, arg);
+	if ((access != OAT_DROP && access != OAT_POST_CREATE) || sub != 0 || !usage_is_shared())
+		return;
+	if (class == RelationRelationId)
+		note(MyDatabaseId, object, access == OAT_POST_CREATE);
+	else if (class == DatabaseRelationId && access == OAT_DROP)
+		note(object, InvalidOid, false);
+}
+
+static void
+remove_all(bool made_only)
+{
+	for (int i = 0; i < nchanges; i++)
+	{
+		if (changes[i].made || !made_only)
+			usage_remove(changes[i].key);
+	}
+}
+
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	if (nchanges == 0)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			{
+				int			n = 0;
+
+				/* not what was rolled back to a savepoint, nor what was made and stays */
+				for (int i = 0; i < nchanges; i++)
+				{
+					if (!OidIsValid(changes[i].key.relid) ||
+						!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(changes[i].key.relid)))
+						changes[n++] = changes[i];
+				}
+				nchanges = n;
+			}
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			remove_all(false);
+			nchanges = 0;
+			break;
+		case XACT_EVENT_ABORT:
+			remove_all(true);
+			nchanges = 0;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+usage_drops_init(void)
+{
+	previous_access = object_access_hook;
+	object_access_hook = on_access;
+	RegisterXactCallback(at_xact_end, NULL);
+}
+
+/* ---- what is gone without our hearing of it ---- */
+
+void
+usage_sweep(void)
+{
+	UsageKey   *keys;
+	int			n;
+
+	if (!usage_is_shared())
+		return;
+	n = usage_list(MyDatabaseId, &keys);
+	for (int i = 0; i < n; i++)
+	{
+		/* one that is being made is not seen yet: whoever makes it holds a lock on it */
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(keys[i].relid)) &&
+			ConditionalLockRelationOid(keys[i].relid, AccessShareLock))
+		{
+			if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(keys[i].relid)))
+				usage_remove(keys[i]);
+			UnlockRelationOid(keys[i].relid, AccessShareLock);
+		}
+	}
+	pfree(keys);
+}
+
+typedef struct Databases
+{
+	bool		(*exists) (Oid database, void *arg);
+	void	   *arg;
+} Databases;
+
+static bool
+is_gone(UsageKey key, void *arg)
+{
+	Databases  *d = (Databases *) arg;
+
+	return !d->exists(key.database, d->arg);
+}
+
+void
+usage_forget_databases(bool (*exists) (Oid database, void *arg), void *arg)
+{
+	if (usage_is_shared())
+		usage_remove_if(is_gone, &(Databases) {exists, arg});
+}

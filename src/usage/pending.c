@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * pending.c
+ *	  What this session has counted and not yet added to shared memory.
+ *
+ * It is added at the end of a transaction, if the last time was a second ago; the
+ * rest when the session ends.  The shared entry is made when the session first
+ * counts for a relation, under the lock that it has on it: what is counted for one that
+ * was dropped meanwhile finds no entry and is forgotten.  Counts are of what was
+ * done, whether the transaction commits or not.
+ *
+ * Without shared memory all count into one struct that nobody reads: so who counts
+ * need not ask.
+ *
+ * IDENTIFICATION
+ *	  src/usage/pending.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "usage/shared.h"
+
+/* Microseconds between two times that a session adds up. */
+#define FLUSH_EVERY		USECS_PER_SEC
+
+/* Relations that are kept in mind from one time to the next. */
+#define KEEP_RELATIONS	256
+
+typedef struct Pending
+{
+	Oid			relid;			/* hash key */
+	UsageKind	kind;
+	bool		listed;			/* something may have been counted */
+	struct Pending *next;		/* listed after this one */
+	UsageLatency *latency;		/* of each moment, or NULL */
+	union
+	{
+		UsageIndex	index;
+		UsageTable	table;
+	}			u;
+} Pending;
+
+static HTAB *pending;			/* of relations of this database */
+static MemoryContext pending_cxt;
+static Pending *listed;
+static Pending *last_index;		/* the one asked for last, or NULL */
+static TimestampTz flushed;		/* when what was counted before was added up */
+static Pending nobodys;			/* for sessions without shared memory */
+
+static void
+at_exit(int code, Datum arg)
+{
+	usage_rebuild_ends();
+	usage_flush();
+}
+
+static Pending *
+find(UsageKind kind, Oid relid)
+{
+	Pending    *p;
+	bool		found;
+
+	if (!usage_is_shared())
+		return &nobodys;
+	if (pending_cxt == NULL)
+	{
+		pending_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb statistics of use", ALLOCSET_DEFAULT_SIZES);
+		before_shmem_exit(at_exit, (Datum) 0);
+	}
+	if (pending == NULL)
+		pending = hash_create("kyrodb statistics of use", 64,
+							  &(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Pending),.hcxt = pending_cxt},
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	p = hash_search(pending, &relid, HASH_ENTER, &found);
+	if (!found || p->kind != kind)
+	{
+		bool		was_listed = found && p->listed;
+		Pending    *next = was_listed ? p->next : NULL;
+		UsageLatency *latency = found ? p->latency : NULL;
+
+		memset((char *) p + sizeof(Oid), 0, sizeof(Pending) - sizeof(Oid));
+		p->kind = kind;
+		p->latency = latency;
+		p->listed = was_listed;
+		p->next = next;
+	}
+	if (!p->listed)
+	{
+		usage_enter(kind, relid);
+		p->listed = true;
+		p->next = listed;
+		listed = p;
+	}
+	return p;
+}
+
+UsageIndex *
+usage_index(Oid relid)
+{
+	if (unlikely(last_index == NULL || last_index->relid != relid))
+		last_index = find(USAGE_INDEX, relid);
+	return &last_index->u.index;
+}
+
+UsageTable *
+usage_table(Oid relid)
+{
+	return &find(USAGE_TABLE, relid)->u.table;
+}
+
+/* The step of a time. */
+static inline int
+step_of(uint64 ns)
+{
+	int			power = pg_leftmost_one_pos64(Max(ns, 128));
+
+	return Min((power - 7) * 4 + (int) (Max(ns, 128) >> (power - 2) & 3), USAGE_STEPS - 1);
+}
+
+void
+usage_time(Oid relid, uint64 ns)
+{
+	UsageLatency *l;
+	Pending    *p;
+
+	if (!usage_is_shared())
+		return;
+	(void) usage_index(relid);
+	p = last_index;
+	if (p->latency == NULL)
+		p->latency = MemoryContextAllocZero(pending_cxt, USAGE_MOMENTS * sizeof(UsageLatency));
+	l = &p->latency[usage_is_rebuilding(relid) ? 1 : 0];
+	l->sum += ns;
+	l->samples[step_of(ns)]++;
+	l->total++;
+}
+
+/* Whoever has a pointer to what was counted may go on with it. */
+void
+usage_flush(void)
+{
+	if (listed == NULL || !usage_is_shared())
+		return;
+	for (Pending *p = listed; p != NULL; p = p->next)
+	{
+		if (p->kind == USAGE_INDEX)
+			usage_add_index(p->relid, &p->u.index, p->latency);
+		else
+			usage_add_table(p->relid, &p->u.table);
+		memset(&p->u, 0, sizeof(p->u));
+		if (p->latency != NULL)
+			memset(p->latency, 0, USAGE_MOMENTS * sizeof(UsageLatency));
+	}
+}
+
+/* Between transactions nobody has a pointer. */
+static void
+forget_all(void)
+{
+	for (Pending *p = listed; p != NULL; p = p->next)
+		p->listed = false;
+	listed = last_index = NULL;
+	if (hash_get_num_entries(pending) > KEEP_RELATIONS)
+	{
+		pending = NULL;
+		MemoryContextReset(pending_cxt);
+	}
+}
+
+/*
+ * The time is that of the statement's begin, which is known already.  A parallel
+ * worker ends.
+ */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	TimestampTz now;
+
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PARALLEL_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		usage_rebuild_ends();
+	if (listed == NULL || event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE)
+		return;
+	now = GetCurrentStatementStartTimestamp();
+	if (now - flushed < FLUSH_EVERY && now >= flushed && !IsParallelWorker() &&
+		hash_get_num_entries(pending) <= KEEP_RELATIONS)
+		return;
+	usage_flush();
+	flushed = now;
+	forget_all();
+}
+
+void
+usage_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	usage_shared_init();
+	usage_file_init();
+	/* called in the opposite order: what is dropped goes after it was counted for */
+	usage_drops_init();
+	RegisterXactCallback(at_xact_end, NULL);
+}
