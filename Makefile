@@ -6,7 +6,7 @@
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
-#   make check-17     all tests on PostgreSQL 17, in a small Debian of its own (fetches it)
+#   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17, there too
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
@@ -32,7 +32,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-asan check-core check-load check-metrics check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-core check-load check-metrics check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json
 
 all:
@@ -73,11 +73,11 @@ check-metrics:
 	@tools/setup.sh metrics
 	@KYRO_METRICS=1 PARTS=tap TESTS=worker_metrics tools/check.sh
 
-check-17:
-	@tools/in-root.sh tools/check.sh
+check-17 check-18:
+	@tools/in-root.sh $(@:check-%=%) tools/check.sh
 
 check-upgrade:
-	@tools/in-root.sh tools/check-upgrade.sh
+	@tools/in-root.sh 17 tools/check-upgrade.sh
 
 check-valgrind check-asan:
 	@tools/check-memory.sh $(@:check-%=%)

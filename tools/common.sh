@@ -16,7 +16,11 @@ debian_major() {
     ! apt-cache show "postgresql-$v" >/dev/null 2>&1 || { echo "$v"; return; }
   done
   release=$(sed -n 's/^VERSION_ID="\?\([0-9]*\).*/\1/p' /etc/os-release 2>/dev/null)
-  [ "${release:-0}" -lt 13 ] && echo 15 || echo 17
+  case $release in
+  [1-9] | 1[012]) echo 15 ;;
+  13) echo 17 ;;
+  *) echo "${SUPPORTED%% *}" ;;   # 14, or a testing release, which has no number
+  esac
 }
 
 PG_MAJOR=$(debian_major)
