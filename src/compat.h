@@ -52,9 +52,6 @@ typedef bool KyroUpdateIndexes;
 typedef PGAlignedBlock KyroPage;
 #define kyro_palloc_pages(n)	palloc((n) * BLCKSZ)
 
-/* Flag of a heap scan: read the rows even where all are visible and no column is wanted. */
-#define KYRO_SCAN_ROWS	0
-
 /*
  * Pin a page of the heap and make it the scan's current one; in page mode find
  * the visible tuples: sets rs_cblock, rs_cbuf, rs_ntuples and rs_vistuples.
@@ -105,7 +102,7 @@ typedef PGAlignedBlock KyroPage;
 /* How rows of the target of a command become those of its partition; NULL if they are the same. */
 #define kyro_root_to_child_map(rri, estate)	((void) (estate), (rri)->ri_RootToPartitionMap)
 
-#elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 180000
+#elif PG_VERSION_NUM >= 170000 && PG_VERSION_NUM < 190000
 
 #include "access/tableam.h"
 #include "storage/procnumber.h"
@@ -127,12 +124,14 @@ typedef TU_UpdateIndexes KyroUpdateIndexes;
 
 #define kyro_can_build_parallel(am)	((am)->amcanbuildparallel = true)
 
+#if PG_VERSION_NUM < 180000
 #define KYRO_PARALLEL_SCAN_PARAMS	int nkeys, int norderbys
+#else
+#define KYRO_PARALLEL_SCAN_PARAMS	Relation index, int nkeys, int norderbys
+#endif
 
 typedef PGIOAlignedBlock KyroPage;
 #define kyro_palloc_pages(n)	palloc_aligned((n) * BLCKSZ, PG_IO_ALIGN_SIZE, 0)
-
-#define KYRO_SCAN_ROWS	SO_NEED_TUPLES
 
 struct HeapScanDescData;
 extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
@@ -171,14 +170,92 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 
 #else
 /* 16 has most of what 17 has, but was never tried */
-#error "kyrodb supports PostgreSQL 15 and 17"
+#error "kyrodb supports PostgreSQL 15, 17 and 18"
 #endif
+
+/* ---- what is the same in 15 and 17, and not in 18 ---- */
+
+#if PG_VERSION_NUM < 180000
+
+/* Before a function that does not return. */
+#define kyro_noreturn	pg_attribute_noreturn()
 
 /*
  * Who refers to the index of a constraint asks its operator class whether it is a
  * btree (and not the access method for its strategies, as from 18 on).
  */
 #define KYRO_KEYS_SHOW_BTREE	true
+
+/* Tell the server that an access method's operators mean what btree's of the same strategies do. */
+#define kyro_order_as_btree(am)	((void) (am))
+/* A cost function, as IndexAmRoutine and IndexOptInfo have it. */
+#define kyro_cost_function(f)	((void (*) ()) (f))
+/* The memory of an index access method in that of a parallel scan. */
+#define kyro_parallel_scan_state(scan) \
+	OffsetToPointer((scan)->parallel_scan, (scan)->parallel_scan->ps_offset)
+/* Count a search of the index for EXPLAIN. */
+#define kyro_count_search(scan)	((void) (scan))
+#define kyro_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+
+/* The bounds of a TID range scan. */
+#define kyro_min_tid(scan)	((scan)->rs_mintid)
+#define kyro_max_tid(scan)	((scan)->rs_maxtid)
+
+#define kyro_vacuum_delay_point()	vacuum_delay_point()
+/* vac_update_relstats() for numbers of rows and pages only. */
+#define kyro_update_relstats(rel, pages, rows, all_visible, all_frozen, has_index, in_outer_xact) \
+	((void) (all_frozen), \
+	 vac_update_relstats(rel, pages, rows, all_visible, has_index, InvalidTransactionId, InvalidMultiXactId, \
+						 NULL, NULL, in_outer_xact))
+#define kyro_relation_all_frozen(form)	0	/* of a row of pg_class */
+
+/* Has a transaction ended?  From 18 on failures for NOWAIT can be logged. */
+#define kyro_try_wait_for_xact(xid, nowait)	ConditionalXactLockTableWait(xid)
+
+/* A snapshot for chunks of TOAST values; `data` is room for it. */
+#define kyro_toast_snapshot(data)	(init_toast_snapshot(data), (data))
+
+/* The path of a relation's main fork, palloc'd. */
+#define kyro_relation_path(rel)	relpathbackend(kyro_locator(rel), KYRO_NO_BACKEND, MAIN_FORKNUM)
+
+#else
+
+#define kyro_noreturn	pg_noreturn
+
+#define KYRO_KEYS_SHOW_BTREE	false
+
+#define kyro_order_as_btree(am) \
+	((am)->amconsistentequality = true, (am)->amconsistentordering = true, \
+	 (am)->amtranslatestrategy = bttranslatestrategy, (am)->amtranslatecmptype = bttranslatecmptype)
+#define kyro_cost_function(f)	(f)
+#define kyro_parallel_scan_state(scan) \
+	OffsetToPointer((scan)->parallel_scan, (scan)->parallel_scan->ps_offset_am)
+#define kyro_count_search(scan) \
+	((void) ((scan)->instrument != NULL && ++(scan)->instrument->nsearches))
+#define kyro_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+
+#define kyro_min_tid(scan)	((scan)->st.tidrange.rs_mintid)
+#define kyro_max_tid(scan)	((scan)->st.tidrange.rs_maxtid)
+
+#define kyro_vacuum_delay_point()	vacuum_delay_point(false)
+#define kyro_update_relstats(rel, pages, rows, all_visible, all_frozen, has_index, in_outer_xact) \
+	vac_update_relstats(rel, pages, rows, all_visible, all_frozen, has_index, InvalidTransactionId, InvalidMultiXactId, \
+						NULL, NULL, in_outer_xact)
+#define kyro_relation_all_frozen(form)	((form)->relallfrozen)
+
+#define kyro_try_wait_for_xact(xid, nowait)	ConditionalXactLockTableWait(xid, (nowait) && log_lock_failures)
+
+#define kyro_toast_snapshot(data)	((void) (data), get_toast_snapshot())
+
+#define kyro_relation_path(rel) \
+	pstrdup(relpathbackend(kyro_locator(rel), KYRO_NO_BACKEND, MAIN_FORKNUM).str)
+
+/* A bitmap scan is given the iterator of its bitmap, not pages of it. */
+#define KYRO_BITMAP_ITERATOR 1
+
+#endif
 
 struct IndexInfo;
 

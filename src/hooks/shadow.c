@@ -27,6 +27,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/plancat.h"
 
+#include "compat.h"
 #include "hooks/hooks.h"
 #include "rmi/kyro_rmi.h"
 
@@ -58,7 +59,7 @@ make_shadow(const IndexOptInfo *info)
 	shadow->amhasgetbitmap = false;
 	shadow->amcanparallel = false;
 	shadow->amoptionalkey = false;	/* no paths without conditions */
-	shadow->amcostestimate = (void (*) ()) shadow_cost;
+	shadow->amcostestimate = kyro_cost_function(shadow_cost);
 
 	/*
 	 * Hypothetical indexes serve as proof but are not read.  Where our index

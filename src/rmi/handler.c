@@ -44,6 +44,7 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	am->amsupport = BTNProcs;	/* an index may show an operator class of btree, see src/keys */
 	am->amoptsprocnum = 0;
 	am->amcanorder = true;
+	kyro_order_as_btree(am);
 	am->amcanorderbyop = false;
 	am->amcanbackward = true;
 	am->amcanunique = true;
@@ -67,7 +68,7 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	am->ambulkdelete = rmi_bulkdelete;
 	am->amvacuumcleanup = rmi_vacuumcleanup;
 	am->amcanreturn = rmi_canreturn;
-	am->amcostestimate = rmi_costestimate;
+	am->amcostestimate = kyro_cost_function(rmi_costestimate);
 	am->amoptions = rmi_options;
 	am->amproperty = NULL;		/* the flags above say all */
 	am->ambuildphasename = rmi_buildphasename;
@@ -105,8 +106,8 @@ bytea *
 rmi_options(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt tab[] = {
-		{"fillfactor", RELOPT_TYPE_INT, offsetof(RmiOptions, fillfactor)},
-		{"kyro_rmi", RELOPT_TYPE_BOOL, offsetof(RmiOptions, kyro_rmi)},
+		{.optname = "fillfactor", .opttype = RELOPT_TYPE_INT, .offset = offsetof(RmiOptions, fillfactor)},
+		{.optname = "kyro_rmi", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(RmiOptions, kyro_rmi)},
 	};
 
 	RmiOptions *options = build_reloptions(reloptions, validate, reloption_kind,
@@ -146,7 +147,7 @@ rmi_is_index(Relation index)
 bool
 rmi_is_index_info(const IndexOptInfo *info)
 {
-	return info->amcostestimate == (void (*) ()) rmi_costestimate;
+	return info->amcostestimate == kyro_cost_function(rmi_costestimate);
 }
 
 Relation

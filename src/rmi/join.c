@@ -426,7 +426,7 @@ do_step(RmiJoin *j, Step *s)
 	RmiChange	c;
 	int			n;
 
-	vacuum_delay_point();
+	kyro_vacuum_delay_point();
 	DEBUG_POINT("rmi-join");
 	if (s->rest != NULL)
 	{

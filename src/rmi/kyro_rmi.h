@@ -281,7 +281,7 @@ rmi_page_is(Page page, uint32 index_id, BlockNumber block, RmiPageKind kind)
 }
 
 /* XX002 with index, block and what is wrong. */
-extern void rmi_corrupt(Relation index, BlockNumber block, const char *problem) pg_attribute_noreturn();
+kyro_noreturn extern void rmi_corrupt(Relation index, BlockNumber block, const char *problem);
 
 /*
  * A page for a new leaf, directory, model or log page: exclusively locked,

@@ -45,7 +45,7 @@ typedef struct RmiParallelScan
 static inline RmiParallelScan *
 shared_state(IndexScanDesc scan)
 {
-	return OffsetToPointer(scan->parallel_scan, scan->parallel_scan->ps_offset);
+	return kyro_parallel_scan_state(scan);
 }
 
 Size

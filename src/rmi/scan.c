@@ -401,6 +401,7 @@ start_interval(IndexScanDesc scan, bool forward)
 		return;
 	}
 	leave_page(scan);
+	kyro_count_search(scan);
 	DEBUG_POINT("rmi-scan-start");
 	if (unlikely(kyro_sampling))
 		look_up_timed(scan, to, forward);

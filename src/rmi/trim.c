@@ -148,7 +148,7 @@ rmi_move_leaves(Relation index, uint32 index_id, RmiCarrier carrier, RmiFenceLis
 	{
 		RmiDirItem *item = &leaves->items[places[i].at];
 
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		if (places[i].at == 0 || !move_leaf(index, index_id, carrier, item - 1, item, blocks[i]))
 			continue;
 		item->block = blocks[i];

@@ -263,7 +263,7 @@ vacuum_chain(RmiVacuum *v)
 		int			live;
 		int			gone;
 
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		if (!rmi_block_exists(index, block))
 			rmi_corrupt(index, block, "a sibling link leads to a block that does not exist");
 		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
@@ -388,7 +388,7 @@ find_free(RmiVacuum *v, FreeList *list)
 			at++;
 		if (at < v->leaves.n && leaves[at] == block)
 			continue;
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
 		page = BufferGetPage(buf);
 

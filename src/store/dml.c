@@ -169,9 +169,9 @@ wait_for(TransactionId xid, Relation rel, ItemPointer tid, LockWaitPolicy wait_p
 			XactLockTableWait(xid, rel, tid, XLTW_FetchUpdated);
 			return true;
 		case LockWaitSkip:
-			return ConditionalXactLockTableWait(xid);
+			return kyro_try_wait_for_xact(xid, false);
 		case LockWaitError:
-			if (!ConditionalXactLockTableWait(xid))
+			if (!kyro_try_wait_for_xact(xid, true))
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						 errmsg("could not obtain lock on row in relation \"%s\"",

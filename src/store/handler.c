@@ -188,7 +188,9 @@ static TableAmRoutine routine = {
 	.relation_toast_am = store_relation_toast_am,
 	.relation_estimate_size = store_estimate_size,
 
+#ifndef KYRO_BITMAP_ITERATOR
 	.scan_bitmap_next_block = store_scan_bitmap_next_block,
+#endif
 	.scan_bitmap_next_tuple = store_scan_bitmap_next_tuple,
 	.scan_sample_next_block = store_scan_sample_next_block,
 	.scan_sample_next_tuple = store_scan_sample_next_tuple

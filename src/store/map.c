@@ -268,7 +268,7 @@ map_file(int fd, int *slot)
 static void
 map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 {
-	char	   *path = relpathbackend(kyro_locator(rel), KYRO_NO_BACKEND, MAIN_FORKNUM);
+	char	   *path = kyro_relation_path(rel);
 	char		name[MAXPGPATH];
 	struct stat st;
 	int			fd;

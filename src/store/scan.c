@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scan.c
- *	  Sequential, TID range, bitmap, sample and ANALYZE scans.
+ *	  Sequential, TID range, sample and ANALYZE scans; bitmap.c has the others.
  *
  * A scan keeps a heap scan of the same table, which decides how many blocks
  * there are, where to begin, and what strategy to use, and which reads log
@@ -64,7 +64,7 @@ store_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData 
 	StoreScan  *scan = palloc0(sizeof(StoreScan));
 
 	scan->heap = (HeapScanDesc) heap_beginscan(rel, snapshot, nkeys, key, pscan,
-											   (flags & ~SO_TEMP_SNAPSHOT) | SO_ALLOW_PAGEMODE | KYRO_SCAN_ROWS);
+											   (flags & ~SO_TEMP_SNAPSHOT) | SO_ALLOW_PAGEMODE);
 	scan->base = scan->heap->rs_base;
 	scan->base.rs_flags = flags;
 	if (snapshot != NULL)
@@ -79,6 +79,7 @@ store_scan_end(TableScanDesc sscan)
 	StoreScan  *scan = (StoreScan *) sscan;
 
 	store_page_release(&scan->p);
+	store_bitmap_forget(scan);
 	if (scan->base.rs_flags & SO_TEMP_SNAPSHOT)
 		UnregisterSnapshot(scan->base.rs_snapshot);
 	heap_endscan((TableScanDesc) scan->heap);
@@ -92,8 +93,17 @@ store_scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params,
 	StoreScan  *scan = (StoreScan *) sscan;
 
 	scan->sealed = false;
+	store_bitmap_forget(scan);
 	heap_rescan((TableScanDesc) scan->heap, key, set_params, allow_strat, allow_sync, true);
 	open_table(scan);
+}
+
+void
+store_scan_leave_log_page(StoreScan *scan)
+{
+	if (BufferIsValid(scan->heap->rs_cbuf))
+		ReleaseBuffer(scan->heap->rs_cbuf);
+	scan->heap->rs_cbuf = InvalidBuffer;
 }
 
 static inline bool
@@ -102,17 +112,13 @@ page_mode(StoreScan *scan)
 	return (scan->heap->rs_base.rs_flags & SO_ALLOW_PAGEMODE) != 0;
 }
 
-/*
- * Take ledger tuples out of the visible rows of the log page in hand, and see to
- * the conflicts of what is left.
- */
-static void
-drop_ledgers(HeapScanDesc heap)
+void
+store_scan_drop_ledgers(HeapScanDesc heap)
 {
 	Page		page = BufferGetPage(heap->rs_cbuf);
 	int			n = 0;
 
-	for (int i = 0; i < heap->rs_ntuples; i++)
+	for (int i = 0; i < (int) heap->rs_ntuples; i++)
 	{
 		ItemId		item = PageGetItemId(page, heap->rs_vistuples[i]);
 
@@ -136,11 +142,7 @@ load_page(StoreScan *scan, BlockNumber block)
 	if (scan->sealed)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (BufferIsValid(heap->rs_cbuf))
-		{
-			ReleaseBuffer(heap->rs_cbuf);
-			heap->rs_cbuf = InvalidBuffer;
-		}
+		store_scan_leave_log_page(scan);
 		heap->rs_cblock = block;
 		heap->rs_ntuples = 0;
 		if (page_mode(scan))
@@ -152,7 +154,7 @@ load_page(StoreScan *scan, BlockNumber block)
 		if (unlikely(scan->table->incarnation == 0))
 			store_check_log_page(rel, BufferGetPage(heap->rs_cbuf), block);
 		if (page_mode(scan))
-			drop_ledgers(heap);
+			store_scan_drop_ledgers(heap);
 	}
 }
 
@@ -214,9 +216,7 @@ store_scan_next_page(StoreScan *scan, ScanDirection direction)
 
 	if (block == InvalidBlockNumber)
 	{
-		if (BufferIsValid(heap->rs_cbuf))
-			ReleaseBuffer(heap->rs_cbuf);
-		heap->rs_cbuf = InvalidBuffer;
+		store_scan_leave_log_page(scan);
 		heap->rs_cblock = InvalidBlockNumber;
 		heap->rs_inited = false;
 		scan->sealed = false;
@@ -226,7 +226,7 @@ store_scan_next_page(StoreScan *scan, ScanDirection direction)
 	load_page(scan, block);
 	heap->rs_inited = true;
 	if (page_mode(scan))
-		heap->rs_cindex = backward ? heap->rs_ntuples : -1;
+		heap->rs_cindex = backward ? (int) heap->rs_ntuples : -1;
 	else if (!backward)
 		heap->rs_cindex = 0;
 	else
@@ -235,9 +235,8 @@ store_scan_next_page(StoreScan *scan, ScanDirection direction)
 	return true;
 }
 
-/* Put a row of the page in hand into the slot. */
-static void
-row_of_page(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
+void
+store_scan_row_slot(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
 {
 	HeapScanDesc heap = scan->heap;
 
@@ -296,24 +295,23 @@ static OffsetNumber
 next_row_of_page(StoreScan *scan, bool backward)
 {
 	HeapScanDesc heap = scan->heap;
+	int			at = (int) heap->rs_cindex;	/* not signed on all versions */
 	int			step = backward ? -1 : 1;
 	int			max;
 
 	if (page_mode(scan))
 	{
-		heap->rs_cindex += step;
-		if (heap->rs_cindex < 0 || heap->rs_cindex >= heap->rs_ntuples)
-			return InvalidOffsetNumber;
-		return heap->rs_vistuples[heap->rs_cindex];
+		heap->rs_cindex = at += step;
+		return at >= 0 && at < (int) heap->rs_ntuples ? heap->rs_vistuples[at] : InvalidOffsetNumber;
 	}
 	max = scan->sealed ? store_page_rows(&scan->p)->h.count : PageGetMaxOffsetNumber(BufferGetPage(heap->rs_cbuf));
 	for (;;)
 	{
-		heap->rs_cindex += step;
-		if (heap->rs_cindex < 1 || heap->rs_cindex > max)
+		heap->rs_cindex = at += step;
+		if (at < 1 || at > max)
 			return InvalidOffsetNumber;
-		if (row_visible_now(scan, heap->rs_cindex))
-			return heap->rs_cindex;
+		if (row_visible_now(scan, at))
+			return at;
 	}
 }
 
@@ -334,7 +332,7 @@ store_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableS
 
 			if (offset == InvalidOffsetNumber)
 				break;
-			row_of_page(scan, offset, slot);
+			store_scan_row_slot(scan, offset, slot);
 			if (scan->base.rs_nkeys > 0)
 			{
 				HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
@@ -370,8 +368,8 @@ store_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, Tu
 
 	while (store_scan_getnextslot(sscan, direction, slot))
 	{
-		bool		below = ItemPointerCompare(&slot->tts_tid, &heap->rs_mintid) < 0;
-		bool		above = ItemPointerCompare(&slot->tts_tid, &heap->rs_maxtid) > 0;
+		bool		below = ItemPointerCompare(&slot->tts_tid, &kyro_min_tid(heap)) < 0;
+		bool		above = ItemPointerCompare(&slot->tts_tid, &kyro_max_tid(heap)) > 0;
 
 		if (!below && !above)
 			return true;
@@ -381,56 +379,6 @@ store_scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, Tu
 			return false;
 	}
 	return false;
-}
-
-/* ---- bitmap scans ---- */
-
-bool
-store_scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tbmres)
-{
-	StoreScan  *scan = (StoreScan *) sscan;
-	HeapScanDesc heap = scan->heap;
-	Relation	rel = scan->base.rs_rd;
-
-	heap->rs_base.rs_snapshot = scan->base.rs_snapshot;
-	heap->rs_cindex = 0;
-	heap->rs_ntuples = 0;
-	scan->sealed = store_page_get(rel, scan->table, tbmres->blockno, NULL, &scan->p);
-	if (!scan->sealed)
-	{
-		if (!store_heap()->scan_bitmap_next_block((TableScanDesc) heap, tbmres))
-			return false;
-		drop_ledgers(heap);
-	}
-	else if (tbmres->ntuples < 0)
-		heap->rs_ntuples = store_page_visible_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples);
-	else
-	{
-		int			n = 0;
-
-		for (int i = 0; i < tbmres->ntuples; i++)
-		{
-			if (tbmres->offsets[i] <= store_page_rows(&scan->p)->h.count)
-				heap->rs_vistuples[n++] = tbmres->offsets[i];
-		}
-		heap->rs_ntuples = store_page_filter_rows(rel, &scan->p, scan->base.rs_snapshot, heap->rs_vistuples, n);
-	}
-	return heap->rs_ntuples > 0;
-}
-
-bool
-store_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmres, TupleTableSlot *slot)
-{
-	StoreScan  *scan = (StoreScan *) sscan;
-	HeapScanDesc heap = scan->heap;
-
-	if (!scan->sealed)
-		return store_heap()->scan_bitmap_next_tuple((TableScanDesc) heap, tbmres, slot);
-	if (heap->rs_cindex >= heap->rs_ntuples)
-		return false;
-	store_row_slot(scan->base.rs_rd, &scan->p, heap->rs_vistuples[heap->rs_cindex++], slot);
-	pgstat_count_heap_fetch(scan->base.rs_rd);
-	return true;
 }
 
 /* ---- TABLESAMPLE ---- */
@@ -454,9 +402,7 @@ store_scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *scanst
 
 		if (block == InvalidBlockNumber)
 		{
-			if (BufferIsValid(heap->rs_cbuf))
-				ReleaseBuffer(heap->rs_cbuf);
-			heap->rs_cbuf = InvalidBuffer;
+			store_scan_leave_log_page(scan);
 			heap->rs_inited = false;
 			return false;
 		}
@@ -473,7 +419,7 @@ static bool
 in_visible(HeapScanDesc heap, OffsetNumber offset)
 {
 	int			low = 0,
-				high = heap->rs_ntuples;
+				high = (int) heap->rs_ntuples;
 
 	while (low < high)
 	{
@@ -484,7 +430,7 @@ in_visible(HeapScanDesc heap, OffsetNumber offset)
 		else
 			high = mid;
 	}
-	return low < heap->rs_ntuples && heap->rs_vistuples[low] == offset;
+	return low < (int) heap->rs_ntuples && heap->rs_vistuples[low] == offset;
 }
 
 bool
@@ -506,7 +452,7 @@ store_scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *scanst
 		}
 		if (page_mode(scan) ? in_visible(heap, offset) : row_visible_now(scan, offset))
 		{
-			row_of_page(scan, offset, slot);
+			store_scan_row_slot(scan, offset, slot);
 			pgstat_count_heap_getnext(scan->base.rs_rd);
 			return true;
 		}

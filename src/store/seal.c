@@ -84,7 +84,7 @@ free_rows(Relation rel, HeapScanDesc heap, Snapshot snapshot, OffsetNumber *rows
 	int			n = 0;
 
 	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_SHARE);
-	for (int i = 0; i < heap->rs_ntuples; i++)
+	for (int i = 0; i < (int) heap->rs_ntuples; i++)
 	{
 		ItemId		item = PageGetItemId(page, heap->rs_vistuples[i]);
 		HeapTupleData tuple;
@@ -279,8 +279,8 @@ update_statistics(Relation rel, BlockNumber added)
 	if (rows < 0 || form->relpages <= 0)
 		return;
 	rows = rint(rows / form->relpages * (nblocks - added));
-	vac_update_relstats(rel, nblocks, rows, form->relallvisible, form->relhasindex,
-						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, true);
+	kyro_update_relstats(rel, nblocks, rows, form->relallvisible, kyro_relation_all_frozen(form),
+						 form->relhasindex, true);
 }
 
 /*

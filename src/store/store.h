@@ -67,7 +67,7 @@ typedef struct StoreTable
 /* --- page.c, see also page.h ------------------------------------------------ */
 
 /* Raise an error about a damaged page. */
-extern void store_corrupt(Relation rel, BlockNumber block, const char *problem) pg_attribute_noreturn();
+kyro_noreturn extern void store_corrupt(Relation rel, BlockNumber block, const char *problem);
 
 /* --- handler.c --------------------------------------------------------------- */
 
@@ -253,7 +253,7 @@ extern bool store_map_failed(void);
 extern void store_map_distrust(StoreTable *table, BlockNumber block);
 
 /* Raise an error about a page that the kernel could not deliver. */
-extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block) pg_attribute_noreturn();
+kyro_noreturn extern void store_map_raise(Relation rel, StoreTable *table, BlockNumber block);
 
 /*
  * From _PG_init(): what unmaps something that was not used for long; false if
@@ -503,6 +503,7 @@ typedef struct StoreScan
 	bool		sealed;			/* the page in hand is p, else heap->rs_cbuf */
 	StorePage	p;
 	BlockNumber sample_max;		/* rows on the page being sampled */
+	struct StoreBitmap *bitmap; /* pages that come next, of bitmap.c, or NULL */
 	HeapTupleData row;			/* for scan keys */
 } StoreScan;
 
@@ -513,6 +514,18 @@ typedef struct StoreScan
  * before the first one.
  */
 extern bool store_scan_next_page(StoreScan *scan, ScanDirection direction);
+
+/* Let go of the log page in hand, if there is one. */
+extern void store_scan_leave_log_page(StoreScan *scan);
+
+/*
+ * Take ledger tuples out of the visible rows of the log page in hand, and see to
+ * the conflicts of what is left.
+ */
+extern void store_scan_drop_ledgers(HeapScanDesc heap);
+
+/* Put a row of the page in hand into the slot. */
+extern void store_scan_row_slot(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot);
 
 /*
  * Start a scan.  flags as in table_beginscan(); the snapshot may be NULL for
@@ -527,8 +540,6 @@ extern void store_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool 
 extern bool store_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
 extern void store_scan_set_tidrange(TableScanDesc scan, ItemPointer mintid, ItemPointer maxtid);
 extern bool store_scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
-extern bool store_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *tbmres);
-extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres, TupleTableSlot *slot);
 extern bool store_scan_sample_next_block(TableScanDesc scan, struct SampleScanState *scanstate);
 extern bool store_scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *scanstate, TupleTableSlot *slot);
 #ifndef KYRO_ANALYZE_STREAM
@@ -557,6 +568,19 @@ extern bool store_tuple_tid_valid(TableScanDesc scan, ItemPointer tid);
  * the scan's snapshot sees; *tid stays as it is if none does.
  */
 extern void store_tuple_get_latest_tid(TableScanDesc scan, ItemPointer tid);
+
+/* --- bitmap.c ------------------------------------------------------------- */
+
+#ifndef KYRO_BITMAP_ITERATOR
+extern bool store_scan_bitmap_next_block(TableScanDesc scan, struct TBMIterateResult *tbmres);
+extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres, TupleTableSlot *slot);
+#else
+extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, TupleTableSlot *slot, bool *recheck,
+										 uint64 *lossy_pages, uint64 *exact_pages);
+#endif
+
+/* When a scan begins anew, or ends: the pages of its bitmap that were to come. */
+extern void store_bitmap_forget(StoreScan *scan);
 
 /* --- fetch.c: rows by TID --------------------------------------------------- */
 

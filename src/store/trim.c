@@ -204,7 +204,7 @@ store_free_pages(Relation rel, TransactionId horizon)
 			continue;
 		}
 		/* heap code has just read all that are not marked */
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block))
 			any |= store_free_page(rel, block);
 		block++;

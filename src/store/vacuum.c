@@ -266,7 +266,7 @@ look_at_runs(StoreVacuum *v)
 			continue;
 		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
 		{
-			vacuum_delay_point();
+			kyro_vacuum_delay_point();
 			pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_SCANNED, ++done);
 			if (store_vm_test(v->rel, block, &vmbuffer))
 				continue;
@@ -337,7 +337,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	hash_seq_init(&seq, v->dead_pages);
 	while ((page = hash_seq_search(&seq)) != NULL)
 	{
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
 			store_links_reclaim(v->rel, &p, page->dead);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, ++done);
@@ -406,7 +406,7 @@ count_sealed_rows(StoreVacuum *v)
 			continue;
 		for (BlockNumber block = run->first; block < run->first + run->pages; block++)
 		{
-			vacuum_delay_point();
+			kyro_vacuum_delay_point();
 			if (!store_vm_test(v->rel, block, &vmbuffer) && store_page_get(v->rel, v->table, block, NULL, &p))
 				rows -= store_page_rows(&p)->h.count - count_page(v, &p);
 		}
@@ -446,7 +446,7 @@ count_log_rows(StoreVacuum *v)
 		}
 		if (log_page++ % step != 0)
 			continue;
-		vacuum_delay_point();
+		kyro_vacuum_delay_point();
 		looked++;
 		buffer = ReadBuffer(v->rel, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -482,21 +482,20 @@ count_log_rows(StoreVacuum *v)
 static void
 write_statistics(StoreVacuum *v)
 {
-	BlockNumber all_visible;
+	BlockNumber all_visible,
+				all_frozen;
 	int			nindexes;
 	Relation   *indexes;
 
-	visibilitymap_count(v->rel, &all_visible, NULL);
+	visibilitymap_count(v->rel, &all_visible, &all_frozen);
 	vac_open_indexes(v->rel, AccessShareLock, &nindexes, &indexes);
-	vac_update_relstats(v->rel, RelationGetNumberOfBlocks(v->rel), v->rows, all_visible, nindexes > 0,
-						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	kyro_update_relstats(v->rel, RelationGetNumberOfBlocks(v->rel), v->rows, all_visible, all_frozen, nindexes > 0, false);
 	for (int i = 0; i < nindexes; i++)
 	{
 		bool		partial = !heap_attisnull(indexes[i]->rd_indextuple, Anum_pg_index_indpred, NULL);
 
-		vac_update_relstats(indexes[i], RelationGetNumberOfBlocks(indexes[i]),
-							partial ? v->index_rows[i] : v->rows, 0, false,
-							InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+		kyro_update_relstats(indexes[i], RelationGetNumberOfBlocks(indexes[i]),
+							 partial ? v->index_rows[i] : v->rows, 0, 0, false, false);
 	}
 	vac_close_indexes(nindexes, indexes, NoLock);
 }

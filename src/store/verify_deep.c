@@ -58,16 +58,16 @@ toast_is_complete(StoreVerify *v, Relation toast, Relation *indexes, int valid, 
 {
 	ScanKeyData key;
 	SysScanDesc scan;
-	SnapshotData snapshot;
+	SnapshotData room;
+	Snapshot	snapshot = kyro_toast_snapshot(&room);
 	HeapTuple	tuple;
 	int32		size = VARATT_EXTERNAL_GET_EXTSIZE(*pointer);
 	int32		next = 0;
 	int64		total = 0;
 	bool		ok = true;
 
-	init_toast_snapshot(&snapshot);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(pointer->va_valueid));
-	scan = systable_beginscan_ordered(toast, indexes[valid], &snapshot, 1, &key);
+	scan = systable_beginscan_ordered(toast, indexes[valid], snapshot, 1, &key);
 	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
 	{
 		bool		isnull;
@@ -409,7 +409,7 @@ search(IndexCheck *c, IndexScanDesc scan, TupleTableSlot *keys)
 static void
 search_keys(IndexCheck *c, TupleDesc desc, int memory)
 {
-	IndexScanDesc scan = index_beginscan(c->v->rel, c->index, c->snapshot, c->nkeys, 0);
+	IndexScanDesc scan = kyro_index_beginscan(c->v->rel, c->index, c->snapshot, c->nkeys);
 	TupleTableSlot *last = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TupleTableSlot *keys = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kyrodb comparisons", ALLOCSET_DEFAULT_SIZES);
