@@ -527,6 +527,8 @@ keys_problem(Oid index)
 		return psprintf("is the index of a constraint and has no storage parameter %s: a dump would make a btree of it", KEYS_OPTION);
 	if (!OidIsValid(own))
 		return pstrdup("shows an operator class that is not ours");
+	if (!KYRO_KEYS_SHOW_BTREE && shown != own)
+		return pstrdup("shows an operator class of another access method");
 	if (key && shown != expected)
 		return pstrdup("is the index of a constraint and does not show a btree operator class: foreign keys will not find it");
 	if (get_rel_relispartition(index) && !keys_is_ours(get_partition_parent(index, true)))

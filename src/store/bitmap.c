@@ -119,11 +119,6 @@ store_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmre
 	return next_row((StoreScan *) sscan, slot);
 }
 
-void
-store_bitmap_forget(StoreScan *scan)
-{
-}
-
 #else
 
 #define MAX_AHEAD	64			/* pages */
@@ -150,14 +145,6 @@ make_ring(StoreScan *scan)
 	ring->size = size;
 	ring->ahead = 1;
 	return ring;
-}
-
-void
-store_bitmap_forget(StoreScan *scan)
-{
-	if (scan->bitmap != NULL)
-		pfree(scan->bitmap);
-	scan->bitmap = NULL;
 }
 
 static void

@@ -515,6 +515,15 @@ typedef struct StoreScan
  */
 extern bool store_scan_next_page(StoreScan *scan, ScanDirection direction);
 
+/* When a scan begins anew, or ends: the pages of a bitmap that were to come. */
+static inline void
+store_bitmap_forget(StoreScan *scan)
+{
+	if (scan->bitmap != NULL)
+		pfree(scan->bitmap);
+	scan->bitmap = NULL;
+}
+
 /* Let go of the log page in hand, if there is one. */
 extern void store_scan_leave_log_page(StoreScan *scan);
 
@@ -578,9 +587,6 @@ extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateRe
 extern bool store_scan_bitmap_next_tuple(TableScanDesc scan, TupleTableSlot *slot, bool *recheck,
 										 uint64 *lossy_pages, uint64 *exact_pages);
 #endif
-
-/* When a scan begins anew, or ends: the pages of its bitmap that were to come. */
-extern void store_bitmap_forget(StoreScan *scan);
 
 /* --- fetch.c: rows by TID --------------------------------------------------- */
 

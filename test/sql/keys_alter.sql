@@ -4,6 +4,11 @@ SET session_preload_libraries = kyrodb;	-- as far as those are warned who have n
 LOAD 'kyrodb';
 CREATE SCHEMA keys_alter;
 SET search_path = keys_alter, public;
+\getenv srcdir PG_ABS_SRCDIR
+\set shown :srcdir '/lib/shown.psql'
+\set ECHO none
+\i :shown
+\set ECHO all
 SET client_min_messages = warning;
 SET allow_in_place_tablespaces = on;
 DROP TABLESPACE IF EXISTS keys_alter_space;
@@ -13,14 +18,13 @@ RESET client_min_messages;
 -- An index as it is; of a btree only what a key has apart from its method.
 CREATE FUNCTION looks(tbl regclass) RETURNS TABLE (index name, method name, kind "char", shows name, options text[], roles text)
 LANGUAGE sql AS $$
-	SELECT c.relname, a.amname, k.contype, m.amname, (SELECT array_agg(e ORDER BY e) FROM unnest(c.reloptions) e),
+	SELECT c.relname, a.amname, k.contype, shown(i), (SELECT array_agg(e ORDER BY e) FROM unnest(c.reloptions) e),
 		   concat_ws(' ', CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN NOT i.indisunique THEN 'plain' END, CASE WHEN i.indisprimary THEN 'primary' END,
 			CASE WHEN NOT i.indimmediate THEN 'deferrable' END, CASE WHEN i.indnullsnotdistinct THEN 'nulls not distinct' END,
 			CASE WHEN i.indisclustered THEN 'clustered' END, CASE WHEN i.indisreplident THEN 'identity' END,
 			CASE WHEN c.relpersistence <> 'p' THEN format('persistence %s', c.relpersistence) END,
 			(SELECT 'in ' || spcname FROM pg_tablespace s WHERE s.oid = c.reltablespace))
 	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-		JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
 		LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u')
 	WHERE i.indrelid = tbl ORDER BY c.relname COLLATE "C"
 $$;
@@ -129,7 +133,6 @@ SELECT twins(c) || ': ' || c AS "done" FROM (VALUES
 	('ALTER TABLE @ ALTER CONSTRAINT @_pkey DEFERRABLE'),
 	('ALTER TABLE @_child ALTER CONSTRAINT @_child_p DEFERRABLE INITIALLY DEFERRED'),
 	('ALTER TABLE @_child ALTER CONSTRAINT @_child_p NOT DEFERRABLE'),
-	('ALTER TABLE @ VALIDATE CONSTRAINT @_pkey'),
 	('ALTER TABLE @_child ADD CONSTRAINT @_child_id FOREIGN KEY (id) REFERENCES @ (u) NOT VALID'),
 	('ALTER TABLE @_child VALIDATE CONSTRAINT @_child_id'),
 	('DELETE FROM @_child WHERE id > 3000'),
@@ -145,6 +148,7 @@ SELECT twins(c) || ': ' || c AS "done" FROM (VALUES
 	('ALTER TABLE @_unique_u RENAME TO @_u_key'),
 	('ALTER INDEX @_u_key RENAME TO @_pkey'),
 	('ALTER TABLE @_child DROP CONSTRAINT @_child_id')) x(c);
+SELECT left(twins('ALTER TABLE @ VALIDATE CONSTRAINT @_pkey'), 5);	-- words differ between versions
 SELECT * FROM looks('ours');
 SELECT * FROM differs('ours', 'twin');
 
@@ -287,12 +291,11 @@ DROP TABLE ours_child, twin_child, ours, twin;
 -- inheritance
 CREATE TABLE ours (id int PRIMARY KEY WITH (kyro_rmi), v int);
 CREATE TABLE twin (id int PRIMARY KEY, v int);
-CREATE TABLE ours_heir (id int UNIQUE WITH (kyro_rmi), v int);
-CREATE TABLE twin_heir (id int UNIQUE, v int);
+-- with the names of the parents' NOT NULL constraints: 18 takes only such heirs along when it changes the type of a primary key
+CREATE TABLE ours_heir (id int CONSTRAINT ours_id_not_null NOT NULL UNIQUE WITH (kyro_rmi), v int);
+CREATE TABLE twin_heir (id int CONSTRAINT twin_id_not_null NOT NULL UNIQUE, v int);
 SELECT twins(c) || ': ' || c AS "done" FROM (VALUES
 	('ALTER TABLE @_heir INHERIT @'),	-- a key is not inherited; on 18 its NOT NULL is
-	('ALTER TABLE @_heir ALTER id SET NOT NULL'),
-	('ALTER TABLE @_heir INHERIT @'),
 	('INSERT INTO @_heir SELECT g, g FROM generate_series(1, 10) g'),
 	('ALTER TABLE @_heir ALTER id TYPE bigint'),
 	('ALTER TABLE ONLY @ ALTER id TYPE bigint'),

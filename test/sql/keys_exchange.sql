@@ -3,17 +3,22 @@ SET session_preload_libraries = kyrodb;	-- as far as those are warned who have n
 LOAD 'kyrodb';
 CREATE SCHEMA keys_exchange;
 SET search_path = keys_exchange, public;
+\getenv srcdir PG_ABS_SRCDIR
+\set shown :srcdir '/lib/shown.psql'
+\set ECHO none
+\i :shown
+\set ECHO all
 \set VERBOSITY default
 
 CREATE FUNCTION indexes(VARIADIC tables regclass[]) RETURNS TABLE (index name, method name, shows name, options text[], roles text, definition text, comment text, target int)
 LANGUAGE sql AS $$
-	SELECT c.relname, a.amname, m.amname, c.reloptions,
+	SELECT c.relname, a.amname, shown(i), c.reloptions,
 		   concat_ws(' ', CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN i.indisunique THEN 'unique' END, CASE WHEN i.indisprimary THEN 'primary' END,
 			(SELECT string_agg(k.conname || ':' || k.contype::text, ' ' ORDER BY k.conname) FROM pg_constraint k WHERE k.conindid = c.oid),
 			CASE WHEN i.indisclustered THEN 'clustered' END, CASE WHEN i.indisreplident THEN 'identity' END),
 		   pg_get_indexdef(c.oid, 1, false) || coalesce(' where ' || pg_get_expr(i.indpred, i.indrelid), ''), obj_description(c.oid, 'pg_class'),
 		   (SELECT attstattarget FROM pg_attribute WHERE attrelid = c.oid AND attstattarget >= 0)
-	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
+	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
 	WHERE i.indrelid = ANY (tables) ORDER BY i.indrelid, c.relname COLLATE "C"
 $$;
 
@@ -107,14 +112,18 @@ CREATE UNIQUE INDEX t_pkey_exchange ON t (id);
 CALL kyro.replace_btree('t_pkey');
 SELECT * FROM indexes('t') WHERE index LIKE 't_pkey%';
 -- other kinds of tables, and names
+\getenv srcdir PG_ABS_SRCDIR
+\set refresh :srcdir '/lib/refresh.psql'
+\set ECHO none
+\i :refresh
+\set ECHO all
 CREATE MATERIALIZED VIEW mv AS SELECT id FROM t;
 CREATE UNIQUE INDEX mv_id ON mv (id);
-RESET client_min_messages;
-CALL kyro.replace_btree('mv');
+CALL kyro.replace_btree('mv');	-- up to 17 passed over, for REFRESH
+SELECT method = CASE WHEN current_setting('server_version_num')::int < 180000 THEN 'btree' ELSE 'kyro_rmi' END AS right FROM indexes('mv');
 REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
-SET client_min_messages = warning;	-- sizes are told
 CALL kyro.replace_btree('mv_id');
-REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
+SELECT refresh('mv', 'mv_id');
 CALL kyro.restore_btree('mv');
 REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
 CREATE TABLE "A ""strange"" name that is as long as a name of anything may be at the most" (k int PRIMARY KEY) USING kyro;

@@ -3,16 +3,20 @@ SET session_preload_libraries = kyrodb;	-- as far as those are warned who have n
 LOAD 'kyrodb';
 CREATE SCHEMA keys_partitions;
 SET search_path = keys_partitions, public;
+\getenv srcdir PG_ABS_SRCDIR
+\set shown :srcdir '/lib/shown.psql'
+\set ECHO none
+\i :shown
+\set ECHO all
 \set VERBOSITY default
 
 CREATE VIEW indexes AS
-	SELECT c.relname AS index, a.amname AS method, m.amname AS shows, c.reloptions AS options,
+	SELECT c.relname AS index, a.amname AS method, shown(i) AS shows, c.reloptions AS options,
 		concat_ws(' ', CASE WHEN c.relkind = 'I' THEN 'partitioned' END, CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN i.indisunique THEN 'unique' END,
 			(SELECT string_agg(k.conname || ':' || k.contype::text || CASE WHEN k.condeferrable THEN ' deferrable' ELSE '' END, ' ' ORDER BY k.conname)
 				FROM pg_constraint k WHERE k.conindid = c.oid AND k.contype <> 'f')) AS roles,
 		(SELECT p.relname FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent WHERE h.inhrelid = c.oid) AS attached_to
 	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-		JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
 	WHERE c.relnamespace = 'keys_partitions'::regnamespace AND i.indrelid::regclass::text <> 'twin' ORDER BY c.relname COLLATE "C";
 CREATE VIEW problems AS
 	SELECT c.relname, v.problem FROM pg_class c, LATERAL kyro.verify(c.oid, deep => true) v
@@ -103,14 +107,18 @@ UPDATE p SET id = 11 WHERE id = 10;
 TABLE r ORDER BY id;
 INSERT INTO s VALUES (12);
 BEGIN;
+\set VERBOSITY sqlstate
 DELETE FROM p WHERE id = 12;
 COMMIT;
+\set VERBOSITY default
 CREATE TABLE p8 PARTITION OF p FOR VALUES FROM (800) TO (900) PARTITION BY RANGE (id);
 CREATE TABLE p81 PARTITION OF p8 FOR VALUES FROM (800) TO (900);
 INSERT INTO p8 (id) VALUES (801);
 INSERT INTO s VALUES (801);
 INSERT INTO r VALUES (4, 801);
+\set VERBOSITY sqlstate
 DELETE FROM p81;
+\set VERBOSITY default
 TABLE s;
 DELETE FROM r WHERE p = 801;
 DELETE FROM s WHERE p = 801;
@@ -211,7 +219,9 @@ CREATE UNIQUE INDEX ON q USING kyro_rmi (w);
 CREATE UNIQUE INDEX ON q USING kyro_rmi ((id + 1));
 CREATE UNIQUE INDEX CONCURRENTLY ON q USING kyro_rmi (id);
 ALTER INDEX p_pkey RESET (kyro_rmi);
+\set VERBOSITY sqlstate
 ALTER TABLE p ALTER COLUMN id TYPE int;
+\set VERBOSITY default
 ALTER TABLE p1 DROP CONSTRAINT p1_pkey;
 DROP INDEX p1_pkey;
 SELECT kyro.adopt_index('p_pkey');

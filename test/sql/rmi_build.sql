@@ -12,7 +12,9 @@ INSERT INTO spill VALUES (0, -9223372036854775808), (0, 9223372036854775807);
 SET maintenance_work_mem = '1MB';	-- 65536 entries
 -- it does write files
 SET temp_file_limit = '1MB';
+\set VERBOSITY sqlstate
 CREATE INDEX spill_k ON spill USING kyro_rmi (k);
+\set VERBOSITY default
 RESET temp_file_limit;
 CREATE INDEX spill_k ON spill USING kyro_rmi (k);
 -- keys from files, NULLs from memory; the reverse; and keys that need no sorting

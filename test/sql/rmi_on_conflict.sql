@@ -111,9 +111,14 @@ CREATE RULE quiet AS ON INSERT TO watched WHERE new.k = 100 DO INSTEAD INSERT IN
 INSERT INTO watched VALUES (100);
 
 -- EXPLAIN, which inserts nothing, and EXPLAIN ANALYZE, which does
+\getenv srcdir PG_ABS_SRCDIR
+\set explained :srcdir '/lib/explained.psql'
+\set ECHO none
+\i :explained
+\set ECHO all
 EXPLAIN (COSTS OFF) INSERT INTO t VALUES (80) ON CONFLICT (k) DO UPDATE SET n = 1;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO t VALUES (80), (81) ON CONFLICT (k) DO UPDATE SET n = t.n + 1 WHERE t.k > 0;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO t VALUES (80), (83) ON CONFLICT DO NOTHING;
+SELECT explained('INSERT INTO t VALUES (80), (81) ON CONFLICT (k) DO UPDATE SET n = t.n + 1 WHERE t.k > 0');
+SELECT explained('INSERT INTO t VALUES (80), (83) ON CONFLICT DO NOTHING');
 SELECT k, n FROM t WHERE k BETWEEN 80 AND 83 ORDER BY k;
 
 -- a primary key beside it: either one is the arbiter, both are watched

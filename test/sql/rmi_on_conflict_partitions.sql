@@ -92,8 +92,12 @@ EXECUTE b1(240, 1);
 EXECUTE k1(240, 1);
 RESET plan_cache_mode;
 SELECT twins('INSERT INTO TREE AS t SELECT (g * 37) % 400, g FROM generate_series(1, 399) g ON CONFLICT (a) DO UPDATE SET n = t.n + excluded.n') LIKE 'DIFFERENT%' AS different;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF)
-INSERT INTO k SELECT g FROM generate_series(90, 120) g ON CONFLICT (a) DO UPDATE SET n = 0;
+\getenv srcdir PG_ABS_SRCDIR
+\set explained :srcdir '/lib/explained.psql'
+\set ECHO none
+\i :explained
+\set ECHO all
+SELECT explained('INSERT INTO k SELECT g FROM generate_series(90, 120) g ON CONFLICT (a) DO UPDATE SET n = 0');
 INSERT INTO b SELECT g FROM generate_series(90, 120) g ON CONFLICT (a) DO UPDATE SET n = 0;
 
 -- commands in commands: in WITH, in a function that the rows come from, in a trigger of a partition

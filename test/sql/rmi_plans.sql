@@ -108,7 +108,7 @@ BEGIN
 		top, n, tbl) INTO j;
 	s := jsonb_path_query_first(j, 'strict $.**?(@."Index Name" == $i)', jsonb_build_object('i', idx));
 	loops := (s ->> 'Actual Loops')::bigint;
-	hits := (jsonb_path_query_first(j, '$[0].Plan.Plans[0]') ->> 'Actual Rows')::bigint;
+	hits := (jsonb_path_query_first(j, '$[0].Plan.Plans[0]') ->> 'Actual Rows')::numeric;
 	heap_fetches := (s ->> 'Heap Fetches')::bigint;
 	buffers := (s ->> 'Shared Hit Blocks')::bigint + (s ->> 'Shared Read Blocks')::bigint;
 END $$;

@@ -5,8 +5,10 @@
 \set schema store_scans
 \getenv tests PG_ABS_SRCDIR
 \set lib :tests /lib/store_twin.sql
+\set explained :tests /lib/explained.psql
 \set ECHO none
 \i :lib
+\i :explained
 \set ECHO all
 -- Heap fetches of an index-only scan, or what the plan is instead.
 CREATE FUNCTION store_scans.fetches(q text) RETURNS text LANGUAGE plpgsql AS $$
@@ -35,7 +37,7 @@ SELECT twin('CREATE INDEX t_k ON t USING kyro_rmi (k)');
 SELECT seal('t');
 VACUUM (INDEX_CLEANUP ON) t;
 SELECT fetches('SELECT id FROM t WHERE id BETWEEN 100 AND 15000'), fetches('SELECT k FROM t WHERE k BETWEEN 100 AND 15000'), fetches('SELECT count(*) FROM t');
-EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT k FROM t WHERE k BETWEEN 100 AND 1000;
+SELECT explained('SELECT k FROM t WHERE k BETWEEN 100 AND 1000');
 -- rows of touched pages are looked at, and are right
 SELECT twin('DELETE FROM t WHERE id BETWEEN 5000 AND 5009');
 SELECT fetches('SELECT id FROM t WHERE id BETWEEN 100 AND 4000'), fetches('SELECT id FROM t WHERE id BETWEEN 4990 AND 5010') <> '0' AS looked;
