@@ -7,7 +7,7 @@
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
-#   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17, there too
+#   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17 to 18, there too
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
 #   make check-asan      run them with the address and undefined-behaviour sanitizers (builds a server once)
 #   make static       look at the source: headers, cppcheck, clang's analyzer
@@ -77,7 +77,7 @@ check-17 check-18:
 	@tools/in-root.sh $(@:check-%=%) tools/check.sh
 
 check-upgrade:
-	@tools/in-root.sh 17 tools/check-upgrade.sh
+	@tools/in-root.sh 18 tools/check-upgrade.sh
 
 check-valgrind check-asan:
 	@tools/check-memory.sh $(@:check-%=%)

@@ -2,20 +2,20 @@
 #
 # check-upgrade.sh
 #   pg_upgrade of a cluster full of kyro_rmi indexes and kyro tables from one major
-#   version of PostgreSQL to another: test/upgrade/upgrade.pl, on private copies
-#   of both.  Where the two are not installed: tools/in-root.sh.  The last
+#   version of PostgreSQL to the next, and on to the next: test/upgrade/upgrade.pl,
+#   on private copies.  Where they are not installed: tools/in-root.sh.  The last
 #   line is "N passed, N failed".
 #
-#   OLD_PG_CONFIG=path   of the version to upgrade from
-#   PG_CONFIG=path       of the version to upgrade to
+#   OLD_PG_CONFIG=path...   of the versions to upgrade from, oldest first
+#   PG_CONFIG=path          of the version to upgrade to
 #   KEEP=1               keep the temporary directory
 
 set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT" || exit 1
 
-OLD_PG_CONFIG=${OLD_PG_CONFIG:-}
-[ -x "$(command -v "${OLD_PG_CONFIG:-none}")" ] || die "OLD_PG_CONFIG is not a program"
+read -r -a old <<<"${OLD_PG_CONFIG:-}"
+[ ${#old[@]} -gt 0 ] || die "OLD_PG_CONFIG names no program"
 LOGS=$ROOT/build/check
 rm -rf "$LOGS"
 mkdir -p "$LOGS" || die "cannot write to $LOGS"
@@ -32,21 +32,24 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-say "check-upgrade: from $("$OLD_PG_CONFIG" --version) to $("$PG_CONFIG" --version), building with assertions"
-new_pg_config=$PG_CONFIG
-as_server mkdir "$W/old" "$W/new"
-for which in old new; do
-  [ $which = old ] && PG_CONFIG=$OLD_PG_CONFIG || PG_CONFIG=$new_pg_config
-  if ! private_copy "$W/$which" ASSERTS=1 PG_CONFIG="$PG_CONFIG" >"$LOGS/build.$which.log" 2>&1; then
-    tail -n 40 "$LOGS/build.$which.log"
+all=("${old[@]}" "$PG_CONFIG")
+old_installs=""
+for i in "${!all[@]}"; do
+  PG_CONFIG=${all[$i]}
+  [ -x "$(command -v "$PG_CONFIG")" ] || die "$PG_CONFIG is not a program"
+  say "check-upgrade: building for $("$PG_CONFIG" --version), with assertions"
+  as_server mkdir "$W/$i"
+  if ! private_copy "$W/$i" ASSERTS=1 PG_CONFIG="$PG_CONFIG" >"$LOGS/build.$i.log" 2>&1; then
+    tail -n 40 "$LOGS/build.$i.log"
     say "0 passed, 1 failed"
     exit 1
   fi
+  [ "$i" = ${#old[@]} ] || old_installs="$old_installs $(dirname "$BIN")"
 done
 test_environment
 log=$LOGS/upgrade.log
 run_tap "$W/tap" "$SRC/test/upgrade/upgrade.pl" \
-  env OLD_INSTALL="$W/old/install$(dirname "$("$OLD_PG_CONFIG" --bindir)")" timeout -k 10 3000 >"$log" 2>&1
+  env OLD_INSTALLS="${old_installs# }" timeout -k 10 6000 >"$log" 2>&1
 rc=$?
 passed=$(grep -c '^ok ' "$log")
 failed=$(grep -c '^not ok ' "$log")

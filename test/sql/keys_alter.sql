@@ -47,7 +47,7 @@ CREATE FUNCTION rest(tbl text, as_if text) RETURNS SETOF text LANGUAGE sql AS $$
 		UNION ALL SELECT format('depends %s on %s %s', pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid), d.deptype)
 			FROM pg_depend d, t WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid <> 'pg_trigger'::regclass
 			AND NOT EXISTS (SELECT FROM pg_class x WHERE x.oid = d.objid AND x.relkind = 't'))
-	SELECT replace(replace(regexp_replace(l, 'RI_ConstraintTrigger\w+', 'RI'), ' WITH (kyro_rmi=''true'')', ''), tbl, as_if)
+	SELECT replace(replace(regexp_replace(regexp_replace(l, 'RI_ConstraintTrigger\w+', 'RI'), '\w+_id_not_null', 'id_not_null'), ' WITH (kyro_rmi=''true'')', ''), tbl, as_if)
 	FROM lines AS x(l)
 $$;
 CREATE FUNCTION differs(tbl text, twin text) RETURNS SETOF text LANGUAGE sql AS $$

@@ -1,8 +1,9 @@
-# pg_upgrade of a cluster with everything that kyrodb stores: by copies of files
-# and by links to them.  Every table has a heap twin.
+# pg_upgrade of a cluster with everything that kyrodb stores, from each version to
+# the next: by copies of files, by links to them, by clones, by swapping
+# directories.  Every table has a heap twin.
 #
-# OLD_INSTALL is the directory above bin of the old version; the new one is in
-# PATH.  Run by tools/check-upgrade.sh.
+# OLD_INSTALLS are the directories above bin of the old versions, oldest first; the
+# newest one is in PATH.  Run by tools/check-upgrade.sh.
 use strict;
 use warnings;
 use File::Path qw(rmtree);
@@ -22,7 +23,9 @@ chdir($PostgreSQL::Test::Utils::tmp_check) or die;	# pg_upgrade writes where it 
 my $tablespace = PostgreSQL::Test::Utils::tempdir_short();
 my %common = (extra => [ '--data-checksums', '--no-locale', '--encoding=UTF8' ]);
 
-my $old = PostgreSQL::Test::Cluster->new('old', install_path => $ENV{OLD_INSTALL});
+my ($newest) = `pg_config --version` =~ /(\d+)/;
+my @old_installs = split(/ /, $ENV{OLD_INSTALLS});
+my $old = PostgreSQL::Test::Cluster->new('old', install_path => $old_installs[0]);
 $old->init(%common);
 $old->append_conf('postgresql.conf', $conf);
 # runs remember 64 bits of a transaction id
@@ -199,6 +202,7 @@ SELECT twice('p', 'DELETE FROM $t WHERE k % 100 = 5');
 ALTER INDEX p2_k_idx SET TABLESPACE other;
 CREATE MATERIALIZED VIEW m USING kyro AS SELECT id, k FROM s;
 SELECT kyro.snapshot('m');
+SELECT kyro.set_policy('s', seal_rows => 1000000000, seal_after => '1 year'), kyro.set_policy('p', seal_bytes => 1000000000);
 CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 });
 }
@@ -255,17 +259,42 @@ SELECT c.oid::regclass, v.block, v.problem FROM pg_class c JOIN pg_am a ON a.oid
 }
 
 everything_agrees($old, 'before');
-my %before = map { $_ => contents($old, $_) } ('one', 'two');
-my $runs = q{SELECT relname, run, rows, pages FROM kyro.stat_runs ORDER BY 1, 2};
-my $runs_before = $old->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text});
 my $states = $old->safe_psql('two', 'SELECT DISTINCT state FROM kyro.stat_runs ORDER BY 1');
 like($states, qr/aborted/, 'a run was rolled back');
 like($states, qr/committed/, 'others were not');
-my $defs = q{SELECT string_agg(pg_get_indexdef(indexrelid), E'\n' ORDER BY indexrelid::regclass::text) FROM pg_index i
-	JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'};
-my %defs = map { $_ => $old->safe_psql($_, $defs) } ('one', 'two');
-my $next_xid = $old->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+# What is to be the same on the other side.
+sub memory
+{
+	my ($node) = @_;
+	my %memory = (xid => $node->safe_psql('postgres', 'SELECT pg_current_xact_id()'));
+
+	foreach my $db ('one', 'two')
+	{
+		$memory{"the contents of $db"} = contents($node, $db);
+		$memory{"the index definitions of $db"} = $node->safe_psql($db, q{SELECT string_agg(pg_get_indexdef(indexrelid), E'\n' ORDER BY indexrelid::regclass::text)
+	FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'});
+		$memory{"the keys of $db"} = $node->safe_psql($db, q{SELECT conrelid::regclass, conname, conindid::regclass, pg_get_constraintdef(oid)
+	FROM pg_constraint WHERE contype IN ('p', 'u', 'f') AND connamespace = 'public'::regnamespace AND conparentid = 0 ORDER BY 1, 2});
+		$memory{"the policies of $db"} = $node->safe_psql($db, 'SELECT * FROM kyro.policies p ORDER BY p::text');
+	}
+	$memory{'the runs'} = $node->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text});
+	return %memory;
+}
+
+my %before = memory($old);
 $old->stop;
+
+# The cluster as it was, for each mode: most leave little of it.
+my $kept = PostgreSQL::Test::Utils::tempdir();
+system_or_bail('cp', '-a', $old->data_dir, "$kept/data");
+system_or_bail('cp', '-a', $tablespace, "$kept/tablespace");
+
+sub restore_old
+{
+	rmtree([ $old->data_dir, glob("$tablespace/PG_*") ]);
+	system_or_bail('cp', '-a', "$kept/data", $old->data_dir);
+	system_or_bail('cp', '-a', glob("$kept/tablespace/PG_*"), $tablespace);
+}
 
 # ---------------------------------------------------------------------------
 # Life after it.
@@ -308,38 +337,42 @@ SELECT count(*) FROM (SELECT FROM $t WHERE id % 29 = 3 FOR KEY SHARE) x;
 	$new->safe_psql('two', q{SELECT twice('p', 'UPDATE $t SET v = ''new'' WHERE k % 9 = 0'); SELECT kyro.snapshot('p2')});
 }
 
-my $copy_dir;
-foreach my $mode ('--copy', '--link')
+# And some of it between two upgrades.
+sub live_between
 {
-	my $new = PostgreSQL::Test::Cluster->new('new' . ($mode =~ s/-/_/gr));
-	my $preload = $mode eq '--link';
+	my ($node, $what) = @_;
 
-	$new->init(%common);
-	$new->append_conf('postgresql.conf', $conf . ($preload ? "shared_preload_libraries = 'kyrodb'\n" : ''));
-	command_ok([ 'pg_upgrade', '--no-sync', $mode, '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old->config_data('--bindir'),
-			'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ], "pg_upgrade $mode");
-	if (-d $new->data_dir . '/pg_upgrade_output.d')
+	$node->safe_psql('one', q{
+SET client_min_messages = error;
+SELECT more(65001, 66000);
+UPDATE h SET i8 = i8 + 1 WHERE id % 13 = 0;
+DELETE FROM h WHERE id BETWEEN 27000 AND 28000;
+INSERT INTO keyed SELECT g, g + 5000, 1 FROM generate_series(3001, 4000) g;
+});
+	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
 	{
-		system('find ' . $new->data_dir . "/pg_upgrade_output.d -name '*.log' | xargs tail -n 30");
-		BAIL_OUT('pg_upgrade failed');
+		$node->safe_psql('two', qq{SELECT twice('$t', 'DELETE FROM \$t WHERE id % 53 = 1'); SELECT rows('$t', 6001, 6100)});
+		$node->safe_psql('two', "SELECT kyro.snapshot('$t')") unless $t eq 'never_sealed';
+		$node->safe_psql('two', qq{SELECT twice('$t', 'UPDATE \$t SET n = 10 WHERE id % 53 = 2')});
 	}
-	$new->start;
-	note 'to ' . $new->safe_psql('postgres', 'SELECT version()');
-	cmp_ok($new->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '>=', $next_xid, "$mode: transaction ids go on");
+	$node->safe_psql('two', 'VACUUM ANALYZE s, compacted');
+	everything_agrees($node, "$what, after some changes");
+}
 
-	is(contents($new, $_), $before{$_}, "$mode: the contents of $_") foreach ('one', 'two');
-	is($new->safe_psql($_, $defs), $defs{$_}, "$mode: the index definitions of $_") foreach ('one', 'two');
-	is($new->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text}), $runs_before, "$mode: the runs");
-	everything_agrees($new, $mode);
+# A full life on the other side.
+sub live_on
+{
+	my ($new, $what, $preloaded) = @_;
+
 	# what VACUUM makes of rows and runs of the old server, when it is the first to look and when not
-	$new->safe_psql('two', 'VACUUM ANALYZE s, unl') if $preload;
-	twins_agree_here($new, "$mode, after VACUUM");
+	$new->safe_psql('two', 'VACUUM ANALYZE s, unl') if $preloaded;
+	twins_agree_here($new, "$what, after VACUUM");
 
-	live($new, $mode);
-	everything_agrees($new, "$mode, after changes");
+	live($new, $what);
+	everything_agrees($new, "$what, after changes");
 	$new->stop('immediate');
 	$new->start;
-	everything_agrees($new, "$mode, after a crash", crashed => 1);
+	everything_agrees($new, "$what, after a crash", crashed => 1);
 	foreach my $db ('one', 'two')
 	{
 		$new->safe_psql($db, 'VACUUM (FREEZE, INDEX_CLEANUP ON)');
@@ -347,18 +380,80 @@ foreach my $mode ('--copy', '--link')
 	}
 	# an unlogged table is empty after a crash
 	$new->safe_psql('two', 'TRUNCATE unl_twin');
-	everything_agrees($new, "$mode, after VACUUM FREEZE");
+	everything_agrees($new, "$what, after VACUUM FREEZE");
 	$new->safe_psql('one', 'REINDEX DATABASE one');
 	$new->safe_psql('two', 'REINDEX DATABASE two');
 	$new->safe_psql('two', 'VACUUM FULL s, compacted; CLUSTER resolved USING resolved_id');
 	$new->safe_psql('two', 'REFRESH MATERIALIZED VIEW m');
-	everything_agrees($new, "$mode, after REINDEX and VACUUM FULL");
-	log_lacks($new, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal|could not access status', "$mode: nothing bad in the log");
-	$new->stop;
-	$new->command_ok([ 'pg_checksums', '--check', '-D', $new->data_dir ], "$mode: page checksums are right");
-	$new->clean_node;
-	# both would use the same directory
-	rmtree($_) foreach grep { !/PG_15/ } glob("$tablespace/PG_*");
+	everything_agrees($new, "$what, after REINDEX and VACUUM FULL");
+}
+
+# Run pg_upgrade; the new cluster, started.
+sub upgrade
+{
+	my ($from, $install, $mode, $name, $preload) = @_;
+	my $new = PostgreSQL::Test::Cluster->new($name, install_path => $install);
+	my $programs;
+
+	$new->init(%common);
+	$new->append_conf('postgresql.conf', $conf . ($preload ? "shared_preload_libraries = 'kyrodb'\n" : ''));
+	$programs = $new->config_data('--bindir');
+	command_ok([ "$programs/pg_upgrade", '--no-sync', $mode, '-d', $from->data_dir, '-D', $new->data_dir, '-b', $from->config_data('--bindir'),
+			'-B', $programs, '-s', $new->host, '-p', $from->port, '-P', $new->port ], "$name: pg_upgrade $mode");
+	if (-d $new->data_dir . '/pg_upgrade_output.d')
+	{
+		system('find ' . $new->data_dir . "/pg_upgrade_output.d -name '*.log' | xargs tail -n 30");
+		BAIL_OUT('pg_upgrade failed');
+	}
+	$new->start;
+	note 'to ' . $new->safe_psql('postgres', 'SELECT version()');
+	return $new;
+}
+
+sub can_clone
+{
+	return system("cp --reflink=always $kept/data/PG_VERSION $kept/clone 2>/dev/null") == 0;
+}
+
+foreach my $mode ('--copy', '--clone', '--swap', '--link')
+{
+	my $from = $old;
+	my %memory = %before;
+	my $new;
+
+  SKIP:
+	{
+		skip('--clone: this file system cannot share blocks of files', 1) if $mode eq '--clone' && !can_clone();
+		skip('--swap: PostgreSQL 18 is the first to have it', 1) if $mode eq '--swap' && $newest < 18;
+		restore_old();
+		foreach my $install (@old_installs[ 1 .. $#old_installs ], undef)
+		{
+			my $last = !defined($install);
+			# by copies where that version does not know the mode
+			my $new = upgrade($from, $install, $mode eq '--swap' && !$last ? '--copy' : $mode, 'new' . ($mode =~ s/-/_/gr) . ($last ? '' : '_1'), $mode ne '--copy');
+			my $what = "$mode, " . $new->pg_version->major;
+
+			cmp_ok($new->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '>=', $memory{xid}, "$what: transaction ids go on");
+			my %now = memory($new);
+			is($now{$_}, $memory{$_}, "$what: $_") foreach grep { $_ ne 'xid' } sort keys %memory;
+			everything_agrees($new, $what);
+			if ($last && $mode =~ /copy|link/)
+			{
+				live_on($new, $what, $mode ne '--copy');
+			}
+			else
+			{
+				live_between($new, $what);
+			}
+			%memory = memory($new);
+			log_lacks($new, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal|could not access status', "$what: nothing bad in the log");
+			$new->stop;
+			$new->command_ok([ 'pg_checksums', '--check', '-D', $new->data_dir ], "$what: page checksums are right");
+			$from->clean_node unless $from == $old;
+			$from = $new;
+		}
+		$from->clean_node;
+	}
 }
 
 done_testing();
