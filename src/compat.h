@@ -185,6 +185,8 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
  * btree (and not the access method for its strategies, as from 18 on).
  */
 #define KYRO_KEYS_SHOW_BTREE	true
+/* The planner proves uniqueness, and looks for the ends of a column, with btrees only. */
+#define KYRO_PLANNER_WANTS_BTREE	true
 
 /* Tell the server that an access method's operators mean what btree's of the same strategies do. */
 #define kyro_order_as_btree(am)	((void) (am))
@@ -224,6 +226,7 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_noreturn	pg_noreturn
 
 #define KYRO_KEYS_SHOW_BTREE	false
+#define KYRO_PLANNER_WANTS_BTREE	false
 
 #define kyro_order_as_btree(am) \
 	((am)->amconsistentequality = true, (am)->amconsistentordering = true, \

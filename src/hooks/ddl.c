@@ -31,6 +31,7 @@
 #include "tcop/utility.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "hooks/hooks.h"
 #include "keys/keys.h"
 
@@ -166,7 +167,7 @@ kyro_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 	Node	   *command = pstmt->utilityStmt;
 	ErrorContextCallback callback;
 
-	if (IsA(command, RefreshMatViewStmt))
+	if (KYRO_KEYS_SHOW_BTREE && IsA(command, RefreshMatViewStmt))
 	{
 		refresh(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 		return;

@@ -3,11 +3,12 @@
  * shadow.c
  *	  Let the planner learn from kyro_rmi indexes what it learns from btrees.
  *
- * Two things the planner takes from btree indexes only: the proof that a join
- * finds at most one row (join removal, inner-unique joins), which wants a
- * unique index with a btree operator family, and a column's present least and
- * greatest value for selectivity estimates, read from the ends of the index,
- * without which estimates for newly appended keys are far too low.
+ * Two things the planner takes, before PostgreSQL 18, from btree indexes only:
+ * the proof that a join finds at most one row (join removal, inner-unique
+ * joins), which wants a unique index with a btree operator family, and a
+ * column's present least and greatest value for selectivity estimates, read
+ * from the ends of the index, without which estimates for newly appended keys
+ * are far too low.
  *
  * So for each of our indexes a second entry goes into the planner's list, a
  * shadow that says it is a btree of the corresponding operator family but can
@@ -95,6 +96,8 @@ kyro_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo 
 void
 kyro_shadow_init(void)
 {
+	if (!KYRO_PLANNER_WANTS_BTREE)
+		return;
 	prev_get_relation_info = get_relation_info_hook;
 	get_relation_info_hook = kyro_get_relation_info;
 }
