@@ -238,6 +238,26 @@ RETURNS record
 COMMENT ON FUNCTION kyro.rebuild(index regclass) IS
 	'retrain the model of an index and merge insert runs, without blocking reads or writes';
 
+CREATE FUNCTION kyro.import_model(
+	index regclass,
+	model bytea,
+	OUT leaves_taken bigint,
+	OUT leaves_kept bigint,
+	OUT eps_p50_before int,
+	OUT eps_p99_before int,
+	OUT eps_max_before int,
+	OUT eps_p50_after int,
+	OUT eps_p99_after int,
+	OUT eps_max_after int,
+	OUT steps_before double precision,
+	OUT steps_after double precision,
+	OUT bytes_before bigint,
+	OUT bytes_after bigint)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_import_model' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION kyro.import_model(index regclass, model bytea) IS
+	'use a model that was trained elsewhere where it is better than the present one, without blocking reads or writes';
+
 CREATE FUNCTION kyro.snapshot(
 	tbl regclass,
 	max_rows bigint DEFAULT NULL,
@@ -377,9 +397,42 @@ RETURNS SETOF record
 COMMENT ON FUNCTION kyro.model_leaves(index regclass) IS
 	'the linear models of an index, one row each: key range, coefficients, error bound';
 
+CREATE FUNCTION kyro.export_model(index regclass) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'kyro_export_model' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.export_model(index regclass) IS
+	'the model of an index as bytes, in a documented format, for kyro.import_model()';
+
+CREATE FUNCTION kyro.training_keys(
+	index regclass,
+	OUT "position" bigint,
+	OUT key bigint)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_training_keys' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.training_keys(index regclass) IS
+	'what a model of an index is trained on: the lowest key of each leaf in its directory, as an integer, and the position there';
+
+CREATE FUNCTION kyro.model_history(
+	index regclass,
+	OUT generation bigint,
+	OUT trained_at timestamptz,
+	OUT role text,
+	OUT backend text,
+	OUT reason text,
+	OUT entries bigint,
+	OUT leaves bigint,
+	OUT models bigint,
+	OUT eps_before int,
+	OUT eps_after int,
+	OUT seconds double precision,
+	OUT hash text)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_model_history' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.model_history(index regclass) IS
+	'the last models of an index, the present one first: when, by whom and why they were made, and how good they are';
+
 CREATE FUNCTION kyro.trace(
 	index regclass,
-	key bigint,
+	key anyelement,
 	OUT source text,
 	OUT model int,
 	OUT predicted_position bigint,
@@ -397,14 +450,49 @@ CREATE FUNCTION kyro.trace(
 	OUT matches bigint)
 RETURNS record
 	AS 'MODULE_PATHNAME', 'kyro_trace' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
-COMMENT ON FUNCTION kyro.trace(index regclass, key bigint) IS
-	'how one lookup goes, from the model to the matching entries';
+COMMENT ON FUNCTION kyro.trace(index regclass, key anyelement) IS
+	'how one lookup of a value goes, in numbers, from the model to the matching entries';
 
--- These two show keys to whoever may call them.
-REVOKE ALL ON FUNCTION kyro.model_leaves(regclass) FROM PUBLIC;
-REVOKE ALL ON FUNCTION kyro.trace(regclass, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kyro.model_leaves(regclass) TO pg_monitor;
-GRANT EXECUTE ON FUNCTION kyro.trace(regclass, bigint) TO pg_monitor;
+CREATE FUNCTION kyro.trace(
+	index regclass,
+	key text,
+	OUT source text,
+	OUT model int,
+	OUT predicted_position bigint,
+	OUT window_low bigint,
+	OUT window_high bigint,
+	OUT true_position bigint,
+	OUT leaf bigint,
+	OUT pages_walked int,
+	OUT block int,
+	OUT predicted_slot int,
+	OUT true_slot int,
+	OUT slot_eps int,
+	OUT probes int,
+	OUT run_entries int,
+	OUT matches bigint)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_trace' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.trace(index regclass, key text) IS
+	'the same for a value given as text, which the type of the column reads';
+
+CREATE FUNCTION kyro.explain(index regclass, value anyelement) RETURNS SETOF text
+	AS 'MODULE_PATHNAME', 'kyro_explain' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.explain(index regclass, value anyelement) IS
+	'how one lookup of a value goes, in words';
+
+CREATE FUNCTION kyro.explain(index regclass, value text) RETURNS SETOF text
+	AS 'MODULE_PATHNAME', 'kyro_explain' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.explain(index regclass, value text) IS
+	'the same for a value given as text, which the type of the column reads';
+
+-- These show keys, or let somebody find them out, to whoever may call them.
+REVOKE ALL ON FUNCTION kyro.model_leaves(regclass), kyro.export_model(regclass), kyro.training_keys(regclass),
+	kyro.trace(regclass, anyelement), kyro.trace(regclass, text),
+	kyro.explain(regclass, anyelement), kyro.explain(regclass, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kyro.model_leaves(regclass), kyro.export_model(regclass), kyro.training_keys(regclass),
+	kyro.trace(regclass, anyelement), kyro.trace(regclass, text),
+	kyro.explain(regclass, anyelement), kyro.explain(regclass, text) TO pg_monitor;
 
 -- The views show numbers about a table, its runs and its indexes to the same users,
 -- and so do their helpers.

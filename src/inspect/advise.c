@@ -155,7 +155,7 @@ time_page(Relation rel)
 	return INSTR_TIME_GET_DOUBLE(duration) * 1000000 / TIMED_PAGES;
 }
 
-/* Pages of an index of so many leaves: meta page, leaves, directory, model. */
+/* Pages of an index of so many leaves: meta page, leaves, directory, model, history. */
 static double
 pages_of(double leaves)
 {
@@ -167,7 +167,7 @@ pages_of(double leaves)
 		level = ceil(level / RMI_DIR_FANOUT);
 		pages += level;
 	} while (level > 1);
-	return pages + ceil((double) learned_bytes((uint32) Min(leaves, 1e9)) / RMI_DIR_SPACE);
+	return pages + 1 + ceil((double) learned_bytes((uint32) Min(leaves, 1e9)) / RMI_DIR_SPACE);
 }
 
 /*

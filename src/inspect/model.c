@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * model.c
- *	  Looking at a model: kyro.model(), model_leaves(), trace(), index_shape().
+ *	  Looking at a model: kyro.model(), model_leaves(), index_shape().
  *
  * IDENTIFICATION
  *	  src/inspect/model.c
@@ -222,121 +222,6 @@ kyro_model_leaves(PG_FUNCTION_ARGS)
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	return (Datum) 0;
-}
-
-PG_FUNCTION_INFO_V1(kyro_trace);
-
-/*
- * kyro.trace(index, key): the steps of one look-up.  Positions are those of
- * the directory on disk; the leaf is found as every scan finds it.
- */
-Datum
-kyro_trace(PG_FUNCTION_ARGS)
-{
-	int64		key = PG_GETARG_INT64(1);
-	KyroFence	target = {key, 0, false};
-	Relation	heap,
-				index;
-	Datum		values[15];
-	bool		nulls[15] = {false};
-	RmiMetaData meta;
-	RmiFenceList list;
-	LearnedModel   *model;
-	bool		stale;
-	BlockNumber visited;
-	Buffer		buf;
-	PGAlignedBlock copy;
-	LeafProbe	probe;
-	int			nrun = 0;
-	int64		matches = 0;
-	uint64	   *tids = palloc(KYRO_LEAF_MAX_ENTRIES * sizeof(uint64));
-	uint32		lo,
-				hi;
-
-	index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, false, &heap);
-	rmi_read_meta(index, &meta);
-	rmi_fences_init(&list);
-	model = NULL;
-	if (rmi_directory_read(index, &meta, &list, &stale))
-		model = rmi_model_read(index, &meta, true);
-	else
-		list.n = 0;
-
-	if (model != NULL && model->nmodels > 0)
-	{
-		LearnedWindow	w = learned_predict(model, key);
-
-		values[0] = CStringGetTextDatum("model");
-		values[1] = Int32GetDatum(w.model);
-		values[2] = Int64GetDatum(w.predicted);
-		values[3] = Int64GetDatum(w.lo);
-		values[4] = Int64GetDatum(w.hi);
-	}
-	else
-	{
-		values[0] = CStringGetTextDatum(list.n > 0 ? "binary search" : "chain");
-		nulls[1] = nulls[2] = nulls[3] = nulls[4] = true;
-	}
-	lo = 0;
-	hi = list.n;
-	while (lo < hi)
-	{
-		uint32		mid = lo + (hi - lo) / 2;
-
-		if (kyro_fence_cmp(rmi_item_fence(&list.items[mid]), target) <= 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	values[5] = Int64GetDatum((int64) lo - 1);
-	nulls[5] = list.n == 0;
-
-	buf = rmi_descend(index, target, false, BUFFER_LOCK_SHARE, &visited);
-	values[6] = Int64GetDatum(BufferGetBlockNumber(buf));
-	memset(&probe, 0, sizeof(probe));
-	for (bool first = true;; first = false)
-	{
-		LeafProbe	p;
-		int			n = 0;
-		KyroFence	high = KYRO_FENCE_MIN;
-		bool		more;
-		BlockNumber block = BufferGetBlockNumber(buf);
-
-		memcpy(copy.data, BufferGetPage(buf), BLCKSZ);
-		UnlockReleaseBuffer(buf);
-		CHECK_FOR_INTERRUPTS();
-		p = (LeafProbe) {.block = -1};
-		if (!leaf_low(copy.data).isnull)
-			n = leaf_find(copy.data, key, tids, KYRO_LEAF_MAX_ENTRIES, &p);
-		if (n < 0)
-			rmi_corrupt(index, block, "a block of the leaf is not valid");
-		if (first)
-		{
-			probe = p;
-			nrun = leaf_header_const(copy.data)->nrun;
-		}
-		matches += n;
-		more = leaf_has_high(copy.data);
-		if (more)
-			high = leaf_high(copy.data);
-		if (!more || kyro_fence_cmp(high, (KyroFence) {key, KYRO_TID_MAX, false}) > 0)
-			break;
-		if (kyro_fence_cmp(high, leaf_low(copy.data)) <= 0)
-			rmi_corrupt(index, block, "fences do not ascend");
-		buf = rmi_descend(index, high, false, BUFFER_LOCK_SHARE, NULL);
-	}
-	values[7] = Int32GetDatum(visited - 1);
-	values[8] = Int32GetDatum(probe.block);
-	values[9] = Int32GetDatum(probe.predicted);
-	values[10] = Int32GetDatum(probe.found);
-	values[11] = Int32GetDatum(probe.eps);
-	nulls[8] = nulls[9] = nulls[10] = nulls[11] = probe.block < 0;
-	values[12] = Int32GetDatum(probe.probes);
-	values[13] = Int32GetDatum(nrun);
-	values[14] = Int64GetDatum(matches);
-	relation_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	PG_RETURN_DATUM(model_row(fcinfo, values, nulls));
 }
 
 PG_FUNCTION_INFO_V1(kyro_index_shape);

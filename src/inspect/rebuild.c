@@ -53,7 +53,7 @@ rebuild(Oid relid, const char *partition, void *arg)
 	RmiRebuilt	rebuilt;
 
 	sum->before += RelationGetNumberOfBlocks(index);
-	rmi_rebuild(index, NULL, NULL, &rebuilt);
+	rmi_rebuild(index, RMI_WHY_REBUILD, NULL, NULL, &rebuilt);
 	sum->after += RelationGetNumberOfBlocks(index);
 	sum->leaves += rebuilt.leaves;
 	sum->has_model |= rebuilt.has_model;

@@ -90,6 +90,12 @@ learned_bytes(uint32_t n)
 	return block_size(models_needed(n, segment_size(n)));
 }
 
+size_t
+learned_bytes_max(uint32_t n)
+{
+	return block_size(n < LEARNED_LINES_MAX ? n : LEARNED_LINES_MAX);
+}
+
 /*
  * Steps along the line for a distance of keys.  The product of two 64-bit
  * numbers cannot overflow 128 bits, and product, shift and minimum are each
@@ -149,6 +155,20 @@ set_slope(LearnedLine *lm, uint64_t dx, uint32_t dy)
 	lm->shift = shift;
 }
 
+void
+learned_measure_line(LearnedLine *lm, const int64_t *keys, size_t stride)
+{
+	lm->eps = 0;
+	for (uint32_t i = 0; i < lm->count; i++)
+	{
+		uint32_t	pos = lm->first + i;
+		uint32_t	got = learned_predict_one(lm, load_key((const char *) keys, stride, i));
+		uint32_t	err = got > pos ? got - pos : pos - got;
+
+		lm->eps = err > lm->eps ? err : lm->eps;
+	}
+}
+
 /*
  * Base and exact eps for the slope in lm.  The base puts the middle of the
  * errors of entries from .. to - 1 at zero; eps is over all entries.
@@ -172,16 +192,7 @@ set_base_and_eps(LearnedLine *lm, const LearnedPoints *pts, uint32_t from, uint3
 	base = base < INT32_MIN ? INT32_MIN : base;
 	base = base > INT32_MAX ? INT32_MAX : base;
 	lm->base = (int32_t) base;
-
-	lm->eps = 0;
-	for (uint32_t i = 0; i < lm->count; i++)
-	{
-		uint32_t	pos = lm->first + i;
-		uint32_t	got = learned_predict_one(lm, load_key(pts->keys, pts->stride, i));
-		uint32_t	err = got > pos ? got - pos : pos - got;
-
-		lm->eps = err > lm->eps ? err : lm->eps;
-	}
+	learned_measure_line(lm, (const int64_t *) pts->keys, pts->stride);
 }
 
 /*
@@ -352,7 +363,6 @@ learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 	size_t		size = block_size(nmodels);
 	LearnedLine *models = (LearnedLine *) (model + 1);
 	int64_t    *splits = (int64_t *) (models + nmodels);
-	uint64_t	hash;
 
 	memset(model, 0, size);
 	memcpy(model->magic, LEARNED_MAGIC, sizeof(model->magic));
@@ -370,17 +380,35 @@ learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 
 		train_one(&models[m], (const char *) keys, stride, first, count);
 		splits[m] = models[m].key_min;
-		if (models[m].eps > model->eps_max)
-			model->eps_max = models[m].eps;
 	}
-	if (nmodels > 0)
-	{
-		model->key_min = models[0].key_min;
-		model->key_max = models[nmodels - 1].key_max;
-	}
+	learned_close(model);
+}
 
-	hash = XXH64(model, size - sizeof(hash), 0);
-	memcpy((char *) model + size - sizeof(hash), &hash, sizeof(hash));
+void
+learned_close(LearnedModel *model)
+{
+	const LearnedLine *lines = learned_lines(model);
+	uint64_t	hash;
+
+	model->eps_max = 0;
+	for (uint32_t i = 0; i < model->nmodels; i++)
+		model->eps_max = lines[i].eps > model->eps_max ? lines[i].eps : model->eps_max;
+	if (model->nmodels > 0)
+	{
+		model->key_min = lines[0].key_min;
+		model->key_max = lines[model->nmodels - 1].key_max;
+	}
+	hash = XXH64(model, model->bytes - sizeof(hash), 0);
+	memcpy((char *) model + model->bytes - sizeof(hash), &hash, sizeof(hash));
+}
+
+uint64_t
+learned_hash(const LearnedModel *model)
+{
+	uint64_t	hash;
+
+	memcpy(&hash, (const char *) model + model->bytes - sizeof(hash), sizeof(hash));
+	return hash;
 }
 
 /*
@@ -498,13 +526,20 @@ learned_route(const LearnedModel *m, int64_t key)
 LearnedWindow
 learned_predict(const LearnedModel *m, int64_t key)
 {
-	LearnedWindow w;
-	const LearnedLine *lm;
+	uint32_t	at = learned_route(m, key);
+	LearnedWindow w = learned_window(&learned_lines(m)[at], key);
+
+	w.model = at;
+	return w;
+}
+
+LearnedWindow
+learned_window(const LearnedLine *lm, int64_t key)
+{
+	LearnedWindow w = {0};
 	uint32_t	below;
 	uint32_t	above;
 
-	w.model = learned_route(m, key);
-	lm = &learned_lines(m)[w.model];
 	w.predicted = learned_predict_one(lm, key);
 
 	/* first <= predicted <= first + count - 1, so neither room is negative */

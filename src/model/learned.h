@@ -60,8 +60,9 @@ typedef struct LearnedModel
 	/* LearnedLine models[nmodels]; int64_t splits[nmodels]; uint64_t hash; */
 } LearnedModel;					/* 64 bytes */
 
-/* Bytes learned_train() needs for n directory entries. */
+/* Bytes learned_train() needs for n directory entries; and the most that any sound model of them has. */
 extern size_t learned_bytes(uint32_t n);
+extern size_t learned_bytes_max(uint32_t n);
 
 /*
  * Train on keys[0..n), ascending, duplicates allowed: one per directory
@@ -70,6 +71,15 @@ extern size_t learned_bytes(uint32_t n);
  */
 extern void learned_train(LearnedModel *model, const int64_t *keys, size_t stride,
 						  uint32_t n, uint64_t generation);
+
+/* Set the largest epsilon, the key range and the hash that closes the block, after a change of lines. */
+extern void learned_close(LearnedModel *model);
+
+/* The hash that closes it. */
+extern uint64_t learned_hash(const LearnedModel *model);
+
+/* Set the epsilon of a line to what it is; keys are those of its own entries, stride bytes apart. */
+extern void learned_measure_line(LearnedLine *lm, const int64_t *keys, size_t stride);
 
 /* NULL if these bytes are a sound model, else what is wrong. */
 extern const char *learned_check(const void *bytes, size_t len);
@@ -111,5 +121,8 @@ typedef struct LearnedWindow
  * with duplicate keys across entries walks left from it.
  */
 extern LearnedWindow learned_predict(const LearnedModel *m, int64_t key);
+
+/* The same of the line that the key was routed to; sets all but the number of the model. */
+extern LearnedWindow learned_window(const LearnedLine *lm, int64_t key);
 
 #endif							/* KYRO_LEARNED_H */

@@ -29,6 +29,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "debug_point.h"
 #include "guc.h"
@@ -295,6 +296,8 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 	RmiBuild	b = {.heap = heap,.index = index,.info = info,.buf = InvalidBuffer};
 	IndexBuildResult *result;
 	RmiParallelBuild *parallel;
+	RmiTraining training = {.why = ReindexIsProcessingIndex(RelationGetRelid(index)) ? RMI_WHY_REINDEX : RMI_WHY_BUILD,
+	.started = GetCurrentTimestamp()};
 	Buffer		metabuf;
 	RmiMetaData meta;
 	double		heap_tuples;
@@ -349,7 +352,8 @@ rmi_build(Relation heap, Relation index, IndexInfo *info)
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, RMI_PHASE_TRAIN);
 	rmi_read_meta(index, &meta);
-	rmi_directory_write(index, &b.leaves, &meta);
+	training.entries = entries;
+	rmi_directory_write(index, &b.leaves, &meta, &training);
 	rmi_meta_set_tuples(index, entries);
 	rmi_dir_forget(index);
 	if (after_build != NULL)

@@ -9,7 +9,7 @@
  * is switched to it, by one WAL record.  A crash leaves the old or the new
  * one; the loser's pages carry a generation the meta page does not name, by
  * which VACUUM finds and frees them.  The trained model is a chain of pages
- * written beside it.
+ * written beside it, and so is a page of where models came from (history.c).
  *
  * Locks: one rebuild at a time, by the heavyweight page lock on the meta
  * block.  Readers take no lock but the page's own and check the generation
@@ -23,8 +23,6 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
-
-#include <xxhash.h>
 
 #include "access/xlog.h"
 #include "common/pg_prng.h"
@@ -41,57 +39,7 @@
 #include "rmi/splitlog.h"
 #include "rmi/work.h"
 
-/* ---- pages of the directory and the model ---- */
-
-/* Bytes of the body, clipped to what a page can hold. */
-static inline Size
-dir_body_bytes(Page page, RmiPageKind kind)
-{
-	Size		n = rmi_dir_header(page)->count;
-
-	if (kind == RMI_PAGE_DIRECTORY)
-		n *= sizeof(RmiDirItem);
-	return Min(n, RMI_DIR_SPACE);
-}
-
-static uint64
-dir_hash(Page page, RmiPageKind kind)
-{
-	RmiDirHeader h = *rmi_dir_header(page);
-	uint64		seed;
-
-	h.hash = 0;
-	seed = XXH64(&h, sizeof(h), 0);
-	return XXH64(rmi_dir_body(page), dir_body_bytes(page, kind), seed);
-}
-
-const char *
-rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
-					 RmiPageKind kind, uint32 level, bool *stale)
-{
-	const char *problem;
-	RmiMetaData now;
-
-	problem = rmi_page_problem(page, meta->index_id, block, kind);
-	if (problem == NULL && rmi_dir_header(page)->generation != meta->generation)
-		problem = "page is not of this generation";
-	if (problem == NULL && rmi_dir_header(page)->level != level)
-		problem = "page is of another level";
-	if (problem == NULL &&
-		rmi_dir_header(page)->count > (kind == RMI_PAGE_DIRECTORY ? RMI_DIR_FANOUT : RMI_DIR_SPACE))
-		problem = "page has too many entries";
-	if (problem == NULL && rmi_dir_header(page)->count == 0)
-		problem = "page has no entries";
-	if (problem == NULL && rmi_dir_header(page)->hash != dir_hash(page, kind))
-		problem = "checksum does not match";
-	*stale = false;
-	if (problem != NULL)
-	{
-		rmi_read_meta(index, &now);
-		*stale = now.generation != meta->generation;
-	}
-	return problem;
-}
+/* ---- pages of the directory, the model and the history ---- */
 
 static void
 dir_warn(Relation index, BlockNumber block, const char *what, const char *problem)
@@ -102,34 +50,6 @@ dir_warn(Relation index, BlockNumber block, const char *what, const char *proble
 					what, RelationGetRelationName(index), block),
 			 errdetail("%s.", problem),
 			 errhint("Answers stay right but take longer; kyro.rebuild() writes a new one.")));
-}
-
-/* Write one page of a directory or model; returns its block. */
-static BlockNumber
-dir_put(Relation index, const RmiMetaData *meta, RmiPageKind kind, uint64 generation,
-		uint32 level, uint32 count, BlockNumber next, const void *body, Size bytes)
-{
-	Buffer		buf = rmi_alloc_page(index, meta->index_id);
-	BlockNumber block = BufferGetBlockNumber(buf);
-	Page		image = rmi_work()->page;
-	RmiDirHeader *h;
-	RmiChange	c;
-
-	rmi_page_init(image, meta->index_id, block, kind);
-	h = rmi_dir_header(image);
-	h->generation = generation;
-	h->level = level;
-	h->count = count;
-	h->next = next;
-	memcpy(rmi_dir_body(image), body, bytes);
-	((PageHeader) image)->pd_lower = rmi_dir_body(image) + bytes - (char *) image;
-	h->hash = dir_hash(image, kind);
-
-	rmi_change_begin(&c, index, meta->carrier);
-	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = image});
-	rmi_change_finish(&c);
-	UnlockReleaseBuffer(buf);
-	return block;
 }
 
 /* Mark a page free if it still is what it was, and tell the free space map. */
@@ -241,6 +161,8 @@ directory_free(Relation index, const RmiMetaData *old)
 			block = next;
 		}
 	}
+	if (old->history != 0)
+		free_if(index, old, old->history, RMI_PAGE_HISTORY);
 }
 
 /*
@@ -283,7 +205,7 @@ write_tree(Relation index, const RmiFenceList *list, const RmiMetaData *seen, Rm
 			uint32		count = Min(n - first, (uint32) RMI_DIR_FANOUT);
 
 			CHECK_FOR_INTERRUPTS();
-			next = dir_put(index, seen, RMI_PAGE_DIRECTORY, meta->generation, meta->dir_levels,
+			next = rmi_dir_page_put(index, seen, RMI_PAGE_DIRECTORY, meta->generation, meta->dir_levels,
 						   count, next, &items[first], count * sizeof(RmiDirItem));
 			up[p] = items[first];
 			up[p].block = next;
@@ -301,19 +223,43 @@ write_tree(Relation index, const RmiFenceList *list, const RmiMetaData *seen, Rm
 	pfree(items);
 }
 
-/* Train on the keys of the list, and write the model.  Sets what meta says of it. */
-static void
-write_model(Relation index, RmiFenceList *list, const RmiMetaData *seen, RmiMetaData *meta)
+uint32
+rmi_directory_keys(const RmiFenceList *list)
+{
+	uint32		n = list->n;
+
+	while (n > 0 && (list->items[n - 1].tid & RMI_ITEM_NULL))
+		n--;
+	return n;
+}
+
+/* The model of a new directory: the one given, or one trained on the keys of the list. */
+static LearnedModel *
+make_model(RmiFenceList *list, const RmiTraining *training, RmiMetaData *meta)
 {
 	LearnedModel *model;
 
-	for (meta->dir_keys = list->n; meta->dir_keys > 0; meta->dir_keys--)
+	meta->dir_keys = rmi_directory_keys(list);
+	if (training->model != NULL)
 	{
-		if (!(list->items[meta->dir_keys - 1].tid & RMI_ITEM_NULL))
-			break;
+		Assert(training->model->nentries == meta->dir_keys);
+		model = palloc_extended(training->model->bytes, MCXT_ALLOC_HUGE);
+		memcpy(model, training->model, training->model->bytes);
+		model->generation = meta->generation;
+		learned_close(model);
 	}
-	model = palloc_extended(learned_bytes(meta->dir_keys), MCXT_ALLOC_HUGE);
-	rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), meta->dir_keys, meta->generation);
+	else
+	{
+		model = palloc_extended(learned_bytes(meta->dir_keys), MCXT_ALLOC_HUGE);
+		rmi_train_leaves(model, &list->items[0].key, sizeof(RmiDirItem), meta->dir_keys, meta->generation);
+	}
+	return model;
+}
+
+/* Write the model.  Sets what meta says of it. */
+static void
+write_model(Relation index, const LearnedModel *model, const RmiMetaData *seen, RmiMetaData *meta)
+{
 	meta->model_bytes = model->bytes;
 	meta->model_pages = (model->bytes + RMI_DIR_SPACE - 1) / RMI_DIR_SPACE;
 	meta->model_first = InvalidBlockNumber;
@@ -322,10 +268,24 @@ write_model(Relation index, RmiFenceList *list, const RmiMetaData *seen, RmiMeta
 		Size		first = (Size) p * RMI_DIR_SPACE;
 		Size		bytes = Min(meta->model_bytes - first, RMI_DIR_SPACE);
 
-		meta->model_first = dir_put(index, seen, RMI_PAGE_MODEL, meta->generation, p,
-									bytes, meta->model_first, (char *) model + first, bytes);
+		meta->model_first = rmi_dir_page_put(index, seen, RMI_PAGE_MODEL, meta->generation, p,
+									bytes, meta->model_first, (const char *) model + first, bytes);
 	}
-	pfree(model);
+}
+
+/* Write the history with this model in it.  Sets what meta says of it. */
+static void
+write_history(Relation index, const LearnedModel *model, const RmiMetaData *seen, const RmiTraining *training,
+			  uint32 leaves, RmiMetaData *meta)
+{
+	RmiHistoryItem *items = palloc(RMI_HISTORY_MAX * sizeof(RmiHistoryItem));
+	uint32		n;
+
+	meta->trained_at = GetCurrentTimestamp();
+	n = rmi_history_add(index, seen, training, model, leaves, meta->trained_at, items);
+	meta->history = rmi_dir_page_put(index, seen, RMI_PAGE_HISTORY, meta->generation, 0, n, InvalidBlockNumber,
+							items, n * sizeof(RmiHistoryItem));
+	pfree(items);
 }
 
 /* Begin the split log of a new directory with these leaves.  The meta page is locked. */
@@ -347,9 +307,10 @@ write_log(Relation index, const RmiFenceList *late, RmiMetaData *meta)
 }
 
 void
-rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
+rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen, const RmiTraining *training)
 {
 	RmiMetaData new = *seen;
+	LearnedModel *model;
 	Buffer		metabuf;
 	RmiMetaData old,
 				meta;
@@ -364,7 +325,10 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	} while (new.generation == 0);
 	write_tree(index, list, seen, &new);
 	DEBUG_POINT_POLL("rmi-dir-tree");
-	write_model(index, list, seen, &new);
+	model = make_model(list, training, &new);
+	write_model(index, model, seen, &new);
+	write_history(index, model, seen, training, list->n, &new);
+	pfree(model);
 	DEBUG_POINT_POLL("rmi-dir-model");
 
 	/*
@@ -387,7 +351,8 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen)
 	meta.model_pages = new.model_pages;
 	meta.model_bytes = new.model_bytes;
 	write_log(index, &late, &meta);
-	meta.trained_at = GetCurrentTimestamp();
+	meta.history = new.history;
+	meta.trained_at = new.trained_at;
 	meta.rebuilds++;
 	rmi_change_begin(&c, index, meta.carrier);
 	rmi_change_apply(&c, metabuf, &(RmiOp) {.kind = RMI_OP_META, .meta = &meta});
@@ -499,7 +464,7 @@ rmi_model_read(Relation index, const RmiMetaData *meta, bool warn)
 		return NULL;
 	if (meta->model_bytes > (Size) meta->model_pages * RMI_DIR_SPACE ||
 		meta->model_bytes < sizeof(LearnedModel) ||
-		meta->model_bytes > learned_bytes(meta->dir_entries))
+		meta->model_bytes > learned_bytes_max(meta->dir_entries))
 	{
 		if (warn)
 			dir_warn(index, RMI_META_BLOCK, "model", "its size is out of range");

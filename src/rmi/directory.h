@@ -12,21 +12,20 @@
 #define KYRO_RMI_DIRECTORY_H
 
 #include "rmi/chain.h"
+#include "rmi/dirpage.h"
+#include "rmi/history.h"
 
 /*
  * Write a new directory and model of these leaves and switch to it by one
- * meta record; splits logged since *meta was read are carried over.  Caller
- * holds the rebuild lock.
+ * meta record; splits logged since *seen was read are carried over.  Caller
+ * holds the rebuild lock.  A model given for this must be of as many keys.
  */
-extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen);
+extern void rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen,
+								const RmiTraining *training);
 
-/*
- * Why a copy of this page of the directory or the model (kind), of that level
- * or piece, cannot be used, or NULL.  *stale: because it was replaced, not
- * because it is damaged.  No lock may be held.
- */
-extern const char *rmi_dir_page_problem(Relation index, const RmiMetaData *meta, Page page, BlockNumber block,
-										RmiPageKind kind, uint32 level, bool *stale);
+/* Leaves of the list that are not NULL pages: what a model is trained on. */
+extern uint32 rmi_directory_keys(const RmiFenceList *list);
+
 /*
  * Read the directory that meta describes.  False after a WARNING if it is
  * damaged, false silently if it was replaced meanwhile (*stale).

@@ -16,6 +16,7 @@
 
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "debug_point.h"
 #include "rmi/chain.h"
@@ -48,8 +49,9 @@ rmi_rebuild_unlock(Relation index)
  * leaves if need be; an inserting backend leaves that to VACUUM.
  */
 void
-rmi_maybe_fold(Relation index, bool heal)
+rmi_maybe_fold(Relation index, bool heal, RmiWhy why)
 {
+	TimestampTz started;
 	RmiMetaData meta;
 	RmiFenceList list;
 	bool		stale;
@@ -60,6 +62,7 @@ rmi_maybe_fold(Relation index, bool heal)
 
 	if (!rmi_rebuild_lock(index, false))
 		return;
+	started = GetCurrentTimestamp();
 	DEBUG_POINT_POLL("rmi-fold");
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb fold", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
@@ -85,7 +88,8 @@ rmi_maybe_fold(Relation index, bool heal)
 		if (!from_chain)
 			rmi_log_read(index, &meta, 0, &list);
 		rmi_fences_sort(&list);
-		rmi_directory_write(index, &list, &meta);
+		rmi_directory_write(index, &list, &meta,
+							&(RmiTraining) {.why = why,.started = started,.entries = RMI_NOT_COUNTED});
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

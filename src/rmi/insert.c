@@ -87,7 +87,7 @@ publish_new_leaves(const RmiInsert *ins)
 	for (int i = 0; i < ins->n; i++)
 		rmi_dir_note_page(ins->index, dir, rmi_item_fence(&ins->items[i]), ins->items[i].block);
 	if (rmi_log_append(ins->index, ins->items, ins->n))
-		rmi_maybe_fold(ins->index, false);
+		rmi_maybe_fold(ins->index, false, RMI_WHY_FOLD);
 	DEBUG_POINT("rmi-leaf-published");
 }
 

@@ -365,8 +365,8 @@ extern void rmi_dir_forget(Relation index);
 
 /* ---- fold.c: when there is a new directory ---- */
 
-/* Write a new directory if anything was split since; heal: also if it or the model is damaged. */
-extern void rmi_maybe_fold(Relation index, bool heal);
+/* Write a new directory if anything was split since; heal: also if it or the model is damaged.  why: for the history. */
+extern void rmi_maybe_fold(Relation index, bool heal, RmiWhy why);
 
 /* Note the number of live entries on the meta page. */
 extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
@@ -394,8 +394,9 @@ typedef struct RmiRebuilt
  * Blocks neither readers nor writers; waits for other rebuilds.  The caller
  * holds ShareUpdateExclusiveLock on the table, to keep VACUUM out.  pause, if
  * given, is called between leaves, with no page locked: it may sleep or raise.
+ * why: for the history.
  */
-extern void rmi_rebuild(Relation index, void (*pause) (void *arg), void *arg, RmiRebuilt *result);
+extern void rmi_rebuild(Relation index, RmiWhy why, void (*pause) (void *arg), void *arg, RmiRebuilt *result);
 
 /* ---- search.c: from a fence to a locked leaf ---- */
 

@@ -38,7 +38,8 @@ typedef enum RmiPageKind
 	RMI_PAGE_DIRECTORY = 3,		/* sorted fences, immutable once written */
 	RMI_PAGE_MODEL = 4,			/* a piece of the trained model, immutable */
 	RMI_PAGE_LOG = 5,			/* split log: fences newer than the directory */
-	RMI_PAGE_FREE = 6			/* deleted, may be reused at once */
+	RMI_PAGE_FREE = 6,			/* deleted, may be reused at once */
+	RMI_PAGE_HISTORY = 7		/* who has trained the model when, immutable once written */
 } RmiPageKind;
 
 typedef struct KyroPageTrailer
@@ -133,12 +134,14 @@ typedef struct RmiMetaData
 	uint64		rebuilds;		/* directories written in this index's life */
 	uint64		splits;			/* leaf splits logged in its life */
 	uint64		tuples;			/* live entries at the last vacuum or build */
-	uint64		spare[7];		/* zero */
+	BlockNumber history;		/* of this generation; 0: none, the index is from before there was one */
+	uint32		spare32b;
+	uint64		spare[6];		/* zero */
 	uint64		hash;			/* XXH3 of what precedes it */
 } RmiMetaData;
 
 /*
- * A directory or model page, at PageGetContents().  Directory pages of level
+ * A directory, model or history page, at PageGetContents().  Directory pages of level
  * 0 list leaves, of level n pages of level n - 1.  All but the last page of
  * a level are full, so the page that holds position p is found by division.
  */
@@ -147,7 +150,7 @@ typedef struct RmiDirHeader
 	uint64		generation;
 	uint64		hash;			/* xxHash64 of the rest of the contents */
 	uint32		level;			/* model pages: number of this piece */
-	uint32		count;			/* entries; model pages: bytes */
+	uint32		count;			/* entries, items; model pages: bytes */
 	BlockNumber next;			/* right neighbour on the level, next piece */
 	uint32		spare;			/* zero */
 } RmiDirHeader;
@@ -162,8 +165,55 @@ typedef struct RmiDirItem
 
 #define RMI_ITEM_NULL	(UINT64CONST(1) << 63)
 
+/* Why there is a new directory and model; the numbers are on disk. */
+typedef enum RmiWhy
+{
+	RMI_WHY_BUILD = 1,			/* CREATE INDEX */
+	RMI_WHY_REINDEX,
+	RMI_WHY_REBUILD,			/* kyro.rebuild() */
+	RMI_WHY_AUTOPILOT,
+	RMI_WHY_IMPORT,				/* kyro.import_model() */
+	RMI_WHY_VACUUM,
+	RMI_WHY_FOLD				/* an insert found the split log long */
+} RmiWhy;
+
+/* In what process; the numbers are on disk. */
+typedef enum RmiBackend
+{
+	RMI_BACKEND_CLIENT = 1,
+	RMI_BACKEND_AUTOVACUUM,
+	RMI_BACKEND_WORKER,			/* a background worker: the autopilot, replication, parallel VACUUM */
+	RMI_BACKEND_OTHER
+} RmiBackend;
+
+#define RMI_ROLE_BYTES	64
+
+/* One model of an index's life, on its history page. */
+typedef struct RmiHistoryItem
+{
+	TimestampTz trained_at;
+	int64		duration;		/* of the whole work, us */
+	uint64		generation;		/* of the directory it was trained on */
+	uint64		hash;			/* xxHash64 that closes the model */
+	uint64		entries;		/* live entries of the index, about */
+	uint32		number;			/* RmiMetaData.rebuilds with it */
+	uint32		leaves;			/* of the directory */
+	uint32		models;			/* lines */
+	uint32		eps_before;		/* largest; RMI_NO_EPS: there was no model, or none with a history */
+	uint32		eps_after;
+	uint8		why;			/* RmiWhy */
+	uint8		backend;		/* RmiBackend */
+	uint16		spare;			/* zero */
+	char		role[RMI_ROLE_BYTES];	/* name, padded with zeros */
+} RmiHistoryItem;
+
+#define RMI_NO_EPS	UINT32_MAX
+
+StaticAssertDecl(sizeof(RmiHistoryItem) == 128, "RmiHistoryItem is an on-disk format");
+
 #define RMI_DIR_SPACE	(KYRO_PAGE_END - MAXALIGN(SizeOfPageHeaderData) - sizeof(RmiDirHeader))
 #define RMI_DIR_FANOUT	((int) (RMI_DIR_SPACE / sizeof(RmiDirItem)))
+#define RMI_HISTORY_MAX	((int) (RMI_DIR_SPACE / sizeof(RmiHistoryItem)))
 
 static inline RmiDirHeader *
 rmi_dir_header(Page page)

@@ -11,17 +11,19 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "model/learned.h"
 #include "rmi/directory.h"
 #include "rmi/work.h"
 
 /*
- * Merge the insert run of every leaf and list the leaves.  A merge keeps every
+ * Merge the insert run of every leaf, list the leaves and count their entries.  A merge keeps every
  * entry on its page, so an exclusive lock is enough.
  */
 static void
-merge_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, void (*pause) (void *arg), void *arg)
+merge_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, uint64 *entries,
+			 void (*pause) (void *arg), void *arg)
 {
 	KyroFence	at = KYRO_FENCE_MIN;
 
@@ -53,6 +55,7 @@ merge_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, void (*pa
 			}
 		}
 		rmi_fences_add(leaves, leaf_low(page), BufferGetBlockNumber(buf));
+		*entries += Max(leaf_count(page), 0);
 		more = leaf_has_high(page);
 		if (more)
 		{
@@ -70,8 +73,9 @@ merge_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, void (*pa
 }
 
 void
-rmi_rebuild(Relation index, void (*pause) (void *arg), void *arg, RmiRebuilt *result)
+rmi_rebuild(Relation index, RmiWhy why, void (*pause) (void *arg), void *arg, RmiRebuilt *result)
 {
+	RmiTraining training = {.why = why,.started = GetCurrentTimestamp()};
 	RmiMetaData seen,
 				meta;
 	RmiFenceList leaves;
@@ -80,8 +84,8 @@ rmi_rebuild(Relation index, void (*pause) (void *arg), void *arg, RmiRebuilt *re
 	(void) rmi_rebuild_lock(index, true);
 	rmi_read_meta(index, &seen);
 	rmi_fences_init(&leaves);
-	merge_leaves(index, seen.carrier, &leaves, pause, arg);
-	rmi_directory_write(index, &leaves, &seen);
+	merge_leaves(index, seen.carrier, &leaves, &training.entries, pause, arg);
+	rmi_directory_write(index, &leaves, &seen, &training);
 	rmi_read_meta(index, &meta);
 	model = rmi_model_read(index, &meta, true);
 	rmi_rebuild_unlock(index);

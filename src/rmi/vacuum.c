@@ -32,6 +32,7 @@
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "debug_point.h"
 #include "rmi/directory.h"
@@ -47,6 +48,7 @@ typedef struct RmiVacuum
 	IndexBulkDeleteCallback callback;
 	void	   *arg;
 	uint32		index_id;
+	TimestampTz started;
 	RmiFenceList leaves;		/* all leaves seen, in order */
 	RmiFenceList made;			/* by splits of ours */
 	bool		changed;		/* leaves were split or deleted */
@@ -335,7 +337,7 @@ is_free(RmiVacuum *v, Page page, BlockNumber block, const RmiMetaData *meta, boo
 	if (kind == RMI_PAGE_FREE)
 		return true;
 	memcpy(&generation, PageGetContents(page), sizeof(generation));
-	*stale = (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_LOG) &&
+	*stale = (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_LOG || kind == RMI_PAGE_HISTORY) &&
 		generation != meta->generation;
 	return *stale;
 }
@@ -443,7 +445,7 @@ record_free(void *arg)
 static void
 tidy_free(RmiVacuum *v, const RmiMetaData *meta, FreeList *list)
 {
-	BlockNumber front = 2 + v->leaves.n + 2 * (meta->dir_pages + meta->model_pages + 1);
+	BlockNumber front = 2 + v->leaves.n + 2 * (meta->dir_pages + meta->model_pages + 2);
 
 	if (rmi_carrier_works(meta->carrier) && rmi_trim_pays(list->nblocks, list->n))
 	{
@@ -461,21 +463,22 @@ vacuum_write(void *arg)
 {
 	RmiVacuum  *v = (RmiVacuum *) arg;
 
-	rmi_directory_write(v->info->index, &v->leaves, &v->seen);
+	rmi_directory_write(v->info->index, &v->leaves, &v->seen,
+						&(RmiTraining) {.why = RMI_WHY_VACUUM,.started = v->started,.entries = (uint64) v->stats->num_index_tuples});
 	rmi_dir_refresh(v->info->index);
 }
 
 static void
 vacuum_fold(void *arg)
 {
-	rmi_maybe_fold((Relation) arg, true);
+	rmi_maybe_fold((Relation) arg, true, RMI_WHY_VACUUM);
 }
 
 IndexBulkDeleteResult *
 rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 			   IndexBulkDeleteCallback callback, void *arg)
 {
-	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg};
+	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg,.started = GetCurrentTimestamp()};
 	RmiMetaData now;
 	FreeList	unused;
 	int64		joined;
@@ -550,7 +553,7 @@ sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	rmi_read_meta(info->index, &meta);
 	if (rmi_carrier_works(meta.carrier) &&
 		RelationGetNumberOfBlocks(info->index) >
-		RMI_FIRST_LEAF + (uint64) Max(meta.dir_entries, 1) + meta.dir_pages + meta.model_pages)
+		RMI_FIRST_LEAF + (uint64) Max(meta.dir_entries, 1) + meta.dir_pages + meta.model_pages + (meta.history != 0))
 	{
 		cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
 		old = MemoryContextSwitchTo(cxt);

@@ -31,7 +31,7 @@ typedef struct RmiVerify
 #define VERIFY_REPORT(v, block, ...) \
 	(v)->report((v)->arg, (block), __VA_ARGS__)
 
-/* The directory on all its levels, the model and what it predicts, the split log. */
+/* The directory on all its levels, the model and what it predicts, the history, the split log. */
 extern void rmi_verify_directory(RmiVerify *v);
 
 /* Pages that were there when the walk along the whole chain began, and that it has not seen: are they what they say? */

@@ -3,7 +3,7 @@
  * verify_directory.c
  *	  Is an index sound?  What is not in the chain of leaves.
  *
- * The directory, the model and the split log are only hints, and leaving them
+ * The directory, the model, its history and the split log are only hints, and leaving them
  * unread costs speed alone; but damage to them is damage, and says something
  * about the storage.  They are replaced while this looks at them: what does not
  * agree is reported only if the meta page still names the generation that was
@@ -255,6 +255,47 @@ verify_model(Hints *v)
 	return true;
 }
 
+/* The history.  False: it was replaced. */
+static bool
+verify_history(Hints *v)
+{
+	BlockNumber block = v->meta.history;
+	PGAlignedBlock copy;
+	const RmiHistoryItem *items = (const RmiHistoryItem *) rmi_dir_body(copy.data);
+	const char *problem;
+	bool		stale = false;
+	uint32		n;
+
+	if (v->meta.generation == 0 || block == 0)
+		return true;
+	if (!rmi_block_exists(v->index, block))
+	{
+		if (!still_current(v, false))
+			return false;
+		REPORT(v, RMI_META_BLOCK, "history: block %u is past the end of the index", block);
+		return true;
+	}
+	problem = copy_known_page(v, block, copy.data);
+	if (problem == NULL)
+		problem = rmi_dir_page_problem(v->index, &v->meta, copy.data, block, RMI_PAGE_HISTORY, 0, &stale);
+	if (stale)
+		return false;
+	if (problem != NULL)
+	{
+		REPORT(v, block, "history: %s", problem);
+		return true;
+	}
+	n = rmi_dir_header(copy.data)->count;
+	if (items[n - 1].generation != v->meta.generation)
+		REPORT(v, block, "history: it does not end with the present model");
+	for (uint32 i = 1; i < n; i++)
+	{
+		if (items[i - 1].number >= items[i].number)
+			REPORT(v, block, "history: items %u and %u do not ascend", i - 1, i);
+	}
+	return true;
+}
+
 /* The split log.  False: it, or the directory, has changed meanwhile. */
 static bool
 verify_log(Hints *v)
@@ -323,7 +364,7 @@ rmi_verify_directory(RmiVerify *whole)
 		v.leaves.n = 0;
 		v.pages = 0;
 		ok = verify_tree(&v);
-		ok = ok && verify_model(&v);
+		ok = ok && verify_model(&v) && verify_history(&v);
 	}
 
 	/* writers may be too quick for this one; then it is in use, and that is a good sign */
@@ -378,6 +419,7 @@ unlinked_problem(Relation index, uint32 index_id, BlockNumber block)
 			case RMI_PAGE_MODEL:
 			case RMI_PAGE_LOG:
 			case RMI_PAGE_FREE:
+			case RMI_PAGE_HISTORY:
 				return NULL;
 			case RMI_PAGE_LEAF:
 				break;

@@ -97,7 +97,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 				 errmsg("its table is locked by another session")));
 	index = rmi_open_for_function(task->relid, ShareUpdateExclusiveLock, true, &heap);
 	DEBUG_POINT("worker-retrain");
-	rmi_rebuild(index, pause_work, heap, &rebuilt);
+	rmi_rebuild(index, RMI_WHY_AUTOPILOT, pause_work, heap, &rebuilt);
 	relation_close(index, NoLock);
 	table_close(heap, NoLock);
 	CommitTransactionCommand();

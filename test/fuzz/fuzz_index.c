@@ -83,13 +83,15 @@ mend(Page page, BlockNumber block, int how)
 		if (how & 8)
 			leaf_sum_set(page);
 	}
-	else if (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL)
+	else if (kind == RMI_PAGE_DIRECTORY || kind == RMI_PAGE_MODEL || kind == RMI_PAGE_HISTORY)
 	{
 		RmiDirHeader *h = (RmiDirHeader *) PageGetContents(page);
 		Size		bytes = h->count;
 
 		if (kind == RMI_PAGE_DIRECTORY)
 			bytes *= sizeof(RmiDirItem);
+		else if (kind == RMI_PAGE_HISTORY)
+			bytes *= sizeof(RmiHistoryItem);
 		bytes = Min(bytes, RMI_DIR_SPACE);
 		if (how & 8)
 		{
@@ -335,7 +337,7 @@ writing(void *session)
 			}
 			break;
 		case 1:
-			rmi_maybe_fold(server_relation(s), true);
+			rmi_maybe_fold(server_relation(s), true, RMI_WHY_VACUUM);
 			break;
 		case 2:
 			(void) idx_vacuum(s, some_dead);

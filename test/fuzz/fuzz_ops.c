@@ -377,7 +377,7 @@ cmd_fold(void *unused)
 	if (arg_choice % 3 == 0)
 		idx_rebuild(arg_session);
 	else
-		rmi_maybe_fold(server_relation(arg_session), arg_choice % 3 == 1);
+		rmi_maybe_fold(server_relation(arg_session), arg_choice % 3 == 1, RMI_WHY_FOLD);
 	done.folds++;
 }
 

@@ -782,6 +782,26 @@ GetCurrentTimestamp(void)
 	return 1;
 }
 
+BackendType MyBackendType = B_BACKEND;
+
+Oid
+GetOuterUserId(void)
+{
+	return 10;
+}
+
+char *
+GetUserNameFromId(Oid roleid, bool noerr)
+{
+	return memcpy(palloc(5), "fuzz", 5);
+}
+
+bool
+ReindexIsProcessingIndex(Oid indexOid)
+{
+	return false;
+}
+
 bool
 RecoveryInProgress(void)
 {

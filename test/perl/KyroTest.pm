@@ -24,7 +24,7 @@ use Exporter 'import';
 our @EXPORT = qw(new_node own_carrier add_index_checks indexes_agree sound
   read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
   send_query returned has_debug_points need_debug_points add_twice log_lacks
-  PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE);
+  PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE PAGE_HISTORY);
 
 use constant {
 	PAGE_META => 1,
@@ -33,6 +33,7 @@ use constant {
 	PAGE_MODEL => 4,
 	PAGE_LOG => 5,
 	PAGE_FREE => 6,
+	PAGE_HISTORY => 7,
 	BLCKSZ => 8192,
 	TRAILER => 16,
 };

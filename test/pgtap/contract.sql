@@ -17,7 +17,14 @@ INSERT INTO contract VALUES
 	('verify', '{regclass,boolean}', 'setof record', '{block,problem}', 'volatile', true),
 	('model', '{regclass}', 'record', '{format,router,leaves,models,directory_eps_p50,directory_eps_p99,directory_eps_max,leaf_eps_p50,leaf_eps_p99,leaf_eps_max,bytes,trained_at,splits_since}', 'volatile', true),
 	('model_leaves', '{regclass}', 'setof record', '{model,key_min,key_max,slope,shift,base,eps,entries}', 'volatile', true),
-	('trace', '{regclass,bigint}', 'record', '{source,model,predicted_position,window_low,window_high,true_position,leaf,pages_walked,block,predicted_slot,true_slot,slot_eps,probes,run_entries,matches}', 'volatile', true);
+	('import_model', '{regclass,bytea}', 'record', '{leaves_taken,leaves_kept,eps_p50_before,eps_p99_before,eps_max_before,eps_p50_after,eps_p99_after,eps_max_after,steps_before,steps_after,bytes_before,bytes_after}', 'volatile', true),
+	('export_model', '{regclass}', 'bytea', NULL, 'volatile', true),
+	('training_keys', '{regclass}', 'setof record', '{position,key}', 'volatile', true),
+	('model_history', '{regclass}', 'setof record', '{generation,trained_at,role,backend,reason,entries,leaves,models,eps_before,eps_after,seconds,hash}', 'volatile', true),
+	('explain', '{regclass,anyelement}', 'setof text', NULL, 'volatile', true),
+	('explain', '{regclass,text}', 'setof text', NULL, 'volatile', true),
+	('trace', '{regclass,anyelement}', 'record', '{source,model,predicted_position,window_low,window_high,true_position,leaf,pages_walked,block,predicted_slot,true_slot,slot_eps,probes,run_entries,matches}', 'volatile', true),
+	('trace', '{regclass,text}', 'record', '{source,model,predicted_position,window_low,window_high,true_position,leaf,pages_walked,block,predicted_slot,true_slot,slot_eps,probes,run_entries,matches}', 'volatile', true);
 SELECT has_function('kyro', name, args) FROM contract;
 SELECT function_returns('kyro', name, args, result) FROM contract;
 SELECT function_lang_is('kyro', name, args, 'c') FROM contract;
@@ -26,9 +33,9 @@ SELECT is_strict('kyro', name, args) FROM contract WHERE strict;
 SELECT isnt_definer('kyro', name, args) FROM contract;
 SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY u(a, m, o) WHERE m IN ('o', 't')),
 		c.outs, 'columns of kyro.' || c.name)
-	FROM contract c JOIN pg_proc p ON p.proname = c.name AND p.pronamespace = 'kyro'::regnamespace WHERE c.outs IS NOT NULL;
-SELECT is((SELECT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, 'argument of kyro.' || name)
-	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('set_policy', 'tbl'), ('drop_policy', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index')) v(name, arg);
+	FROM contract c JOIN pg_proc p ON p.oid = format('kyro.%I(%s)', c.name, array_to_string(c.args, ','))::regprocedure WHERE c.outs IS NOT NULL;
+SELECT is((SELECT DISTINCT proargnames[1] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, 'argument of kyro.' || name)
+	FROM (VALUES ('rebuild', 'index'), ('warmup', 'rel'), ('snapshot', 'tbl'), ('set_policy', 'tbl'), ('drop_policy', 'tbl'), ('verify', 'rel'), ('model', 'index'), ('model_leaves', 'index'), ('trace', 'index'), ('explain', 'index'), ('export_model', 'index'), ('import_model', 'index'), ('training_keys', 'index'), ('model_history', 'index')) v(name, arg);
 SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM pg_proc, unnest(proargnames) WITH ORDINALITY u(a, o) WHERE proname = 'health' AND pronamespace = 'kyro'::regnamespace),
 	'{severity,subject,problem,command}', 'columns of kyro.health');
 SELECT is((SELECT array_agg(a COLLATE "default" ORDER BY o) FROM pg_proc, unnest(proargnames) WITH ORDINALITY u(a, o) WHERE proname = 'advise' AND pronamespace = 'kyro'::regnamespace),
@@ -39,7 +46,8 @@ SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'fals
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
 SELECT is((SELECT concat_ws(' ', prokind, pg_get_function_arguments(oid)) FROM pg_proc WHERE proname = 'seal' AND pronamespace = 'kyro'::regnamespace),
 	'p IN tbl regclass, IN batch bigint DEFAULT 20000, IN older_than interval DEFAULT NULL::interval', 'CALL kyro.seal(tbl, batch => ..., older_than => ...)');
-SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'trace' AND pronamespace = 'kyro'::regnamespace), 'key', 'trace(..., key => ...)');
+SELECT is((SELECT DISTINCT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, name || '(..., ' || arg || ' => ...)')
+	FROM (VALUES ('trace', 'key'), ('explain', 'value'), ('import_model', 'model')) v(name, arg);
 
 -- event logs
 SELECT is(pg_get_function_arguments(f::regprocedure), a, 'arguments of ' || f) FROM (VALUES
@@ -115,9 +123,10 @@ SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody
 SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.trace(regclass, bigint)', false)) v(f, may);
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),
+		('kyro.trace(regclass, anyelement)', false), ('kyro.trace(regclass, text)', false), ('kyro.explain(regclass, anyelement)', false), ('kyro.explain(regclass, text)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
-	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.trace(regclass, bigint)', 'kyro.health()']) f;
+	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.export_model(regclass)', 'kyro.training_keys(regclass)', 'kyro.trace(regclass, anyelement)', 'kyro.trace(regclass, text)', 'kyro.explain(regclass, anyelement)', 'kyro.explain(regclass, text)', 'kyro.health()']) f;
 
 -- Functions written in SQL or PL need a pinned search_path, but for those whose body was parsed when they were made.
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = prolang WHERE pronamespace = 'kyro'::regnamespace AND lanname <> 'c' AND prosqlbody IS NULL

@@ -57,8 +57,8 @@ SELECT count(*) AS keys, sum(matches) AS matches, bool_and(true_position BETWEEN
 -- absent keys, ends, and types of other widths
 SELECT k, matches FROM unnest(ARRAY[0, 1, -9223372036854775808, 9223372036854775807]) k, kyro.trace('t_k', k);
 SELECT matches FROM kyro.trace('e_k', 5);
-SELECT matches FROM kyro.trace('d_k', date '2000-01-11' - date '2000-01-01');
-SELECT matches FROM kyro.trace('d_k', 9223372036854775807);
+SELECT matches FROM kyro.trace('d_k', date '2000-01-11');
+SELECT matches FROM kyro.trace('d_k', 'infinity');
 SELECT DISTINCT source IS NOT NULL AS source FROM kyro.trace('t_k', 7);
 
 -- warmup: all pages, again and again

@@ -93,7 +93,8 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN code || ' ' || msg || CASE WHEN det <> '' THEN E'\nDETAIL: ' || det ELSE '' END || CASE WHEN hint <> '' THEN E'\nHINT: ' || hint ELSE '' END;
 END $$;
 CREATE VIEW calls AS SELECT row_number() OVER () AS nr, f FROM unnest(ARRAY['kyro.rebuild(%s)', 'kyro.warmup(%s)', 'kyro.verify(%s)',
-	'kyro.verify(%s, true)', 'kyro.model(%s)', 'kyro.model_leaves(%s)', 'kyro.trace(%s, 1)', 'kyro.index_shape(%s)']) f;
+	'kyro.verify(%s, true)', 'kyro.model(%s)', 'kyro.model_leaves(%s)', 'kyro.trace(%s, 1)', 'kyro.index_shape(%s)', 'kyro.export_model(%s)', 'kyro.training_keys(%s)', 'kyro.model_history(%s)',
+	'kyro.explain(%s, 1)', 'kyro.import_model(%s, ''x'')']) f;
 \t on
 \pset format unaligned
 SELECT format(f, arg), try(format(f, arg)) FROM calls, unnest(ARRAY[$$'t'$$, $$'t_btree'$$, $$'v'$$, $$'seq'$$, $$'pt_k'$$, $$'pt'$$,

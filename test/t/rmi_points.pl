@@ -141,6 +141,7 @@ my %points = (
 	'rmi-leaf-made' => $crowd,
 	'rmi-leaf-published' => $crowd,
 	'rmi-fold' => $vacuum,
+	'rmi-import' => q{SELECT kyro.import_model('a_k', kyro.export_model('a_k'))},
 	'rmi-dir-begin' => $rebuild,
 	'rmi-dir-tree' => $rebuild,
 	'rmi-dir-model' => $rebuild,
