@@ -108,6 +108,9 @@ typedef struct RmiScanOpaque
 	int			kills_size;		/* allocated */
 	uint64	   *kills;
 
+	bool		ahead;			/* next_in_block() may go on */
+	int64		ahead_of;		/* with keys below this one */
+
 	KyroEntry	few[RMI_FEW_MAX];
 	KyroEntry	entry;			/* RMI_SOURCE_PAGE */
 	LeafCursor	cursor;
@@ -151,6 +154,7 @@ leave_page(IndexScanDesc scan)
 		so->pin = InvalidBuffer;
 	}
 	so->source = RMI_SOURCE_NONE;
+	so->ahead = false;
 }
 
 void
@@ -617,6 +621,9 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 				so->at.last.tid = at.tid;
 				so->at.last.isnull = at.isnull;
 				so->at.has_last = true;
+
+				so->ahead = forward && so->source == RMI_SOURCE_PAGE;
+				so->ahead_of = interval_end(iv).isnull ? PG_INT64_MAX : interval_end(iv).key;
 				return true;
 			}
 		}
@@ -694,6 +701,28 @@ note_kill(RmiScanOpaque *so)
 	so->kills[so->nkills++] = so->at.last.tid;
 }
 
+/*
+ * The rest of next_entry() for most entries of a scan forward: the next one is in the
+ * block that is decoded, with no run to merge, and its key alone says that it is in
+ * the interval.  False: ask next_entry().
+ */
+static inline bool
+next_in_block(RmiScanOpaque *so, ScanDirection dir)
+{
+	LeafCursor *c = &so->cursor;
+	KyroEntry	e;
+
+	if (!so->ahead || dir != so->at.dir || c->pos >= c->nitems || c->runpos != c->nrun)
+		return false;
+	e = c->items[c->pos];
+	if (e.key >= so->ahead_of || !kyro_tid_ok(e.tid))
+		return false;
+	c->pos++;
+	so->at.last.key = e.key;
+	so->at.last.tid = e.tid;
+	return true;
+}
+
 bool
 rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 {
@@ -701,7 +730,7 @@ rmi_gettuple(IndexScanDesc scan, ScanDirection dir)
 
 	if (unlikely(scan->kill_prior_tuple) && so->at.has_last && so->source != RMI_SOURCE_NONE)
 		note_kill(so);
-	if (!next_entry(scan, dir))
+	if (!next_in_block(so, dir) && !next_entry(scan, dir))
 		return false;
 	kyro_tid_to_pointer(so->at.last.tid, &scan->xs_heaptid);
 	scan->xs_recheck = so->quals.recheck;
@@ -760,6 +789,7 @@ rmi_restrpos(IndexScanDesc scan)
 
 	if (!so->marked)
 		return;
+	so->ahead = false;			/* maybe another interval */
 	same = so->source != RMI_SOURCE_NONE && so->load == so->mark_load;
 	so->at = so->mark;
 	if (!so->at.started || !so->at.has_last)
