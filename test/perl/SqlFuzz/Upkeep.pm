@@ -129,7 +129,7 @@ sub definition
 	my $t = $world->table;
 	my $name = $t->{name};
 	my @keys = grep { $_ ne 'id' } SqlFuzz::World::keys_of($t);
-	my @indexes = map { $_->{name} } @{ $t->{indexes} };
+	my @indexes = map { $_->{name} } grep { !$_->{twice} } @{ $t->{indexes} };
 	my $c = pick(@keys, 'n');
 	my $type = $t->{columns}{$c} // 'bigint';
 	my @optional = grep { !/^(id|n|v|k1)$/ } @{ $t->{names} }, @{ $t->{generated} };

@@ -247,12 +247,14 @@ SELECT c.relname, c.relkind, coalesce(m.amname, ''), (SELECT string_agg(a.attnam
 			$t{columns}{$column} = $type;
 			push @{ $t{names} }, $column;
 		}
-		foreach my $i ($indexes eq 'NULL' ? () : split /,/, $indexes)
+		my @indexes = map { [ split / / ] } $indexes eq 'NULL' ? () : split /,/, $indexes;
+		foreach my $i (@indexes)
 		{
-			my ($index, $method, $unique) = split / /, $i;
+			my ($index, $method, $unique) = @$i;
 
 			next if !$both{$index};
-			push @{ $t{indexes} }, { name => $index, method => $method, unique => $unique };
+			# one that is left is unique, too
+			push @{ $t{indexes} }, { name => $index, method => $method, unique => $unique, twice => scalar grep { $_->[0] eq "${index}_exchange" } @indexes };
 		}
 		push @{ $self->{tables} }, \%t;
 	}
