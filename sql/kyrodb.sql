@@ -575,11 +575,14 @@ CREATE FUNCTION kyro.index_counters(
 	index oid,
 	OUT lookups bigint,
 	OUT compared bigint[],
+	OUT compared_sum bigint,
 	OUT found_at_prediction bigint,
 	OUT found_beside bigint,
 	OUT landings_off bigint,
 	OUT pages_walked bigint,
 	OUT without_model bigint,
+	OUT landings_off_since bigint,
+	OUT searches_since bigint,
 	OUT inserts_append bigint,
 	OUT inserts_run bigint,
 	OUT inserts_merge bigint,
@@ -587,6 +590,14 @@ CREATE FUNCTION kyro.index_counters(
 	OUT inserts_bulk bigint,
 	OUT dead_removed bigint,
 	OUT vacuum_removed bigint,
+	OUT trained_build bigint,
+	OUT trained_rebuild bigint,
+	OUT trained_autopilot bigint,
+	OUT trained_import bigint,
+	OUT trained_vacuum bigint,
+	OUT trained_insert bigint,
+	OUT training_seconds float8,
+	OUT trained_leaves bigint,
 	OUT samples bigint,
 	OUT us_p50 float8,
 	OUT us_p99 float8,
@@ -600,6 +611,18 @@ RETURNS record
 	AS 'MODULE_PATHNAME', 'kyro_index_counters' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION kyro.index_counters(index oid) IS
 	'what was counted for a kyro_rmi index; helper of view kyro.stat_indexes';
+
+CREATE FUNCTION kyro.index_latency(
+	index oid,
+	during_rebuild boolean,
+	OUT le float8[],
+	OUT bucket bigint[],
+	OUT sum float8,
+	OUT count bigint)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_index_latency' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.index_latency(index oid, during_rebuild boolean) IS
+	'times of sampled look-ups as a histogram: how many took at most so many seconds; helper of monitoring/queries.yaml';
 
 CREATE FUNCTION kyro.table_counters(
 	tbl oid,
@@ -639,10 +662,12 @@ CREATE VIEW kyro.stat_indexes AS
 		   shape.carrier, shape.leaves, shape.directory_pages, shape.model_pages,
 		   shape.splits_since, shape.splits, shape.rebuilds, shape.tuples,
 		   shape.trained_at, shape.eps_max, shape.eps_p50, shape.eps_p99, shape.directory_bytes, shape.model_bytes,
-		   counters.lookups, counters.compared, counters.found_at_prediction, counters.found_beside,
-		   counters.landings_off, counters.pages_walked, counters.without_model,
+		   counters.lookups, counters.compared, counters.compared_sum, counters.found_at_prediction, counters.found_beside,
+		   counters.landings_off, counters.pages_walked, counters.without_model, counters.landings_off_since, counters.searches_since,
 		   counters.inserts_append, counters.inserts_run, counters.inserts_merge, counters.inserts_split, counters.inserts_bulk,
 		   counters.dead_removed, counters.vacuum_removed,
+		   counters.trained_build, counters.trained_rebuild, counters.trained_autopilot, counters.trained_import,
+		   counters.trained_vacuum, counters.trained_insert, counters.training_seconds, counters.trained_leaves,
 		   counters.samples, counters.us_p50, counters.us_p99, counters.us_p999,
 		   counters.rebuild_samples, counters.rebuild_us_p50, counters.rebuild_us_p99, counters.rebuild_us_p999,
 		   counters.counted_since
@@ -848,12 +873,15 @@ AS $$
 		JOIN pg_class c ON c.oid = i.indexrelid AND c.relpersistence = 'p'
 		WHERE s.preloaded AND NOT s.standby AND i.carrier = 'generic' AND current_setting('kyro.resource_manager')::boolean
 		UNION ALL
-		SELECT 3, 'index ' || i.name, format('%s of its %s pages were split since its model was trained', i.splits_since, i.leaves),
+		SELECT 3, 'index ' || i.name, format('%s of its %s pages were split since its model was trained', i.splits_since, i.leaves) ||
+				coalesce(format('; %s searches have landed beside the right page', nullif(i.landings_off_since, 0)), ''),
 			   format('SELECT * FROM kyro.rebuild(%L)', i.name)
 		FROM server s, indexes i
 		-- where no autopilot does it
 		WHERE NOT s.standby AND NOT (s.preloaded AND s.autopilot)
-			AND i.splits_since > current_setting('kyro.retrain_threshold')::int + current_setting('kyro.retrain_scale_factor')::float8 * i.leaves
+			AND (i.splits_since > current_setting('kyro.retrain_threshold')::int + current_setting('kyro.retrain_scale_factor')::float8 * i.leaves
+				 OR i.splits_since > 0 AND i.landings_off_since > current_setting('kyro.retrain_misses_threshold')::int
+					+ current_setting('kyro.retrain_misses_scale_factor')::float8 * i.searches_since)
 		UNION ALL
 		SELECT 3, 'table ' || t.name, format('it has %s runs; one is read faster', t.runs), format('VACUUM FULL %s', t.name)
 		FROM server s, tables t WHERE NOT s.standby AND t.runs >= 1000

@@ -43,6 +43,10 @@ int			kyro_retrain_threshold = 20;
 
 double		kyro_retrain_scale_factor = 0.05;
 
+int			kyro_retrain_misses_threshold = 1000;
+
+double		kyro_retrain_misses_scale_factor = 0.05;
+
 int			kyro_cost_limit = 200;
 
 double		kyro_cost_delay = 2;
@@ -119,6 +123,20 @@ define_autopilot(void)
 							 "Pages of an index that were split since its model was trained, before it is retrained, as a fraction of all its pages.",
 							 "In addition to kyro.retrain_threshold.",
 							 &kyro_retrain_scale_factor,
+							 0.05, 0, 100,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.retrain_misses_threshold",
+							"Number of searches in an index that have landed beside the right page since its model was trained, before it is retrained.",
+							"In addition to kyro.retrain_misses_scale_factor of all searches since, and only if pages were split.",
+							&kyro_retrain_misses_threshold,
+							1000, 0, INT_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("kyro.retrain_misses_scale_factor",
+							 "Searches in an index that have landed beside the right page since its model was trained, before it is retrained, as a fraction of all.",
+							 "In addition to kyro.retrain_misses_threshold.",
+							 &kyro_retrain_misses_scale_factor,
 							 0.05, 0, 100,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);

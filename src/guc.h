@@ -54,6 +54,10 @@ extern char *kyro_autowarm;
 extern int	kyro_retrain_threshold;
 extern double kyro_retrain_scale_factor;
 
+/* ... or, if any were split, when so many searches, and that part of all since, have landed beside the right page. */
+extern int	kyro_retrain_misses_threshold;
+extern double kyro_retrain_misses_scale_factor;
+
 /* Its workers sleep for so many ms whenever the cost of their pages, as VACUUM counts it, has come to the limit. */
 extern int	kyro_cost_limit;
 extern double kyro_cost_delay;

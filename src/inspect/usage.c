@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * usage.c
- *	  Statistics of use in SQL: kyro.index_counters(), kyro.table_counters(),
- *	  kyro.stat_reset().
+ *	  Statistics of use in SQL: kyro.index_counters(), kyro.index_latency(),
+ *	  kyro.table_counters(), kyro.stat_reset().
  *
  * IDENTIFICATION
  *	  src/inspect/usage.c
@@ -28,6 +28,7 @@
 #include "usage/shared.h"
 
 PG_FUNCTION_INFO_V1(kyro_index_counters);
+PG_FUNCTION_INFO_V1(kyro_index_latency);
 PG_FUNCTION_INFO_V1(kyro_table_counters);
 PG_FUNCTION_INFO_V1(kyro_stat_reset);
 
@@ -96,12 +97,17 @@ row_end(Row *row)
  * False if nothing is counted on this server, or the user may not see them.
  */
 static bool
-get_sums(UsageKind kind, Oid relid, Oid table, UsageSums *sums)
+get_sums(FunctionCallInfo fcinfo, UsageKind kind, Oid relid, Oid table, UsageSums *sums)
 {
 	memset(sums, 0, sizeof(UsageSums));
 	if (!usage_is_shared() || !OidIsValid(table) || !kyro_sees_table(GetUserId(), table))
 		return false;
-	usage_flush();
+	/* once in a query, which may ask for thousands of relations */
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		usage_flush();
+		fcinfo->flinfo->fn_extra = fcinfo->flinfo;
+	}
 	(void) usage_get(kind, relid, sums);
 	return true;
 }
@@ -167,21 +173,28 @@ kyro_index_counters(PG_FUNCTION_ARGS)
 	Row			row;
 
 	row_begin(&row, fcinfo);
-	if (get_sums(USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
+	if (get_sums(fcinfo, USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
 	{
 		const UsageIndexSums *s = &sums.u.index;
 
 		row_add_number(&row, s->lookups);
 		row_add_numbers(&row, s->compared, USAGE_BUCKETS);
+		row_add_number(&row, s->compared_sum);
 		row_add_number(&row, s->there);
 		row_add_number(&row, s->beside);
 		row_add_number(&row, s->landings_off);
 		row_add_number(&row, s->pages_walked);
 		row_add_number(&row, s->no_model);
+		row_add_number(&row, s->landings_off - s->landings_off_then);
+		row_add_number(&row, usage_searches(s) - s->searches_then);
 		for (int i = 0; i < USAGE_INSERTS; i++)
 			row_add_number(&row, s->inserts[i]);
 		row_add_number(&row, s->removed);
 		row_add_number(&row, s->vacuumed);
+		for (int i = 0; i < USAGE_TRAININGS; i++)
+			row_add_number(&row, s->trainings[i]);
+		row_add(&row, Float8GetDatum(s->training_time / 1e6));
+		row_add_number(&row, s->trained_leaves);
 		for (int i = 0; i < USAGE_MOMENTS; i++)
 			row_add_latency(&row, &s->latency[i]);
 		row_add_since(&row, &sums);
@@ -190,7 +203,43 @@ kyro_index_counters(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.table_counters(tbl oid): the same of a table.
+ * kyro.index_latency(index oid, during_rebuild bool): samples of look-ups as a histogram: how
+ * many took at most so many seconds, by powers of two.  NULLs if nothing is counted or
+ * the user may not see it.
+ */
+Datum
+kyro_index_latency(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	UsageSums	sums;
+	Row			row;
+
+	row_begin(&row, fcinfo);
+	if (get_sums(fcinfo, USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
+	{
+		const UsageLatency *l = &sums.u.index.latency[PG_GETARG_BOOL(1) ? 1 : 0];
+		Datum		bounds[USAGE_STEPS / 4 - 1];
+		uint64		counts[USAGE_STEPS / 4 - 1];
+		uint64		count = 0;
+
+		/* the last power has all that are longer, too, and so no bound */
+		for (int i = 0; i < (int) lengthof(bounds); i++)
+		{
+			for (int j = 0; j < 4; j++)
+				count += l->samples[4 * i + j];
+			counts[i] = count;
+			bounds[i] = Float8GetDatum(step_begin(4 * (i + 1)) / 1e6);
+		}
+		row_add(&row, PointerGetDatum(construct_array(bounds, lengthof(bounds), FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+		row_add_numbers(&row, counts, lengthof(counts));
+		row_add(&row, Float8GetDatum(l->sum / 1e9));
+		row_add_number(&row, l->total);
+	}
+	PG_RETURN_DATUM(row_end(&row));
+}
+
+/*
+ * kyro.table_counters(tbl oid): what was counted for a table, as kyro.index_counters().
  */
 Datum
 kyro_table_counters(PG_FUNCTION_ARGS)
@@ -200,7 +249,7 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 	Row			row;
 
 	row_begin(&row, fcinfo);
-	if (get_sums(USAGE_TABLE, relid, relid, &sums))
+	if (get_sums(fcinfo, USAGE_TABLE, relid, relid, &sums))
 	{
 		const UsageTableSums *s = &sums.u.table;
 

@@ -38,6 +38,7 @@
 #include "rmi/directory.h"
 #include "rmi/splitlog.h"
 #include "rmi/work.h"
+#include "usage/usage.h"
 
 /* ---- pages of the directory, the model and the history ---- */
 
@@ -306,6 +307,17 @@ write_log(Relation index, const RmiFenceList *late, RmiMetaData *meta)
 	}
 }
 
+/* Of RmiWhy. */
+static const UsageTraining reasons[] = {
+	[RMI_WHY_BUILD] = USAGE_TRAINING_BUILD,
+	[RMI_WHY_REINDEX] = USAGE_TRAINING_BUILD,
+	[RMI_WHY_REBUILD] = USAGE_TRAINING_REBUILD,
+	[RMI_WHY_AUTOPILOT] = USAGE_TRAINING_AUTOPILOT,
+	[RMI_WHY_IMPORT] = USAGE_TRAINING_IMPORT,
+	[RMI_WHY_VACUUM] = USAGE_TRAINING_VACUUM,
+	[RMI_WHY_FOLD] = USAGE_TRAINING_INSERT
+};
+
 void
 rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen, const RmiTraining *training)
 {
@@ -361,6 +373,7 @@ rmi_directory_write(Relation index, RmiFenceList *list, const RmiMetaData *seen,
 	DEBUG_CRASH("rmi-dir-switch-logged");
 	UnlockReleaseBuffer(metabuf);
 	pfree(late.items);
+	usage_trained(RelationGetRelid(index), reasons[training->why], list->n, GetCurrentTimestamp() - training->started);
 	DEBUG_POINT_POLL("rmi-dir-switched");
 
 	/* the map is searched from its root, which lone pages do not reach */

@@ -163,6 +163,14 @@ usage_flush(void)
 	}
 }
 
+void
+usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds)
+{
+	/* what was counted before is not of the new model */
+	usage_flush();
+	usage_add_training(relid, why, leaves, microseconds);
+}
+
 /* Between transactions nobody has a pointer. */
 static void
 forget_all(void)

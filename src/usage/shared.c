@@ -192,6 +192,7 @@ usage_add_index(Oid relid, const UsageIndex *counts, const UsageLatency *latency
 			{
 				n += counts->keys[place][i];
 				sums->compared[bucket(i)] += counts->keys[place][i];
+				sums->compared_sum += counts->keys[place][i] * i;
 			}
 			sums->there += place == 1 ? n : 0;
 			sums->beside += place == 0 || place == 2 ? n : 0;
@@ -282,6 +283,28 @@ usage_is_rebuilding(Oid relid)
 	result = entry != NULL && entry->rebuilding != 0;
 	LWLockRelease(lock);
 	return result;
+}
+
+void
+usage_add_training(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds)
+{
+	UsageEntry *entry;
+
+	if (entries == NULL)
+		return;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entry = get_entry(USAGE_INDEX, relid);
+	if (entry != NULL)
+	{
+		UsageIndexSums *sums = &entry->sums.u.index;
+
+		sums->trainings[why]++;
+		sums->training_time += microseconds;
+		sums->trained_leaves += leaves;
+		sums->landings_off_then = sums->landings_off;
+		sums->searches_then = usage_searches(sums);
+	}
+	LWLockRelease(lock);
 }
 
 /* ---- seals ---- */

@@ -37,6 +37,7 @@ typedef struct UsageIndexSums
 {
 	uint64		lookups;
 	uint64		compared[USAGE_BUCKETS];	/* look-ups of one key */
+	uint64		compared_sum;	/* entries that they have compared */
 	uint64		there;			/* of which found at the predicted slot */
 	uint64		beside;			/* ... or beside it */
 	uint64		landings_off;
@@ -46,7 +47,20 @@ typedef struct UsageIndexSums
 	uint64		removed;
 	uint64		vacuumed;
 	UsageLatency latency[USAGE_MOMENTS];
+	uint64		trainings[USAGE_TRAININGS];
+	uint64		training_time;	/* microseconds */
+	uint64		trained_leaves;
+	uint64		landings_off_then;	/* up to the last training */
+	uint64		searches_then;
 } UsageIndexSums;
+
+/* Searches of scans and inserts. */
+static inline uint64
+usage_searches(const UsageIndexSums *sums)
+{
+	return sums->lookups + sums->inserts[USAGE_INSERT_APPEND] + sums->inserts[USAGE_INSERT_RUN] +
+		sums->inserts[USAGE_INSERT_MERGE] + sums->inserts[USAGE_INSERT_SPLIT];
+}
 
 typedef struct UsageTableSums
 {
@@ -103,6 +117,9 @@ extern bool usage_is_rebuilding(Oid relid);
  */
 extern void usage_add_index(Oid relid, const UsageIndex *counts, const UsageLatency *latency);
 extern void usage_add_table(Oid relid, const UsageTable *counts);
+
+/* The same for usage_trained(). */
+extern void usage_add_training(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds);
 
 /* Copy the sums of a relation of this database; false if there are none. */
 extern bool usage_get(UsageKind kind, Oid relid, UsageSums *sums);

@@ -35,6 +35,19 @@ typedef enum UsageInsert
 
 #define USAGE_INSERTS	5
 
+/* What a model was trained for. */
+typedef enum UsageTraining
+{
+	USAGE_TRAINING_BUILD,		/* CREATE INDEX, REINDEX */
+	USAGE_TRAINING_REBUILD,		/* kyro.rebuild() */
+	USAGE_TRAINING_AUTOPILOT,
+	USAGE_TRAINING_IMPORT,		/* not trained, but imported */
+	USAGE_TRAINING_VACUUM,
+	USAGE_TRAINING_INSERT		/* an insert has found the split log long */
+} UsageTraining;
+
+#define USAGE_TRAININGS	6
+
 /* What one session has counted of an index since it was last added up. */
 typedef struct UsageIndex
 {
@@ -125,6 +138,9 @@ extern void usage_time(Oid relid, uint64 ns);
 
 /* Add up what this session has counted.  Raises no error. */
 extern void usage_flush(void);
+
+/* An index has got another model, over a directory of so many leaves.  Raises no error. */
+extern void usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds);
 
 /* ---- shared.c: what is too rare to be added up first.  All raise no error ---- */
 

@@ -81,12 +81,19 @@ select_rows(const char *query, int nargs, Oid *types, Datum *values)
 static List *
 indexes_to_retrain(MemoryContext cxt, List *tasks)
 {
-	Oid			types[] = {INT4OID, FLOAT8OID};
-	Datum		values[] = {Int32GetDatum(kyro_retrain_threshold), Float8GetDatum(kyro_retrain_scale_factor)};
+	Oid			types[] = {INT4OID, FLOAT8OID, INT4OID, FLOAT8OID};
+	Datum		values[] = {
+		Int32GetDatum(kyro_retrain_threshold), Float8GetDatum(kyro_retrain_scale_factor),
+		Int32GetDatum(kyro_retrain_misses_threshold), Float8GetDatum(kyro_retrain_misses_scale_factor)
+	};
 
+	/* if no page was split, training again would not help */
 	select_rows("SELECT indexrelid, pg_catalog.format('%I.%I', schemaname, indexrelname),"
-				" pg_catalog.format('%s of %s pages split since training', splits_since, leaves)"
-				" FROM kyro.stat_indexes WHERE state = 'ok' AND splits_since > $1 + $2 * leaves"
+				" CASE WHEN splits_since > $1 + $2 * leaves"
+				" THEN pg_catalog.format('%s of %s pages split since training', splits_since, leaves)"
+				" ELSE pg_catalog.format('%s of %s searches off since training', landings_off_since, searches_since) END"
+				" FROM kyro.stat_indexes WHERE state = 'ok' AND (splits_since > $1 + $2 * leaves"
+				" OR splits_since > 0 AND landings_off_since > $3 + $4 * searches_since)"
 				" ORDER BY splits_since DESC", lengthof(types), types, values);
 	for (int row = 0; row < (int) SPI_processed; row++)
 	{

@@ -1050,6 +1050,11 @@ usage_rebuild_ends(void)
 {
 }
 
+void
+usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds)
+{
+}
+
 UsageIndex *
 usage_index(Oid relid)
 {

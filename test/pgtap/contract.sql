@@ -81,9 +81,10 @@ SELECT columns_are('kyro', 'stat_runs', ARRAY['schemaname', 'relname', 'relid', 
 	'row_bytes', 'sealed_at', 'duration']);
 SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'indexrelname', 'relid', 'indexrelid', 'idx_scan', 'idx_tup_read',
 	'idx_tup_fetch', 'idx_blks_read', 'idx_blks_hit', 'state', 'size', 'carrier', 'leaves', 'directory_pages', 'model_pages', 'splits_since', 'splits',
-	'rebuilds', 'tuples', 'trained_at', 'eps_max', 'eps_p50', 'eps_p99', 'directory_bytes', 'model_bytes', 'lookups', 'compared', 'found_at_prediction',
-	'found_beside', 'landings_off', 'pages_walked', 'without_model', 'inserts_append', 'inserts_run', 'inserts_merge', 'inserts_split', 'inserts_bulk',
-	'dead_removed', 'vacuum_removed', 'samples', 'us_p50', 'us_p99', 'us_p999', 'rebuild_samples', 'rebuild_us_p50', 'rebuild_us_p99', 'rebuild_us_p999',
+	'rebuilds', 'tuples', 'trained_at', 'eps_max', 'eps_p50', 'eps_p99', 'directory_bytes', 'model_bytes', 'lookups', 'compared', 'compared_sum', 'found_at_prediction',
+	'found_beside', 'landings_off', 'pages_walked', 'without_model', 'landings_off_since', 'searches_since', 'inserts_append', 'inserts_run', 'inserts_merge', 'inserts_split', 'inserts_bulk',
+	'dead_removed', 'vacuum_removed', 'trained_build', 'trained_rebuild', 'trained_autopilot', 'trained_import', 'trained_vacuum', 'trained_insert', 'training_seconds', 'trained_leaves',
+	'samples', 'us_p50', 'us_p99', 'us_p999', 'rebuild_samples', 'rebuild_us_p50', 'rebuild_us_p99', 'rebuild_us_p999',
 	'counted_since']);
 SELECT columns_are('kyro', 'stat_progress_verify', ARRAY['pid', 'datid', 'datname', 'relid', 'indexrelid', 'phase', 'unit', 'total', 'done']);
 SELECT columns_are('kyro', 'stat_worker', ARRAY['database', 'pid', 'relid', 'relation', 'action', 'why', 'started', 'finished', 'result', 'error', 'failures', 'next']);
@@ -123,7 +124,7 @@ SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody
 SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.index_latency(oid, boolean)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),
 		('kyro.trace(regclass, anyelement)', false), ('kyro.trace(regclass, text)', false), ('kyro.explain(regclass, anyelement)', false), ('kyro.explain(regclass, text)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
 	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.export_model(regclass)', 'kyro.training_keys(regclass)', 'kyro.trace(regclass, anyelement)', 'kyro.trace(regclass, text)', 'kyro.explain(regclass, anyelement)', 'kyro.explain(regclass, text)', 'kyro.health()']) f;
@@ -145,7 +146,7 @@ SELECT is_empty($$SELECT * FROM kyro.verify(rel => 't_k', deep => true)$$, 'veri
 
 -- settings
 SELECT isnt(short_desc, '', name || ' has a description') FROM pg_settings WHERE name LIKE 'kyro.%';
-SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.autopilot', 'kyro.autopilot_naptime', 'kyro.autowarm', 'kyro.constraint_index_method', 'kyro.cost_delay', 'kyro.cost_limit', 'kyro.directory_cache', 'kyro.log_min_duration', 'kyro.max_workers', 'kyro.mmap', 'kyro.resource_manager', 'kyro.retrain_scale_factor', 'kyro.retrain_threshold', 'kyro.sample_rate', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
+SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.autopilot', 'kyro.autopilot_naptime', 'kyro.autowarm', 'kyro.constraint_index_method', 'kyro.cost_delay', 'kyro.cost_limit', 'kyro.directory_cache', 'kyro.log_min_duration', 'kyro.max_workers', 'kyro.mmap', 'kyro.resource_manager', 'kyro.retrain_misses_scale_factor', 'kyro.retrain_misses_threshold', 'kyro.retrain_scale_factor', 'kyro.retrain_threshold', 'kyro.sample_rate', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
 
 -- the version: one upgrade path to it from nothing
 SELECT ok(EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'kyrodb' AND installed AND superuser AND NOT relocatable), 'installed by a superuser, not relocatable');

@@ -41,7 +41,6 @@ INSERT INTO t SELECT g * 10, g FROM generate_series(1, 20000) g;
 CREATE INDEX t_k ON t USING kyro_rmi (k);
 SELECT * FROM is('t_k', '{"lookups": 0, "compared": [0, 0, 0, 0, 0, 0], "found_at_prediction": 0, "found_beside": 0, "landings_off": 0, "pages_walked": 0,
 	"without_model": 0, "inserts_append": 0, "inserts_run": 0, "inserts_merge": 0, "inserts_split": 0, "inserts_bulk": 0, "dead_removed": 0, "vacuum_removed": 0}');
-SELECT counted_since IS NULL AS never FROM kyro.stat_indexes WHERE indexrelid = 't_k'::regclass;
 
 -- a session's first look-ups go through the shared directory
 SELECT v FROM t WHERE k = 10;
@@ -111,6 +110,21 @@ INSERT INTO s SELECT g, g FROM generate_series(1, 3000) g;
 CREATE INDEX s_k ON s USING kyro_rmi (k);
 SELECT rows FROM kyro.snapshot('s');
 SELECT holds('s_k', 'inserts_bulk + inserts_append + inserts_run + inserts_merge + inserts_split = 3000 AND inserts_bulk > 2000');
+
+-- models by what they were trained for; misses and searches since
+CREATE TABLE m (k bigint) WITH (autovacuum_enabled = off);
+INSERT INTO m SELECT g FROM generate_series(1, 1000) g;
+CREATE INDEX m_k ON m USING kyro_rmi (k);
+SELECT * FROM is('m_k', '{"trained_build": 1, "trained_rebuild": 0, "trained_autopilot": 0, "trained_import": 0, "trained_vacuum": 0, "trained_insert": 0, "trained_leaves": 1}');
+SELECT leaves FROM kyro.rebuild('m_k');
+REINDEX INDEX m_k;
+SELECT * FROM is('m_k', '{"trained_build": 2, "trained_rebuild": 1, "trained_leaves": 3, "searches_since": 0, "landings_off_since": 0}');
+INSERT INTO m SELECT hashint8(g) FROM generate_series(1, 100000) g;
+SELECT holds('m_k', 'trained_insert > 0 AND trained_leaves > 3 AND training_seconds > 0 AND trained_vacuum = 0 AND searches_since BETWEEN 1 AND 99999 AND landings_off_since <= searches_since');
+DELETE FROM m WHERE k % 2 = 0;
+INSERT INTO m SELECT hashint8(g) FROM generate_series(100001, 103000) g;
+VACUUM (INDEX_CLEANUP ON) m;
+SELECT holds('m_k', 'trained_vacuum = 1 AND searches_since = 0');
 
 -- dead entries, by VACUUM and without
 DELETE FROM t WHERE k <= 1000;

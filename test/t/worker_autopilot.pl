@@ -53,6 +53,25 @@ until_done('public.drift_k', 'retrain', 'and it is said');
 like(sql(q{SELECT why || ': ' || result FROM kyro.stat_worker WHERE action = 'retrain'}), qr/^\d+ of \d+ pages split since training: leaves \d+, largest error \d+$/, 'why, and what came of it');
 is(sql(q{SELECT count(*) FROM kyro.verify('drift_k', deep => true)}), '0', 'it is sound');
 
+# ---- retraining since searches miss ----
+$node->append_conf('postgresql.conf', "kyro.retrain_threshold = 1000000\nkyro.retrain_misses_threshold = 5\nkyro.retrain_misses_scale_factor = 0\n");
+$node->reload;
+sql(q{CREATE TABLE missed (k bigint);
+INSERT INTO missed SELECT hashint8(g)::bigint * 1000 FROM generate_series(1, 200000) g;
+CREATE INDEX missed_k ON missed USING kyro_rmi (k);
+});
+my $reader = $node->background_psql('postgres');
+my $search = q{SELECT count((SELECT k FROM missed WHERE k = g * 3000000000::bigint OFFSET 0)) FROM generate_series(-100, 100) g};
+$reader->query_safe("SET enable_seqscan = off; SET enable_bitmapscan = off; $search");
+sql(q{INSERT INTO missed SELECT hashint8(g)::bigint % 300000000 * 1000 FROM generate_series(1000000, 1010000) g});
+$reader->query_safe($search);
+$reader->quit;
+until_done('public.missed_k', 'retrain', 'an index in which searches miss is retrained');
+like(sql(q{SELECT why FROM kyro.stat_worker WHERE relation = 'public.missed_k'}), qr/^\d+ of \d+ searches off since training$/, 'and it is said why');
+until_true(q{SELECT splits_since = 0 AND landings_off > 5 AND landings_off_since = 0 AND trained_autopilot > 0 FROM kyro.stat_indexes WHERE indexrelname = 'missed_k'}, 'counting begins anew');
+$node->append_conf('postgresql.conf', "kyro.retrain_threshold = 5\n");
+$node->reload;
+
 # ---- sealing ----
 sql(q{CREATE TABLE byrows (id bigint PRIMARY KEY, v text) USING kyro;
 INSERT INTO byrows SELECT g, 'v' FROM generate_series(1, 4999) g;

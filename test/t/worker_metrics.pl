@@ -28,8 +28,10 @@ foreach (split /\n/, $queries)
 {
 	$query = $1 if /^(\w+):/;
 	push @metrics, "${query}_$1" if /^    - (\w+):/;
-	pop @metrics if /usage: "LABEL"/;
+	pop @metrics if /usage: "(?:LABEL|DISCARD)"/;
+	$metrics[-1] = [ map { "$metrics[-1]_$_" } qw(bucket sum count) ] if /usage: "HISTOGRAM"/;
 }
+@metrics = map { ref $_ ? @$_ : $_ } @metrics;
 cmp_ok(scalar @metrics, '>', 30, 'metrics');
 
 # ---- what needs no server ----
@@ -51,7 +53,10 @@ INSERT INTO t SELECT g, 'v' FROM generate_series(1, 50000) g;
 CREATE INDEX t_id ON t USING kyro_rmi (id);
 SELECT kyro.snapshot('t', 30000);
 SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SET kyro.sample_rate = 1;
 SELECT count(*) FROM t WHERE id = 5;
+RESET kyro.sample_rate;
 UPDATE t SET v = 'w' WHERE id < 1000;
 });
 my ($exporter_port, $port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
@@ -111,12 +116,19 @@ wait_for('every metric is found in Prometheus', sub {
 	return !@$lacking;
 });
 is_deeply($lacking, [], 'none is lacking');
+my %metric_of = (lookups_total => 'lookups', mispredicts_total => 'landings_off', predicted_total => 'found_at_prediction', probe_len_sum => 'compared_sum',
+	reads_total => 'idx_scan', epsilon_max => 'eps_max');
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 is(value('kyrodb_rmi_index_size_bytes{indexrelname="t_id"}'), sql(q{SELECT pg_relation_size('t_id')}), 'size of an index');
 is(value('kyrodb_rmi_sound{indexrelname="t_id"}'), '1', 'it is sound');
 is(value('kyrodb_snapshots_total{relname="t"}'), '1', 'seals');
 is(value('kyrodb_table_sealed_rows{relname="t"}'), '30000', 'sealed rows');
 is(value('kyrodb_table_touched_rows{relname="t"}'), sql(q{SELECT touched_rows FROM kyro.stat_tables WHERE relname = 't'}), 'touched rows');
+is(value("kyrodb_rmi_$_\{indexrelname=\"t_id\"}"), sql("SELECT $metric_of{$_} FROM kyro.stat_indexes WHERE indexrelname = 't_id'"), "the same as in kyro.stat_indexes: $_") foreach sort keys %metric_of;
+is(value('kyrodb_lookup_fallback_scan_total{indexrelname="t_id"}'), sql(q{SELECT without_model FROM kyro.stat_indexes WHERE indexrelname = 't_id'}), 'searches without a model');
+is(value('kyrodb_rmi_lookup_latency_seconds_count{indexrelname="t_id", during_rebuild="false"}'), sql(q{SELECT samples FROM kyro.stat_indexes WHERE indexrelname = 't_id'}), 'look-ups that were timed');
+is(value('kyrodb_rmi_insert_entries_total{indexrelname="t_id", way="bulk"}'), sql(q{SELECT inserts_bulk FROM kyro.stat_indexes WHERE indexrelname = 't_id'}), 'inserts by way');
+is(value('kyrodb_rmi_probe_len_bucket{indexrelname="t_id", le="15"}'), value('kyrodb_rmi_probe_len_count{indexrelname="t_id"}'), 'no look-up of few rows compares many');
 is(value('kyrodb_health_problems{severity="warning"}'), '0', 'nothing to do');
 is(ask('kyrodb_build_info')->[0]{metric}{version}, sql('SELECT version FROM kyro.build_info'), 'the version');
 is(ask('kyrodb_build_info')->[0]{metric}{datname}, 'postgres', 'each metric names its database');
