@@ -145,7 +145,10 @@ keys_turn_index(IndexStmt *s)
 	/* what is copied by LIKE is what it was */
 	if (s->transformed && !keys_wanted(s->options))
 		return;
-	if (!s->isconstraint || s->excludeOpNames != NIL || strcmp(s->accessMethod, DEFAULT_INDEX_TYPE) != 0)
+	if (!s->isconstraint || s->excludeOpNames != NIL)
+		return;
+	/* of method gist if it is one WITHOUT OVERLAPS: never ours, as it has two columns */
+	if (strcmp(s->accessMethod, DEFAULT_INDEX_TYPE) != 0 && strcmp(s->accessMethod, "gist") != 0)
 		return;
 	relid = s->relation ? RangeVarGetRelid(s->relation, NoLock, true) : InvalidOid;
 	if (!OidIsValid(relid))

@@ -26,7 +26,52 @@
 
 #include "store/store.h"
 
-/* The rows of a log page that are visible, of n that the bitmap names; n < 0: of all. */
+/* The visible ones of all rows of the log page in hand, which is locked. */
+static void
+see_all(StoreScan *scan)
+{
+	HeapScanDesc heap = scan->heap;
+	Relation	rel = scan->base.rs_rd;
+	Page		page = BufferGetPage(heap->rs_cbuf);
+	OffsetNumber max = PageGetMaxOffsetNumber(page);
+
+	for (OffsetNumber offset = FirstOffsetNumber; offset <= max; offset++)
+	{
+		ItemId		item = PageGetItemId(page, offset);
+		HeapTupleData tuple;
+		bool		visible;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, heap->rs_cblock, offset);
+		visible = HeapTupleSatisfiesVisibility(&tuple, scan->base.rs_snapshot, heap->rs_cbuf);
+		if (visible)
+			heap->rs_vistuples[heap->rs_ntuples++] = offset;
+		HeapCheckForSerializableConflictOut(visible, rel, &tuple, heap->rs_cbuf, scan->base.rs_snapshot);
+	}
+}
+
+/* The same of those n that the bitmap names: each is the begin of a HOT chain. */
+static void
+see_some(StoreScan *scan, const OffsetNumber *offsets, int n)
+{
+	HeapScanDesc heap = scan->heap;
+
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData tid;
+		HeapTupleData tuple;
+
+		ItemPointerSet(&tid, heap->rs_cblock, offsets[i]);
+		if (heap_hot_search_buffer(&tid, scan->base.rs_rd, heap->rs_cbuf, scan->base.rs_snapshot, &tuple, NULL, true))
+			heap->rs_vistuples[heap->rs_ntuples++] = ItemPointerGetOffsetNumber(&tid);
+	}
+}
+
+/* Find the visible rows of a log page, of n that the bitmap names; n < 0: of all. */
 static void
 read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, int n)
 {
@@ -39,25 +84,15 @@ read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, i
 	 */
 	if (block >= heap->rs_nblocks && !IsolationIsSerializable())
 		return;
+	heap->rs_cbuf = ReleaseAndReadBuffer(heap->rs_cbuf, rel, block);
+	heap->rs_cblock = block;
+	heap_page_prune_opt(rel, heap->rs_cbuf);
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_SHARE);
 	if (n < 0)
-		kyro_heap_page(heap, block);
+		see_all(scan);
 	else
-	{
-		heap->rs_cbuf = ReleaseAndReadBuffer(heap->rs_cbuf, rel, block);
-		heap->rs_cblock = block;
-		heap_page_prune_opt(rel, heap->rs_cbuf);
-		LockBuffer(heap->rs_cbuf, BUFFER_LOCK_SHARE);
-		for (int i = 0; i < n; i++)
-		{
-			ItemPointerData tid;
-			HeapTupleData tuple;
-
-			ItemPointerSet(&tid, block, offsets[i]);
-			if (heap_hot_search_buffer(&tid, rel, heap->rs_cbuf, scan->base.rs_snapshot, &tuple, NULL, true))
-				heap->rs_vistuples[heap->rs_ntuples++] = ItemPointerGetOffsetNumber(&tid);
-		}
-		LockBuffer(heap->rs_cbuf, BUFFER_LOCK_UNLOCK);
-	}
+		see_some(scan, offsets, n);
+	LockBuffer(heap->rs_cbuf, BUFFER_LOCK_UNLOCK);
 	store_scan_drop_ledgers(heap);
 }
 

@@ -130,6 +130,20 @@ SELECT method FROM keys() WHERE index = 'g_w_key';
 SELECT i.indexrelid::regclass, v.* FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro_rmi',
 	LATERAL kyro.verify(i.indexrelid, deep => true) v WHERE c.relnamespace = 'keys_constraints'::regnamespace;
 
+-- temporal keys, of PostgreSQL 18
+DO $$
+DECLARE
+	why text;
+BEGIN
+	EXECUTE 'CREATE TABLE temporal (id int, at int4range, PRIMARY KEY (id, at WITHOUT OVERLAPS) WITH (kyro_rmi))';
+	RAISE 'it was made';
+EXCEPTION
+	WHEN syntax_error THEN
+		ASSERT current_setting('server_version_num')::int < 180000;
+	WHEN feature_not_supported THEN
+		GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+		ASSERT why = 'It has more than one column.';
+END $$;
 -- kyro.verify looks at the catalogs, too
 CREATE TABLE looked (id bigint PRIMARY KEY WITH (kyro_rmi));
 BEGIN;

@@ -92,6 +92,16 @@ SELECT plan_sum('SELECT * FROM w WHERE id > 0', 'Lossy Heap Blocks') > 100 AS lo
 SELECT twin('SELECT count(*), sum(id), sum(n) FROM w WHERE id > 0');
 SELECT twin('SELECT count(*), sum(id), sum(n) FROM w WHERE id > 10 AND n BETWEEN 7 AND 97');
 SELECT twin('SELECT count(*), sum(id) FROM w WHERE n > 5 OR id BETWEEN 100 AND 2500');
+-- ahead of the page that is read, not at all, and far; scans that are left in the middle and begun again
+SET effective_io_concurrency = 0;
+SELECT twin('SELECT count(*), sum(id), sum(n) FROM w WHERE id > 0');
+SET effective_io_concurrency = 3;
+SELECT twin('SELECT count(*), sum(id), sum(n) FROM w WHERE id > 0');
+SET effective_io_concurrency = 1000;
+SELECT twin('SELECT count(*), sum(id), sum(n) FROM w WHERE id > 0');
+SELECT twin('SELECT v.i, x.id FROM (VALUES (2), (700), (2000), (2590), (1)) v(i), LATERAL (SELECT id FROM w WHERE id >= v.i AND n > 1 LIMIT 3 OFFSET 2) x WHERE x.id > 0 ORDER BY 1, 2');
+SELECT twin('SELECT v.i, (SELECT count(*) FROM w WHERE id > v.i AND n > 5) FROM (VALUES (2), (700), (2000), (2590), (1)) v(i)');
+RESET effective_io_concurrency;
 -- by workers that share the bitmap
 SET max_parallel_workers_per_gather = 2;
 SET parallel_setup_cost = 0;
