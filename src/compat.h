@@ -187,6 +187,8 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define KYRO_KEYS_SHOW_BTREE	true
 /* The planner proves uniqueness, and looks for the ends of a column, with btrees only. */
 #define KYRO_PLANNER_WANTS_BTREE	true
+/* And the executor prepares unique btrees only for ON CONFLICT. */
+#define KYRO_UPSERT_WANTS_BTREE		true
 
 /* Tell the server that an access method's operators mean what btree's of the same strategies do. */
 #define kyro_order_as_btree(am)	((void) (am))
@@ -227,6 +229,7 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 
 #define KYRO_KEYS_SHOW_BTREE	false
 #define KYRO_PLANNER_WANTS_BTREE	false
+#define KYRO_UPSERT_WANTS_BTREE		false
 
 #define kyro_order_as_btree(am) \
 	((am)->amconsistentequality = true, (am)->amconsistentordering = true, \

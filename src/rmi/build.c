@@ -237,7 +237,7 @@ build_check(Relation heap, Relation index, IndexInfo *info)
 						index->rd_indoption[0] & INDOPTION_DESC ? "DESC" : "NULLS FIRST"),
 				 errhint("An index in ascending order with NULLs last also serves ORDER BY ... DESC, by a backward scan.")));
 
-	if (info->ii_Unique && !kyro_preloaded())
+	if (KYRO_UPSERT_WANTS_BTREE && info->ii_Unique && !kyro_preloaded())
 		ereport(WARNING,
 				(errmsg("the first INSERT ... ON CONFLICT of a session may fail on this table"),
 				 errdetail("Unique kyro_rmi indexes need the library \"kyrodb\" to be loaded before such a command starts."),

@@ -252,7 +252,7 @@ is(content($sub, 'ss'), content($sub, 'hh'), 'rows that came after it are there'
 
 log_lacks($pub, $bad, "nothing bad in the publisher's log");
 # while the publisher was down, the subscriber could not connect
-log_lacks($sub, "$bad|ERROR:  (?!could not (connect to the publisher|receive data from WAL stream|send data to WAL stream))", "nothing bad in the subscriber's log");
+log_lacks($sub, "$bad|ERROR:  (?!(apply worker for subscription \"sub\" )?could not (connect to the publisher|receive data from WAL stream|send data to WAL stream))", "nothing bad in the subscriber's log");
 $sub->safe_psql('postgres', 'DROP SUBSCRIPTION sub');
 $sub->stop;
 $pub->stop;

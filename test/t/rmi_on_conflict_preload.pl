@@ -23,7 +23,10 @@ my ($rc, $out, $err);
 # not loaded beforehand: CREATE UNIQUE INDEX warns, a plain one does not; the first of a session tells what it costs
 ($rc, $out, $err) = $node->psql('postgres', $table);
 is($rc, 0, 'not preloaded: a unique index can be made');
-like($err, qr/WARNING:  the first INSERT \.\.\. ON CONFLICT of a session may fail.*HINT:.*session_preload_libraries/s, 'with a warning and a hint');
+# from 18 on the server needs no help
+my $alone = $node->safe_psql('postgres', q{SELECT current_setting('server_version_num')::int >= 180000}) eq 't';
+my $warns = $err =~ /WARNING:  the first INSERT \.\.\. ON CONFLICT of a session may fail.*HINT:.*session_preload_libraries/s;
+ok($alone ? $err !~ /WARNING/ : $warns, 'with a warning and a hint where the first may fail') or diag($err);
 ($rc, $out, $err) = $node->psql('postgres', 'CREATE INDEX plain ON t USING kyro_rmi (k); CREATE INDEX again ON t USING kyro_rmi (k); DROP INDEX again');
 my $costs = qr/NOTICE:  inserts into kyro_rmi indexes cost several times as much.*\nDETAIL:  .*\nHINT:  Add kyrodb to shared_preload_libraries.*/;
 like($err, qr/^(psql:<stdin>:1: )?$costs$/, 'a plain index: what it costs, and once');
@@ -41,6 +44,7 @@ is($node->safe_psql('postgres', "$upsert RETURNING n"), '3', 'and did');
 # without one it may fail, with an error, and nothing worse
 ($rc, $out, $err) = $node->psql('postgres', "$nothing;");
 note("first DO NOTHING: rc $rc, $err");
+is($rc, 0, 'not preloaded: the first DO NOTHING of a session') if $alone;
 ($rc, $out, $err) = $node->psql('postgres', "SELECT count(*) FROM t WHERE k = 5;\n$nothing;\n$nothing;\n$into;\nSELECT n FROM t WHERE k = 5");
 is($rc, 0, 'not preloaded: DO NOTHING works once the session has used the index') or diag($err);
 is($out, "1\n3", 'and changes nothing');
