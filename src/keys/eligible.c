@@ -147,7 +147,11 @@ keys_turn_index(IndexStmt *s)
 		return;
 	if (!s->isconstraint || s->excludeOpNames != NIL)
 		return;
-	/* of method gist if it is one WITHOUT OVERLAPS: never ours, as it has two columns */
+
+	/*
+	 * Of method gist if it is one WITHOUT OVERLAPS: never ours, as it has two
+	 * columns.
+	 */
 	if (strcmp(s->accessMethod, DEFAULT_INDEX_TYPE) != 0 && strcmp(s->accessMethod, "gist") != 0)
 		return;
 	relid = s->relation ? RangeVarGetRelid(s->relation, NoLock, true) : InvalidOid;
