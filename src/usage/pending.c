@@ -33,8 +33,8 @@
 /* Microseconds between two times that a session adds up. */
 #define FLUSH_EVERY		USECS_PER_SEC
 
-/* Relations that are kept in mind from one time to the next. */
-#define KEEP_RELATIONS	256
+/* Relations that are kept in mind from one time to the next, of a kilobyte each; where they are more, it is time. */
+#define KEEP_RELATIONS	32
 
 typedef struct Pending
 {
@@ -78,7 +78,7 @@ find(UsageKind kind, Oid relid)
 		before_shmem_exit(at_exit, (Datum) 0);
 	}
 	if (pending == NULL)
-		pending = hash_create("kyrodb statistics of use", 64,
+		pending = hash_create("kyrodb statistics of use", 16,
 							  &(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Pending),.hcxt = pending_cxt},
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	p = hash_search(pending, &relid, HASH_ENTER, &found);
