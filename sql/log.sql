@@ -31,7 +31,7 @@ RETURN (SELECT format('%I.%I', n.nspname, c.relname || '_' || what)
 COMMENT ON FUNCTION kyro.beside_log(log regclass, what text) IS
 	'the name of a table that belongs to an event log; helper of functions of event logs';
 
-CREATE FUNCTION kyro.make_log(name text[], payload_type regtype) RETURNS regclass
+CREATE FUNCTION kyro.make_log(name text[], payload_type regtype, partition_by text DEFAULT NULL, every text DEFAULT NULL) RETURNS regclass
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -48,6 +48,14 @@ BEGIN
 			MESSAGE = format('the name of event log "%s" is too long', name[2]),
 			DETAIL = 'It may have 50 bytes, so that there is room for the names of what belongs to it.';
 	END IF;
+	IF partition_by NOT IN ('offset', 'time') THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('event logs are partitioned by offset or time, not by %s', partition_by);
+	ELSIF (partition_by IS NULL) <> (every IS NULL) THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'partition_by and every go together',
+			HINT = 'For example partition_by => ''time'', every => ''1 day'', or partition_by => ''offset'', every => ''1000000''.';
+	END IF;
 	-- CACHE 1: kyro.next_offset insists on it
 	EXECUTE format('CREATE SEQUENCE %s AS bigint CACHE 1', seq);
 	EXECUTE format(
@@ -59,26 +67,62 @@ BEGIN
 			payload %s NOT NULL,
 			request_id uuid,
 			horizon xid8 GENERATED ALWAYS AS (kyro.event_horizon("offset")) STORED
-		) USING kyro', tbl, seq, payload_type);
+		) %s', tbl, seq, payload_type,
+		CASE partition_by WHEN 'offset' THEN 'PARTITION BY RANGE ("offset")' WHEN 'time' THEN 'PARTITION BY RANGE (at)' ELSE 'USING kyro' END);
 	EXECUTE format('ALTER SEQUENCE %s OWNED BY %s."offset"', seq, tbl);
-	IF (SELECT preloaded FROM kyro.build_info) THEN
+	IF partition_by = 'time' THEN
+		-- a unique index of a partitioned table is on its partition key
+		EXECUTE format('CREATE INDEX ON %s USING kyro_rmi ("offset")', tbl);
+	ELSIF (SELECT preloaded FROM kyro.build_info) THEN
 		EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY ("offset") WITH (kyro_rmi)', tbl);
 	ELSE
 		-- a primary key of that kind wants the library preloaded
-		EXECUTE format('CREATE UNIQUE INDEX ON %s USING kyro_rmi ("offset")', tbl);
+		EXECUTE format('CREATE %s INDEX ON %s USING kyro_rmi ("offset")', CASE WHEN partition_by IS NULL THEN 'UNIQUE' END, tbl);
 	END IF;
-	EXECUTE format('CREATE UNIQUE INDEX ON %s (request_id) WHERE request_id IS NOT NULL', tbl);
+	IF partition_by IS NULL THEN
+		EXECUTE format('CREATE UNIQUE INDEX ON %s (request_id) WHERE request_id IS NOT NULL', tbl);
+	ELSE
+		-- nor does one of requests reach over partitions: they have a table, which gives the offset
+		EXECUTE format(
+			'CREATE TABLE %I.%I (
+				request_id uuid PRIMARY KEY,
+				"offset" bigint NOT NULL DEFAULT kyro.next_offset(%L::pg_catalog.regclass)
+			) USING heap', name[1], name[2] || '_requests', seq);
+		EXECUTE format('CREATE INDEX ON %I.%I ("offset")', name[1], name[2] || '_requests');
+		EXECUTE format('CREATE TABLE %I.%I PARTITION OF %s DEFAULT USING kyro', name[1], name[2] || '_rest', tbl);
+		PERFORM kyro.extend_log(tbl::regclass, every => every);
+	END IF;
+	EXECUTE format(
+		'CREATE TABLE %I.%I (
+			consumer text PRIMARY KEY,
+			position bigint NOT NULL DEFAULT 1,
+			leases bigint NOT NULL DEFAULT 0
+		) USING heap', name[1], name[2] || '_consumers');
+	EXECUTE format(
+		'CREATE TABLE %I.%I (
+			consumer text,
+			lease bigint,
+			first bigint NOT NULL,
+			last bigint NOT NULL,
+			until timestamptz NOT NULL,
+			PRIMARY KEY (consumer, lease)
+		) USING heap', name[1], name[2] || '_leases');
 	RETURN tbl::regclass;
 END
 $$;
-COMMENT ON FUNCTION kyro.make_log(name text[], payload_type regtype) IS
+COMMENT ON FUNCTION kyro.make_log(name text[], payload_type regtype, partition_by text, every text) IS
 	'makes the event log; helper of kyro.create_log';
 
-CREATE FUNCTION kyro.create_log(name text, payload_type regtype DEFAULT 'jsonb') RETURNS regclass
+CREATE FUNCTION kyro.create_log(
+	name text,
+	payload_type regtype DEFAULT 'jsonb',
+	partition_by text DEFAULT NULL,
+	every text DEFAULT NULL)
+RETURNS regclass
 	LANGUAGE sql VOLATILE
-RETURN kyro.make_log(kyro.creation_name(name), payload_type);
-COMMENT ON FUNCTION kyro.create_log(name text, payload_type regtype) IS
-	'make an event log: an ordinary kyro table of that name, which belongs to who calls this';
+RETURN kyro.make_log(kyro.creation_name(name), payload_type, partition_by, every);
+COMMENT ON FUNCTION kyro.create_log(name text, payload_type regtype, partition_by text, every text) IS
+	'make an event log: an ordinary kyro table of that name, which belongs to who calls this; partition_by: offset or time, with partitions of so many events, or of such an interval';
 
 CREATE FUNCTION kyro.append(
 	log text,
@@ -233,7 +277,9 @@ CREATE FUNCTION kyro.drop_log(log regclass) RETURNS void
 AS $$
 BEGIN
 	PERFORM kyro.event_log(log::text);
-	EXECUTE format('DROP TABLE %s', log);
+	EXECUTE (SELECT 'DROP TABLE ' || string_agg(t::text, ', ')
+		FROM unnest(ARRAY[log, to_regclass(kyro.beside_log(log, 'consumers')), to_regclass(kyro.beside_log(log, 'leases')),
+			to_regclass(kyro.beside_log(log, 'requests'))]) t WHERE t IS NOT NULL);
 END
 $$;
 COMMENT ON FUNCTION kyro.drop_log(log regclass) IS 'drop an event log and the tables that belong to it';

@@ -30,6 +30,7 @@
 #include "events/events.h"
 
 PG_FUNCTION_INFO_V1(kyro_event_log);
+PG_FUNCTION_INFO_V1(kyro_kv_table);
 PG_FUNCTION_INFO_V1(kyro_creation_name);
 
 /* The type of a column, and whether it is generated; InvalidOid if there is none. */
@@ -79,21 +80,28 @@ event_log_by_oid(Oid relid)
 	return log;
 }
 
-EventLog
-event_log_by_name(text *name)
+/* The table of that name, by the search_path; kind is what it should be, for messages. */
+static Oid
+table_by_name(text *name, const char *kind)
 {
 	Oid			relid;
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the name of an event log must not be NULL")));
+				 errmsg("the name of the %s must not be NULL", kind)));
 	relid = RangeVarGetRelid(makeRangeVarFromNameList(textToQualifiedNameList(name)), NoLock, true);
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("event log \"%s\" does not exist", text_to_cstring(name))));
-	return event_log_by_oid(relid);
+				 errmsg("%s \"%s\" does not exist", kind, text_to_cstring(name))));
+	return relid;
+}
+
+EventLog
+event_log_by_name(text *name)
+{
+	return event_log_by_oid(table_by_name(name, "event log"));
 }
 
 Oid
@@ -128,6 +136,13 @@ Datum
 kyro_event_log(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_OID(event_log_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)).relid);
+}
+
+/* kyro.kv_table(name text) returns regclass: the table of that name, likewise. */
+Datum
+kyro_kv_table(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_OID(table_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "key-value table"));
 }
 
 /*

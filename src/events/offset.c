@@ -18,11 +18,15 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_sequence.h"
+#include "catalog/pg_type_d.h"
 #include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/xid8.h"
 
@@ -31,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(kyro_next_offset);
 PG_FUNCTION_INFO_V1(kyro_event_horizon);
+PG_FUNCTION_INFO_V1(kyro_stamp_change);
 
 /*
  * Who may write events may number them: the sequence needs no privileges of its
@@ -79,29 +84,74 @@ check_sequence(Oid seqid)
 				 errhint("Use ALTER SEQUENCE ... INCREMENT BY 1 NO CYCLE CACHE 1.")));
 }
 
-/*
- * kyro.next_offset(sequence regclass) returns bigint: the next offset of a log.
- * It forces an xid first: I1.
- */
-Datum
-kyro_next_offset(PG_FUNCTION_ARGS)
+/* The next number of a log; it forces an xid first: E1. */
+static int64
+next_offset(Oid seqid)
 {
-	Oid			seqid = PG_GETARG_OID(0);
 	int64		offset;
 
 	check_sequence(seqid);
-	check_privilege(seqid);
 	(void) GetTopTransactionId();
 	offset = nextval_internal(seqid, false);
 	DEBUG_POINT("log-offset-taken");
 	event_wake_at_commit(seqid, offset);
-	PG_RETURN_INT64(offset);
+	return offset;
+}
+
+/* kyro.next_offset(sequence regclass) returns bigint: the next offset of a log. */
+Datum
+kyro_next_offset(PG_FUNCTION_ARGS)
+{
+	Oid			seqid = PG_GETARG_OID(0);
+
+	check_privilege(seqid);
+	PG_RETURN_INT64(next_offset(seqid));
+}
+
+/*
+ * kyro.stamp_change(), a trigger before INSERT and UPDATE of each row of a key-value
+ * table: changed_at is the next number of its sequence, or of the history that it
+ * keeps.  Whoever may change the row may number the change.
+ */
+Datum
+kyro_stamp_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	row;
+	Relation	rel;
+	Oid			seqid;
+	int			column;
+	Datum		offset;
+	bool		isnull = false;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("kyro.stamp_change() is a trigger before INSERT or UPDATE of each row")));
+	rel = trigger->tg_relation;
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	column = SPI_fnumber(RelationGetDescr(rel), "changed_at");
+	if (column <= 0 || TupleDescAttr(RelationGetDescr(rel), column - 1)->atttypid != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column changed_at of type bigint", RelationGetRelationName(rel))));
+	seqid = event_sequence(RelationGetRelid(rel), true);
+	if (!OidIsValid(seqid))
+	{
+		Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
+												RelationGetNamespace(rel));
+
+		seqid = event_sequence(OidIsValid(history) ? history : RelationGetRelid(rel), false);
+	}
+	offset = Int64GetDatum(next_offset(seqid));
+	return PointerGetDatum(heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &column, &offset, &isnull));
 }
 
 /*
  * kyro.event_horizon("offset" bigint) returns xid8: an xid that has not been given
  * to any transaction yet.  The argument makes the server call it when there is an
- * offset, and not before: I2.
+ * offset, and not before: E2.
  */
 Datum
 kyro_event_horizon(PG_FUNCTION_ARGS)

@@ -98,7 +98,8 @@ at_end_of_transaction(XactEvent event, void *arg)
 				LOCKTAG		tag = listeners_tag(a->seqid);
 
 				/* Kept until the end: a listener that comes now waits for us, and then sees our events. */
-				if (LockAcquire(&tag, APPENDER_LOCK, false, true) == LOCKACQUIRE_NOT_AVAIL)
+				if (kyro_lock_held(&tag, LISTENER_LOCK) ||	/* it does not conflict with ours */
+					LockAcquire(&tag, APPENDER_LOCK, false, true) == LOCKACQUIRE_NOT_AVAIL)
 					notify(a);
 			}
 			break;

@@ -51,26 +51,55 @@ SELECT is((SELECT DISTINCT proargnames[2] COLLATE "default" FROM pg_proc WHERE p
 
 -- event logs
 SELECT is(pg_get_function_arguments(f::regprocedure), a, 'arguments of ' || f) FROM (VALUES
-	('kyro.create_log(text, regtype)', $$name text, payload_type regtype DEFAULT 'jsonb'::regtype$$),
+	('kyro.create_log(text, regtype, text, text)', $$name text, payload_type regtype DEFAULT 'jsonb'::regtype, partition_by text DEFAULT NULL::text, every text DEFAULT NULL::text$$),
 	('kyro.append(text, jsonb, bigint, text, uuid)', 'log text, payload jsonb, key bigint DEFAULT NULL::bigint, kind text DEFAULT NULL::text, request_id uuid DEFAULT NULL::uuid'),
 	('kyro.append_bytes(text, bytea, bigint, text, uuid)', 'log text, payload bytea, key bigint DEFAULT NULL::bigint, kind text DEFAULT NULL::text, request_id uuid DEFAULT NULL::uuid'),
 	('kyro.append_batch(text, jsonb[], bigint[], text[], uuid[])', 'log text, payloads jsonb[], keys bigint[] DEFAULT NULL::bigint[], kinds text[] DEFAULT NULL::text[], request_ids uuid[] DEFAULT NULL::uuid[]'),
+	('kyro.subscribe(text, bigint, bigint)', 'log text, "from" bigint DEFAULT 1, "limit" bigint DEFAULT NULL::bigint'),
+	('kyro.consume(text, text, bigint, interval)', $$log text, consumer text, "limit" bigint DEFAULT 100, lease_for interval DEFAULT '00:01:00'::interval$$),
+	('kyro.ack(text, text, bigint, bigint)', 'log text, consumer text, lease bigint, "offset" bigint DEFAULT NULL::bigint'),
+	('kyro.renew(text, text, bigint, interval)', $$log text, consumer text, lease bigint, lease_for interval DEFAULT '00:01:00'::interval$$),
+	('kyro.seek(text, text, bigint)', 'log text, consumer text, "offset" bigint'),
+	('kyro.channel(text)', 'log text'),
+	('kyro.trim(text, bigint)', 'log text, before bigint, OUT partitions bigint, OUT events bigint'),
+	('kyro.trim(text, timestamptz)', 'log text, before timestamp with time zone, OUT partitions bigint, OUT events bigint'),
+	('kyro.compact_log(text, bigint)', 'log text, before bigint DEFAULT NULL::bigint'),
+	('kyro.extend_log(text, integer, text)', 'log text, ahead integer DEFAULT 4, every text DEFAULT NULL::text'),
 	('kyro.last_offset(text)', 'log text'),
 	('kyro.stable_offset(text)', 'log text')) v(f, a);
 SELECT is(pg_get_function_result(f::regprocedure), r, 'result of ' || f) FROM (VALUES
-	('kyro.create_log(text, regtype)', 'regclass'),
+	('kyro.create_log(text, regtype, text, text)', 'regclass'),
 	('kyro.append(text, jsonb, bigint, text, uuid)', 'bigint'),
 	('kyro.append_batch(text, jsonb[], bigint[], text[], uuid[])', 'bigint[]'),
 	('kyro.replay(text, bigint, bigint, bigint)', 'TABLE("offset" bigint, at timestamp with time zone, key bigint, kind text, payload jsonb, request_id uuid)'),
 	('kyro.replay_bytes(text, bigint, bigint, bigint)', 'TABLE("offset" bigint, at timestamp with time zone, key bigint, kind text, payload bytea, request_id uuid)'),
+	('kyro.subscribe(text, bigint, bigint)', 'TABLE("offset" bigint, at timestamp with time zone, key bigint, kind text, payload jsonb, request_id uuid)'),
+	('kyro.consume(text, text, bigint, interval)', 'TABLE(lease bigint, "offset" bigint, at timestamp with time zone, key bigint, kind text, payload jsonb, request_id uuid)'),
 	('kyro.last_offset(text)', 'bigint'),
 	('kyro.stable_offset(text)', 'bigint')) v(f, r);
 SELECT is((SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p
-	WHERE p.pronamespace = 'kyro'::regnamespace AND p.proname IN ('create_log', 'make_log', 'drop_log', 'append', 'append_bytes', 'append_batch', 'replay', 'replay_bytes', 'last_offset', 'stable_offset', 'next_offset')
+	WHERE p.pronamespace = 'kyro'::regnamespace AND p.proname IN ('create_log', 'make_log', 'drop_log', 'append', 'append_bytes', 'append_batch', 'replay', 'replay_bytes', 'last_offset', 'stable_offset', 'next_offset', 'subscribe', 'unsubscribe', 'channel', 'consume', 'ack', 'renew', 'seek', 'trim', 'compact_log', 'extend_log', 'create_kv', 'put', 'get', 'get_many', 'scan', 'delete', 'exists', 'drop_kv')
 		AND (p.prosecdef OR NOT has_function_privilege('public', p.oid, 'EXECUTE'))), NULL, 'functions of event logs run with the rights of who calls them, and anybody may');
 SELECT lives_ok($$SELECT kyro.create_log('contract_log')$$, 'kyro.create_log');
 SELECT columns_are('public', 'contract_log', ARRAY['offset', 'at', 'key', 'kind', 'payload', 'request_id', 'horizon']);
 SELECT has_pk('public', 'contract_log', 'an event log has a primary key where the library is preloaded');
+
+-- key-value tables
+SELECT is(pg_get_function_arguments(f::regprocedure) || ' -> ' || pg_get_function_result(f::regprocedure), a, f) FROM (VALUES
+	('kyro.create_kv(text, text, boolean)', $$name text, value_type text DEFAULT 'text'::text, history boolean DEFAULT false -> regclass$$),
+	('kyro.put(text, bigint, text, bigint)', 'kv text, key bigint, value text, if_offset bigint DEFAULT NULL::bigint -> bigint'),
+	('kyro.get(text, bigint)', 'kv text, key bigint -> text'),
+	('kyro.get(text, bigint, bigint)', 'kv text, key bigint, as_of bigint -> text'),
+	('kyro.get(text, bigint, timestamptz)', 'kv text, key bigint, as_of timestamp with time zone -> text'),
+	('kyro.get_many(text, bigint[])', 'kv text, keys bigint[] -> TABLE(key bigint, value text, changed_at bigint)'),
+	('kyro.scan(text, bigint, bigint, bigint)', 'kv text, "from" bigint DEFAULT NULL::bigint, "to" bigint DEFAULT NULL::bigint, "limit" bigint DEFAULT NULL::bigint -> TABLE(key bigint, value text, changed_at bigint)'),
+	('kyro.delete(text, bigint, bigint)', 'kv text, key bigint, if_offset bigint DEFAULT NULL::bigint -> boolean'),
+	('kyro.exists(text, bigint)', 'kv text, key bigint -> boolean')) v(f, a);
+SELECT lives_ok($$SELECT kyro.create_kv('contract_kv')$$, 'kyro.create_kv');
+INSERT INTO contract_kv SELECT g * 3, 'v' || g FROM generate_series(1, 20000) g;
+ANALYZE contract_kv;
+SELECT is((SELECT count(*) FROM kyro.get_many('contract_kv', (SELECT array_agg(g * 30) FROM generate_series(1, 1000) g))), 1000::bigint, 'a batch of 1,000 keys');
+SELECT is(pg_stat_get_xact_numscans('contract_kv_pkey'::regclass), 1::bigint, 'is one pass over the index');
 
 -- views
 SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
