@@ -30,6 +30,7 @@
 #include "utils/syscache.h"
 #include "utils/xid8.h"
 
+#include "compat.h"
 #include "debug_point.h"
 #include "events/events.h"
 
@@ -142,6 +143,9 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 		Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
 												RelationGetNamespace(rel));
 
+		/* nobody numbers events of another's log by a table of that name */
+		if (OidIsValid(history) && !kyro_owns_relation(history, rel->rd_rel->relowner))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
 		seqid = event_sequence(OidIsValid(history) ? history : RelationGetRelid(rel), false);
 	}
 	offset = Int64GetDatum(next_offset(seqid));

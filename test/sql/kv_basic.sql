@@ -117,6 +117,14 @@ GRANT SELECT, INSERT, UPDATE ON settings TO regress_kv_reader;
 SET ROLE regress_kv_reader;
 SELECT kyro.put('settings', 1, 'mine') > 0 AS put;
 RESET ROLE;
+-- a table of another's that is named like the one of a history
+GRANT CREATE ON SCHEMA kv TO regress_kv_reader;
+SELECT kyro.create_log('theirs_history');
+SET ROLE regress_kv_reader;
+CREATE TABLE theirs (key bigint, value text, changed_at bigint);
+CREATE TRIGGER t BEFORE INSERT ON theirs FOR EACH ROW EXECUTE FUNCTION kyro.stamp_change();
+INSERT INTO theirs VALUES (1);
+RESET ROLE;
 DROP OWNED BY regress_kv_reader;
 DROP ROLE regress_kv_reader;
 -- the trigger by itself
