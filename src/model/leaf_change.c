@@ -187,6 +187,144 @@ coded_size(const Items *it, PlanPair *pp)
 	return plan_best(it, 0, it->n, pp, &best);
 }
 
+/* What rebuild() knows on the way along the blocks of a page. */
+typedef struct Rebuild
+{
+	LeafWork   *w;
+	const void *src;
+	const KyroEntry *run;		/* to be merged in, and of them: */
+	int			nrun;
+	int			next;			/* the first that belongs to later blocks */
+	const uint8_t *marks;		/* of what is to be removed from this block
+								 * and later ones; or NULL */
+	int			pending_size;	/* of w->pending when coded, or -1: unknown */
+} Rebuild;
+
+/*
+ * Find the entries of the run that belong to block b, which go before the first
+ * entry of the next block.  Returns how many; LEAF_CORRUPT.
+ */
+static int
+take_new_entries(Rebuild *r, int b)
+{
+	int			from = r->next;
+
+	if (b + 1 == leaf_header_const(r->src)->nblk)
+		r->next = r->nrun;
+	else if (r->next < r->nrun)
+	{
+		BlockView	next;
+		KyroEntry	bound;
+
+		if (!block_open(r->src, b + 1, &next))
+			return LEAF_CORRUPT;
+		bound = block_first_entry(&next);
+		while (r->next < r->nrun && kyro_entry_cmp(r->run[r->next], bound) < 0)
+			r->next++;
+	}
+	return r->next - from;
+}
+
+/* Write the block that waits for its right neighbour, if there is one. */
+static bool
+put_pending(Rebuild *r)
+{
+	Items	   *pending = &r->w->pending;
+	bool		fits = out_items(&r->w->out, pending, 0, pending->n, false, &r->w->pair);
+
+	pending->n = 0;
+	pending->live = 0;
+	r->pending_size = -1;
+	return fits;
+}
+
+/*
+ * Have the items of a block wait for those of the next one, joined with those
+ * that wait already if that takes no more bytes: so neighbours that removals have
+ * emptied become one.  False: out of room.
+ */
+static bool
+join_pending(Rebuild *r, const Items *it)
+{
+	LeafWork   *w = r->w;
+	Items	   *pending = &w->pending;
+	int			size = -1;
+
+	if (it->live == 0)
+		return true;
+	if (pending->live > 0 && pending->live + it->live <= KYRO_BLOCK_SLOTS)
+	{
+		bool		strip = pending->n + it->n > ITEMS_MAX;
+		int			joined;
+
+		if (r->pending_size < 0)
+			r->pending_size = coded_size(pending, &w->pair);
+		size = coded_size(it, &w->pair);
+		w->joined.n = 0;
+		w->joined.live = 0;
+		items_concat(&w->joined, pending, strip);
+		items_concat(&w->joined, it, strip);
+		joined = coded_size(&w->joined, &w->pair);
+		if (joined <= r->pending_size + BLK_OVERHEAD + size)
+		{
+			*pending = w->joined;
+			r->pending_size = joined;
+			return true;
+		}
+	}
+	if (!put_pending(r))
+		return false;
+	*pending = *it;
+	r->pending_size = size;
+	return true;
+}
+
+/*
+ * Put block b, which v is a view of, into w->out or w->pending: copied as it
+ * is, or with new extras, if that will do, else decoded and coded anew.  1, 0 or
+ * LEAF_CORRUPT as for rebuild().
+ */
+static int
+rebuild_block(Rebuild *r, int b, const BlockView *v)
+{
+	LeafWork   *w = r->w;
+	const KyroEntry *new_entries = r->nrun > 0 ? r->run + r->next : NULL;
+	const uint8_t *marks = r->marks;
+	Items	   *it = &w->items;
+	uint8_t		slot[EXTRAS_AT_ONCE];
+	int			nnew = take_new_entries(r, b);
+	bool		removed = false;
+	bool		edge;
+
+	if (nnew < 0)
+		return LEAF_CORRUPT;
+	if (marks)
+	{
+		removed = memchr(marks, 1, w->blive[b]) != NULL;
+		r->marks += w->blive[b];
+	}
+	if (!removed && (nnew == 0 || slots_for_extras(v, new_entries, nnew, slot)))
+		return put_pending(r) &&
+			(nnew == 0 ? out_copy_block(&w->out, r->src, v) :
+			 out_copy_with_extras(&w->out, r->src, v, new_entries, slot, nnew));
+
+	if (!block_decode_raw(v, &w->raw))
+		return LEAF_CORRUPT;
+	if (removed)
+		raw_remove(&w->raw, marks);
+	if (!items_from_raw(it, &w->raw))
+		return LEAF_CORRUPT;
+	if (nnew > 0)
+	{
+		items_merge(&w->items2, it, new_entries, nnew);
+		it = &w->items2;
+	}
+	if (marks)
+		return join_pending(r, it);
+	edge = b + 1 == leaf_header_const(r->src)->nblk && page_at_edge(r->src);
+	return out_items(&w->out, it, 0, it->n, edge, &w->pair);
+}
+
 /*
  * Put the blocks of src into w->out, with the entries of run[0..nrun) merged
  * in and those marked in marks (if not NULL) removed.  1 done, 0 out of room,
@@ -196,109 +334,29 @@ static int
 rebuild(LeafWork *w, const void *src, const KyroEntry *run, int nrun, const uint8_t *marks)
 {
 	const LeafHeader *h = leaf_header_const(src);
-	PageOut    *out = &w->out;
-	Items	   *pending = &w->pending;	/* touched block not yet written */
-	int			pending_size = -1;	/* its size when coded, or unknown */
+	Rebuild		r = {.w = w, .src = src, .run = run, .nrun = nrun, .marks = marks, .pending_size = -1};
 	int			end = 0;
 	int			slots = 0;
-	int			r = 0;
 	BlockView	v;
 
-	pending->n = 0;
-	pending->live = 0;
+	w->pending.n = 0;
+	w->pending.live = 0;
 	for (int b = 0; b < h->nblk; b++)
 	{
-		Items	   *it = &w->items;
-		uint8_t		slot[EXTRAS_AT_ONCE];
-		bool		removed = false;
-		bool		edge = b + 1 == h->nblk && page_at_edge(src);
-		int			from = r;
-		int			size = -1;
-		int			nnew;
+		int			result;
 
 		if (!leaf_next_block(src, b, &end, &slots, &v))
 			return LEAF_CORRUPT;
-		if (b + 1 == h->nblk)
-			r = nrun;
-		else if (r < nrun)
-		{
-			BlockView	next;
-			KyroEntry	bound;
-
-			if (!block_open(src, b + 1, &next))
-				return LEAF_CORRUPT;
-			bound = block_first_entry(&next);
-			while (r < nrun && kyro_entry_cmp(run[r], bound) < 0)
-				r++;
-		}
-		nnew = r - from;
-		if (marks)
-		{
-			removed = memchr(marks, 1, w->blive[b]) != NULL;
-			marks += w->blive[b];
-		}
-		if (!removed && (nnew == 0 || slots_for_extras(&v, run + from, nnew, slot)))
-		{
-			if (!out_items(out, pending, 0, pending->n, false, &w->pair))
-				return 0;
-			pending->n = 0;
-			pending->live = 0;
-			if (nnew == 0 ? !out_copy_block(out, src, &v) :
-				!out_copy_with_extras(out, src, &v, run + from, slot, nnew))
-				return 0;
-			continue;
-		}
-		if (!block_decode_raw(&v, &w->raw))
-			return LEAF_CORRUPT;
-		if (removed)
-			raw_remove(&w->raw, marks - w->blive[b]);
-		if (!items_from_raw(it, &w->raw))
-			return LEAF_CORRUPT;
-		if (nnew > 0)
-		{
-			items_merge(&w->items2, it, run + from, nnew);
-			it = &w->items2;
-		}
-		if (!marks)
-		{
-			if (!out_items(out, it, 0, it->n, edge, &w->pair))
-				return 0;
-			continue;
-		}
-		/* join neighbours that removals have emptied */
-		if (it->live == 0)
-			continue;
-		if (pending->live > 0 && pending->live + it->live <= KYRO_BLOCK_SLOTS)
-		{
-			bool		strip = pending->n + it->n > ITEMS_MAX;
-			int			joined;
-
-			if (pending_size < 0)
-				pending_size = coded_size(pending, &w->pair);
-			size = coded_size(it, &w->pair);
-			w->joined.n = 0;
-			w->joined.live = 0;
-			items_concat(&w->joined, pending, strip);
-			items_concat(&w->joined, it, strip);
-			joined = coded_size(&w->joined, &w->pair);
-			if (joined <= pending_size + BLK_OVERHEAD + size)
-			{
-				*pending = w->joined;
-				pending_size = joined;
-				continue;
-			}
-		}
-		if (!out_items(out, pending, 0, pending->n, false, &w->pair))
-			return 0;
-		*pending = *it;
-		pending_size = size;
+		result = rebuild_block(&r, b, &v);
+		if (result <= 0)
+			return result;
 	}
-	if (!out_items(out, pending, 0, pending->n, false, &w->pair))
+	if (!put_pending(&r))
 		return 0;
 	if (h->nblk == 0 && nrun > 0)
 	{
 		items_load(&w->items, run, nrun);
-		if (!out_items(out, &w->items, 0, nrun, false, &w->pair))
+		if (!out_items(&w->out, &w->items, 0, nrun, false, &w->pair))
 			return 0;
 	}
 	return end == h->pend || h->nblk == 0 ? 1 : LEAF_CORRUPT;
