@@ -217,6 +217,66 @@ append_entry(const RmiInsert *ins, Buffer buf, KyroEntry e)
 	return true;
 }
 
+/* Add e to the insert run of the locked leaf that owns it, which has room for it. */
+static void
+add_to_run(const RmiInsert *ins, Buffer buf, KyroEntry e)
+{
+	RmiChange	c;
+
+	rmi_change_begin(&c, ins->index, ins->carrier);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});
+	DEBUG_CRASH("rmi-run-record");
+	rmi_change_finish(&c);
+	DEBUG_CRASH("rmi-run-logged");
+}
+
+/*
+ * Merge the insert run of the locked leaf that owns e into its blocks, and add e in
+ * the same record, since a merge leaves room for it.  False: the leaf must be split.
+ */
+static bool
+merge_and_add(const RmiInsert *ins, Buffer buf, KyroEntry e)
+{
+	RmiWork    *w = rmi_work();
+	int			merged = leaf_merge(BufferGetPage(buf), w->leaf, w->scratch);
+	RmiChange	c;
+
+	if (merged == 0)
+		return false;
+	if (merged < 0)
+		rmi_corrupt(ins->index, BufferGetBlockNumber(buf), "the leaf cannot be merged");
+	if (!leaf_run_add(w->leaf, e, false))
+		elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
+	rmi_leaf_finish(w->leaf);
+	rmi_change_begin(&c, ins->index, ins->carrier);
+	rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .add = true, .entry = e, .image = w->leaf});
+	DEBUG_CRASH("rmi-merge-record");
+	rmi_change_finish(&c);
+	DEBUG_CRASH("rmi-merge-logged");
+	return true;
+}
+
+/*
+ * Split a locked leaf.  Returns the half that owns `at`, locked; the other one is released,
+ * unless it is `keep`.
+ */
+static Buffer
+split_for(RmiInsert *ins, Buffer buf, Buffer keep, KyroFence at)
+{
+	Buffer		right;
+	KyroFence	cut = rmi_split(ins->index, ins->index_id, ins->carrier, buf, &right);
+
+	note_new_leaf(ins, cut, BufferGetBlockNumber(right));
+	if (kyro_fence_cmp(at, cut) < 0)
+	{
+		UnlockReleaseBuffer(right);
+		return buf;
+	}
+	if (buf != keep)
+		UnlockReleaseBuffer(buf);
+	return right;
+}
+
 /*
  * Put e on the exclusively locked leaf buf that owns it, or on what that leaf
  * is split into.  keep: a buffer that must stay locked (the first page of the
@@ -226,25 +286,21 @@ static void
 place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 {
 	Relation	index = ins->index;
-	RmiWork    *w = rmi_work();
-	bool		done = false;
+	KyroFence	at = {e.key, e.tid, isnull};
 	bool		asked = ins->versions_of == NULL;	/* the table about versions of keys in the run */
 	bool		asked_full = asked; /* about all */
 	UsageInsert way = USAGE_INSERT_APPEND;
 	bool		split = false;
+	bool		done = false;
 
 	while (!done)
 	{
 		Page		page = BufferGetPage(buf);
 		BlockNumber block = BufferGetBlockNumber(buf);
-		KyroFence	at = {e.key, e.tid, isnull};
 
 		/* versions of the last rows are no growth at the edge, and pass through the run like others */
 		bool		edge = (ins->versions_of == NULL &&
 							(!leaf_has_high(page) || (leaf_high(page).isnull && !leaf_low(page).isnull)));
-		RmiChange	c;
-		Buffer		right;
-		KyroFence	cut;
 
 		if (isnull && !leaf_low(page).isnull)
 		{
@@ -261,11 +317,7 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 		switch (leaf_insert_kind(page, e, edge))
 		{
 			case LEAF_INS_RUN:
-				rmi_change_begin(&c, index, ins->carrier);
-				rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_RUN_ADD, .entry = e});
-				DEBUG_CRASH("rmi-run-record");
-				rmi_change_finish(&c);
-				DEBUG_CRASH("rmi-run-logged");
+				add_to_run(ins, buf, e);
 				way = USAGE_INSERT_RUN;
 				done = true;
 				break;
@@ -276,51 +328,27 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				break;
 
 			case LEAF_INS_MERGE:
+				/* if something has gone there may be room in the run, or need of no split */
 				if (!asked)
 				{
 					asked = true;
 					if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, false) > 0)
 						break;
 				}
-				switch (leaf_merge(page, w->leaf, w->scratch))
+				if (merge_and_add(ins, buf, e))
 				{
-					case 1:
-						/* in the same record, since a merge leaves room for it */
-						if (!leaf_run_add(w->leaf, e, false))
-							elog(ERROR, "kyro_rmi: entry does not fit a merged leaf");
-						rmi_leaf_finish(w->leaf);
-						rmi_change_begin(&c, index, ins->carrier);
-						rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_MERGE, .add = true, .entry = e, .image = w->leaf});
-						DEBUG_CRASH("rmi-merge-record");
-						rmi_change_finish(&c);
-						DEBUG_CRASH("rmi-merge-logged");
-						way = USAGE_INSERT_MERGE;
-						done = true;
-						break;
-
-					case 0:
-						if (!asked_full)
-						{
-							asked_full = true;
-							if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, true) > 0)
-								break;
-						}
-						cut = rmi_split(index, ins->index_id, ins->carrier, buf, &right);
-						note_new_leaf(ins, cut, BufferGetBlockNumber(right));
-						split = true;
-						if (kyro_fence_cmp(at, cut) < 0)
-							UnlockReleaseBuffer(right);
-						else
-						{
-							if (buf != keep)
-								UnlockReleaseBuffer(buf);
-							buf = right;
-						}
-						break;
-
-					default:
-						rmi_corrupt(index, block, "the leaf cannot be merged");
+					way = USAGE_INSERT_MERGE;
+					done = true;
+					break;
 				}
+				if (!asked_full)
+				{
+					asked_full = true;
+					if (rmi_kill_versions(ins->versions_of, index, ins->carrier, buf, true) > 0)
+						break;
+				}
+				buf = split_for(ins, buf, keep, at);
+				split = true;
 				break;
 
 			default:
