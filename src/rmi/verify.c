@@ -3,12 +3,9 @@
  * verify.c
  *	  Is an index sound?  The chain of leaves; verify_directory.c has the rest.
  *
- * The chain is walked with each next leaf
- * locked before the last is let go, so that a concurrent split or deletion is
- * never seen half done.  Problems are reported, and the walk goes on where
- * it can.
- *
- * All locks are the weakest ones, and it works on a standby.
+ * The chain is walked with each next leaf locked before the last is let go, so
+ * that a split or deletion is never seen half done.  Problems are reported, and
+ * the walk goes on as long as the next leaf can be found.
  *
  * IDENTIFICATION
  *	  src/rmi/verify.c
@@ -102,26 +99,18 @@ still_there(RmiVerify *v, Buffer buf, KyroFence low)
 	return rmi_descend(v->index, low, false, BUFFER_LOCK_SHARE, NULL);
 }
 
-/*
- * Walk the chain; false if it breaks off.  Fences ascend, so a damaged chain
- * ends as well; a page can be met twice, if its leaf was deleted behind us and
- * the page used again.
- */
-static bool
-verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
+/* The leftmost leaf, locked; InvalidBuffer, which is reported, if there is none. */
+static Buffer
+open_leftmost(RmiVerify *v)
 {
 	BlockNumber block = RMI_FIRST_LEAF;
 	Buffer		buf;
-	uint64		leaves = 0;
-	KyroFence	from = KYRO_FENCE_MIN;	/* what the walk has come to */
-	PGAlignedBlock copy;
 
-	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
 	if (block < v->nblocks && (v->refusal = kyro_read_problem(v->index, block)) != NULL)
 		v->refused = block;
 	buf = open_leaf(v, block, RMI_META_BLOCK, NULL);
 	if (!BufferIsValid(buf))
-		return false;
+		return InvalidBuffer;
 	/* it is never deleted */
 	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 	look_ahead(v, buf);
@@ -130,57 +119,87 @@ verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
 		VERIFY_REPORT(v, block, "low fence of the leftmost leaf is not the lowest key");
 	if (leaf_header(BufferGetPage(buf))->left != KYRO_NO_BLOCK)
 		VERIFY_REPORT(v, block, "leftmost leaf has a left link");
+	return buf;
+}
 
-	for (;;)
+/*
+ * The right sibling of a locked leaf that says it has one, locked too; InvalidBuffer,
+ * which is reported, if the chain breaks off here.
+ */
+static Buffer
+open_right(RmiVerify *v, Buffer buf)
+{
+	Page		page = BufferGetPage(buf);
+	BlockNumber block = BufferGetBlockNumber(buf);
+	BlockNumber to = leaf_header(page)->right;
+	KyroFence	high = leaf_high(page);
+	Buffer		next;
+
+	if (kyro_fence_cmp(high, leaf_low(page)) <= 0)
 	{
-		Page		page = BufferGetPage(buf);
-		Buffer		next = InvalidBuffer;
-		bool		more = leaf_has_high(page);
-		bool		broken = false;
+		VERIFY_REPORT(v, block, "high fence is not above low fence");
+		return InvalidBuffer;
+	}
+	if (to == block || to <= RMI_FIRST_LEAF)
+	{
+		VERIFY_REPORT(v, block, "right link leads to block %u, which cannot be a right sibling", to);
+		return InvalidBuffer;
+	}
+	next = open_leaf(v, to, block, &high);
+	if (BufferIsValid(next) && leaf_header(BufferGetPage(next))->left != block)
+		VERIFY_REPORT(v, to, "left link leads to block %u instead of %u",
+					  leaf_header(BufferGetPage(next))->left, block);
+	return next;
+}
+
+/* What is wrong within a leaf, whose header is sound; NULL: nothing. */
+static const char *
+page_problem(const char *page)
+{
+	const PageHeaderData *header = (const PageHeaderData *) page;
+	const char *problem = leaf_verify(page);
+
+	if (problem == NULL && (header->pd_lower != leaf_lower(page) || header->pd_upper != leaf_upper(page)))
+		problem = "page header does not agree with the leaf header";
+	if (problem == NULL && !leaf_sum_ok(page) && CHECKSUMS_COUNT())
+		problem = "the checksum of the leaf is not right";
+	return problem;
+}
+
+/*
+ * Walk the chain; false if it breaks off.  Fences ascend, so a damaged chain
+ * ends as well; a page can be met twice, if its leaf was deleted behind us and
+ * the page used again.
+ */
+static bool
+verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
+{
+	Buffer		buf;
+	uint64		leaves = 0;
+	KyroFence	from = KYRO_FENCE_MIN;	/* what the walk has come to */
+	PGAlignedBlock copy;
+
+	kyro_progress_phase(KYRO_PHASE_LEAVES, RelationGetRelid(v->index), v->nblocks);
+	buf = open_leftmost(v);
+	while (BufferIsValid(buf))
+	{
+		BlockNumber block = BufferGetBlockNumber(buf);
+		bool		more = leaf_has_high(BufferGetPage(buf));
+		Buffer		next = more ? open_right(v, buf) : InvalidBuffer;
 		const char *problem;
 
 		if (block < v->nblocks)
 			v->seen[block / 8] |= 1 << (block % 8);
 		kyro_progress_done(++leaves);
-		if (more)
-		{
-			BlockNumber to = leaf_header(page)->right;
-
-			if (kyro_fence_cmp(leaf_high(page), leaf_low(page)) <= 0)
-			{
-				VERIFY_REPORT(v, block, "high fence is not above low fence");
-				broken = true;
-			}
-			else if (to == block || to <= RMI_FIRST_LEAF)
-			{
-				VERIFY_REPORT(v, block, "right link leads to block %u, which cannot be a right sibling", to);
-				broken = true;
-			}
-			else
-			{
-				KyroFence	high = leaf_high(page);
-
-				next = open_leaf(v, to, block, &high);
-				if (!BufferIsValid(next))
-					broken = true;
-				else if (leaf_header(BufferGetPage(next))->left != block)
-					VERIFY_REPORT(v, to, "left link leads to block %u instead of %u",
-								  leaf_header(BufferGetPage(next))->left, block);
-			}
-		}
-		memcpy(copy.data, page, BLCKSZ);
+		memcpy(copy.data, BufferGetPage(buf), BLCKSZ);
 		UnlockReleaseBuffer(buf);
 
-		problem = leaf_verify(copy.data);
-		if (problem == NULL && (((PageHeader) copy.data)->pd_lower != leaf_lower(copy.data) ||
-								((PageHeader) copy.data)->pd_upper != leaf_upper(copy.data)))
-			problem = "page header does not agree with the leaf header";
-		if (problem == NULL && !leaf_sum_ok(copy.data) && CHECKSUMS_COUNT())
-			problem = "the checksum of the leaf is not right";
+		problem = page_problem(copy.data);
 		if (problem != NULL)
 			VERIFY_REPORT(v, block, "%s", problem);
+
 		/*
-		 * Comparing looks elsewhere, and cancels must get through: not with the
+		 * Visitors look elsewhere, and cancels must get through: not with the
 		 * next leaf locked.
 		 */
 		if (BufferIsValid(next))
@@ -188,27 +207,18 @@ verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
 		if (problem == NULL && visitor != NULL)
 			visitor->leaf(visitor->arg, copy.data, block, from);
 		CHECK_FOR_INTERRUPTS();
+		if (!more)
+			return true;
 		if (BufferIsValid(next))
 		{
 			look_ahead(v, next);
 			LockBuffer(next, BUFFER_LOCK_SHARE);
-			if (!broken)
-			{
-				from = leaf_high(copy.data);
-				next = still_there(v, next, from);
-			}
+			from = leaf_high(copy.data);
+			next = still_there(v, next, from);
 		}
-		if (broken)
-		{
-			if (BufferIsValid(next))
-				UnlockReleaseBuffer(next);
-			return false;
-		}
-		if (!more)
-			return true;
 		buf = next;
-		block = BufferGetBlockNumber(buf);
 	}
+	return false;
 }
 
 void
