@@ -77,11 +77,6 @@ static List *hidden = NIL;
 /* Tables of which a command makes indexes anew, and then the foreign keys that refer to them. */
 static List *hide_new = NIL;
 
-/* Flags of an index that are taken away and given back. */
-#define VALID		1
-#define CLUSTERED	2
-#define IDENTITY	4
-
 /*
  * CLUSTER ON and REPLICA IDENTITY of such a table, if by an index of ours: the
  * server would set them again while the new index is hidden, and refuses that.
@@ -90,18 +85,12 @@ typedef struct Role
 {
 	Oid			table;
 	char	   *index;
-	int			flags;			/* CLUSTERED, IDENTITY */
+	int			flags;			/* KEYS_CLUSTERED, KEYS_IDENTITY */
 } Role;
 
 static List *roles = NIL;
 
 static object_access_hook_type prev_object_access = NULL;
-
-static int
-flags_of(Form_pg_index form)
-{
-	return (form->indisvalid ? VALID : 0) | (form->indisclustered ? CLUSTERED : 0) | (form->indisreplident ? IDENTITY : 0);
-}
 
 static List *
 add_target(List *targets, Oid table, AttrNumber column)
@@ -246,33 +235,6 @@ indexes_in_the_way(const Target *target)
 	return indexes;
 }
 
-/* Set or clear flags of an index in pg_index, if it is there still and they are not so yet. */
-static void
-set_flags(Oid indexoid, int flags, bool on)
-{
-	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
-	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(indexoid));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
-		int			were = flags_of(form);
-
-		if ((were & flags) != (on ? flags : 0))
-		{
-			form->indisvalid = (flags & VALID) ? on : form->indisvalid;
-			form->indisclustered = (flags & CLUSTERED) ? on : form->indisclustered;
-			form->indisreplident = (flags & IDENTITY) ? on : form->indisreplident;
-			CatalogTupleUpdate(rel, &tuple->t_self, tuple);
-			/* what is known of the table may be made of this, as its replica identity */
-			CacheInvalidateRelcacheByRelid(form->indrelid);
-			CommandCounterIncrement();
-		}
-		heap_freetuple(tuple);
-	}
-	table_close(rel, RowExclusiveLock);
-}
-
 static void
 hide(Oid indexoid)
 {
@@ -280,7 +242,7 @@ hide(Oid indexoid)
 
 	hidden = lappend_oid(hidden, indexoid);
 	MemoryContextSwitchTo(oldcontext);
-	set_flags(indexoid, VALID, false);
+	keys_set_flags(indexoid, KEYS_VALID, false);
 }
 
 /* Take the roles that indexes of ours have for a table away, and remember them.  It is locked against everybody. */
@@ -303,13 +265,13 @@ take_roles(Oid table)
 		MemoryContext oldcontext;
 		Role	   *role;
 
-		if (!(flags_of(form) & (CLUSTERED | IDENTITY)) || !in_the_way(tuple, form->indkey.values[0], am))
+		if (!(keys_flags(form) & (KEYS_CLUSTERED | KEYS_IDENTITY)) || !in_the_way(tuple, form->indkey.values[0], am))
 			continue;
 		oldcontext = MemoryContextSwitchTo(TopTransactionContext);
 		role = palloc(sizeof(Role));
 		role->table = table;
 		role->index = get_rel_name(form->indexrelid);
-		role->flags = flags_of(form) & (CLUSTERED | IDENTITY);
+		role->flags = keys_flags(form) & (KEYS_CLUSTERED | KEYS_IDENTITY);
 		roles = lappend(roles, role);
 		MemoryContextSwitchTo(oldcontext);
 		found = lappend_oid(found, form->indexrelid);
@@ -317,7 +279,7 @@ take_roles(Oid table)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	foreach(lc, found)
-		set_flags(lfirst_oid(lc), CLUSTERED | IDENTITY, false);
+		keys_set_flags(lfirst_oid(lc), KEYS_CLUSTERED | KEYS_IDENTITY, false);
 }
 
 /* And give them back, to the indexes of those names. */
@@ -333,7 +295,7 @@ give_roles(void)
 
 		if (OidIsValid(index))
 		{
-			set_flags(index, role->flags, true);
+			keys_set_flags(index, role->flags, true);
 			keys_settle(index);
 		}
 	}
@@ -473,7 +435,7 @@ kyro_foreign_key_end(int before)
 	hide_new = NIL;
 	while (list_length(hidden) > before)
 	{
-		set_flags(llast_oid(hidden), VALID, true);
+		keys_set_flags(llast_oid(hidden), KEYS_VALID, true);
 		hidden = list_delete_last(hidden);
 	}
 	give_roles();

@@ -12,6 +12,7 @@
 #ifndef KYRO_KEYS_H
 #define KYRO_KEYS_H
 
+#include "catalog/pg_index.h"
 #include "nodes/parsenodes.h"
 #include "utils/relcache.h"
 
@@ -151,6 +152,18 @@ extern void keys_after_partition(List *indexes, RangeVar *name);
  */
 extern void keys_before_attach(Oid relid, RangeVar *name);
 
+/* --- flags.c: flags of an index in pg_index ------------------------------------ */
+
+#define KEYS_VALID		1
+#define KEYS_CLUSTERED	2
+#define KEYS_IDENTITY	4
+
+/* Those that are set. */
+extern int	keys_flags(Form_pg_index form);
+
+/* Set or clear some, if the index is there still and they are not so yet; then the change is visible. */
+extern void keys_set_flags(Oid index, int flags, bool on);
+
 /* --- swap.c: one index in the place of another -------------------------------- */
 
 #define KEYS_SWAP_ATTACHED	1	/* old may be attached to a partitioned index,
@@ -177,9 +190,6 @@ extern bool keys_swap_tree(Oid root, List *news, Oid am, int flags);
 
 /* Raises 42501 if the caller does not own the table, or it is a system catalog. */
 extern void keys_check_owner(Oid heap);
-
-/* Mark an index as valid. */
-extern void keys_set_valid(Oid index);
 
 /*
  * Why index new is no substitute for index old, both open, or NULL: order,

@@ -289,9 +289,9 @@ set_class_dependencies(Oid index, Oid own, Oid shown)
 	CommandCounterIncrement();
 }
 
-/* The class that pg_index names for an index, and of its two classes our own and the namesake. */
+/* The operator class that pg_index names for an index. */
 static Oid
-lookup_classes(Oid index, Oid *own, Oid *namesake)
+shown_class(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	Oid			shown;
@@ -300,6 +300,15 @@ lookup_classes(Oid index, Oid *own, Oid *namesake)
 		elog(ERROR, "cache lookup failed for index %u", index);
 	shown = shown_classes(tuple)->values[0];
 	ReleaseSysCache(tuple);
+	return shown;
+}
+
+/* That class, and of its two classes our own and the namesake. */
+static Oid
+lookup_classes(Oid index, Oid *own, Oid *namesake)
+{
+	Oid			shown = shown_class(index);
+
 	*own = class_named_as(shown, keys_am());
 	*namesake = class_named_as(shown, BTREE_AM_OID);
 	return shown;
@@ -344,13 +353,8 @@ keys_unmark(Oid index)
 static void
 depend_on_shown(Oid index)
 {
-	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	Oid			shown;
+	Oid			shown = shown_class(index);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for index %u", index);
-	shown = shown_classes(tuple)->values[0];
-	ReleaseSysCache(tuple);
 	set_class_dependencies(index, shown, shown);
 }
 
@@ -443,9 +447,7 @@ keys_set_method(Oid index, Oid am)
 	table_close(rel, RowExclusiveLock);
 	CommandCounterIncrement();
 
-	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	type = get_opclass_input_type(shown_classes(tuple)->values[0]);
-	ReleaseSysCache(tuple);
+	type = get_opclass_input_type(shown_class(index));
 	opclass = GetDefaultOpClass(type, am);
 	if (!OidIsValid(opclass))
 		elog(ERROR, "type %u has no default operator class of access method %u", type, am);

@@ -208,7 +208,7 @@ add_to_partitions(Oid indexoid)
 		CommandCounterIncrement();
 	}
 	if (n > 0)
-		keys_set_valid(indexoid);
+		keys_set_flags(indexoid, KEYS_VALID, true);
 	table_close(heap, NoLock);
 	index_close(index, NoLock);
 	CommandCounterIncrement();

@@ -158,20 +158,6 @@ check_exchange(Relation old, Relation new, int flags, bool partitioned)
 /* ---- the exchange ---- */
 
 /* index_concurrently_swap() leaves the old index invalid; ours is as complete as before. */
-void
-keys_set_valid(Oid index)
-{
-	Relation	rel = table_open(IndexRelationId, RowExclusiveLock);
-	HeapTuple	tuple = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(index));
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for index %u", index);
-	((Form_pg_index) GETSTRUCT(tuple))->indisvalid = true;
-	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
-	heap_freetuple(tuple);
-	table_close(rel, RowExclusiveLock);
-}
-
 /* The statistics target of the (expression) column: from 17 on the swap leaves that out. */
 static void
 copy_statistics_target(Oid from, Oid to)
@@ -219,7 +205,7 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	index_concurrently_swap(newoid, oldoid, between);
 	CommandCounterIncrement();
 	RenameRelationInternal(oldoid, newname, true, true);
-	keys_set_valid(oldoid);
+	keys_set_flags(oldoid, KEYS_VALID, true);
 	copy_statistics_target(oldoid, newoid);
 	CommandCounterIncrement();
 
