@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "inspect/target.h"
 #include "store/handler.h"
+#include "store/store.h"
 
 /* Has the relation kind and access method of a kyro_rmi index, partitioned or not? */
 static bool
@@ -72,35 +73,10 @@ do_partition(Oid relid, KyroTargetFunction one, void *arg)
 static void
 partitions_of_table(Oid relid, KyroTargetFunction one, void *arg)
 {
-	List	   *tables = find_all_inheritors(relid, AccessShareLock, NULL);
-	int			others = 0;
-	int			done = 0;
 	ListCell   *lc;
 
-	foreach(lc, tables)
-	{
-		char		relkind = get_rel_relkind(lfirst_oid(lc));
-
-		if (relkind == RELKIND_PARTITIONED_TABLE || relkind == '\0')
-			continue;
-		if (store_is_kyro_oid(lfirst_oid(lc)))
-		{
-			do_partition(lfirst_oid(lc), one, arg);
-			done++;
-		}
-		else
-			others++;
-	}
-	if (others > 0 && done == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("no partition of \"%s\" is a kyro table", get_rel_name(relid)),
-				 errhint("For its kyro_rmi indexes, name the partitioned index.")));
-	if (others > 0)
-		ereport(NOTICE,
-				(errmsg_plural("passed over %d partition of \"%s\" that is not a kyro table",
-							   "passed over %d partitions of \"%s\" that are not kyro tables",
-							   others, others, get_rel_name(relid))));
+	foreach(lc, store_kyro_partitions(relid, AccessShareLock, "For its kyro_rmi indexes, name the partitioned index."))
+		do_partition(lfirst_oid(lc), one, arg);
 }
 
 static void

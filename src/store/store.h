@@ -855,9 +855,13 @@ extern void store_set_bulk_insert(const StoreBulkInsert *methods);
 
 /*
  * The OIDs of the kyro tables that a partitioned table consists of, on the lowest
- * level, in the order of their OIDs; nothing of them is locked.  A NOTICE counts those that are no
- * kyro tables; if all are not, that is an error (42809); there may be none.  The user must own the table.
+ * level, in the order of their OIDs, locked in this mode.  A NOTICE counts those
+ * that are no kyro tables; if all are not, that is an error (42809), with a hint;
+ * there may be none.
  */
+extern List *store_kyro_partitions(Oid relid, LOCKMODE lockmode, const char *hint);
+
+/* The same for what writes them one by one: the user must own the table; of its partitions none is locked. */
 extern List *store_partitions(Oid relid);
 
 /* --- stamp.c: the last step of a seal ---------------------------------------------------- */

@@ -21,16 +21,13 @@
 #include "store/store.h"
 
 List *
-store_partitions(Oid relid)
+store_kyro_partitions(Oid relid, LOCKMODE lockmode, const char *hint)
 {
 	List	   *result = NIL;
 	int			others = 0;
 	ListCell   *lc;
 
-	if (!kyro_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
-	LockRelationOid(relid, AccessShareLock);
-	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	foreach(lc, find_all_inheritors(relid, lockmode, NULL))
 	{
 		char		relkind = get_rel_relkind(lfirst_oid(lc));
 
@@ -45,7 +42,7 @@ store_partitions(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("no partition of \"%s\" is a kyro table", get_rel_name(relid)),
-				 errhint("ALTER TABLE ... SET ACCESS METHOD kyro makes it one.")));
+				 errhint("%s", hint)));
 	if (others > 0)
 		ereport(NOTICE,
 				(errmsg_plural("passed over %d partition of \"%s\" that is not a kyro table",
@@ -53,4 +50,13 @@ store_partitions(Oid relid)
 							   others, others, get_rel_name(relid))));
 	list_sort(result, list_oid_cmp);
 	return result;
+}
+
+List *
+store_partitions(Oid relid)
+{
+	if (!kyro_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+	LockRelationOid(relid, AccessShareLock);
+	return store_kyro_partitions(relid, NoLock, "ALTER TABLE ... SET ACCESS METHOD kyro makes it one.");
 }
