@@ -174,26 +174,35 @@ look(void)
 
 /* ---- workers ---- */
 
+/* A process of ours, to be registered. */
+static BackgroundWorker
+process(const char *name, const char *function, int restart)
+{
+	BackgroundWorker p = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = restart,
+		.bgw_library_name = "kyrodb"
+	};
+
+	strlcpy(p.bgw_name, name, BGW_MAXLEN);
+	strlcpy(p.bgw_type, name, BGW_MAXLEN);
+	strlcpy(p.bgw_function_name, function, BGW_MAXLEN);
+	return p;
+}
+
 /* Send a worker to a database; false if there is no room for one. */
 static bool
 send_worker(Oid database, bool first)
 {
 	static bool said = false;
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_name = "kyrodb worker",
-		.bgw_type = "kyrodb worker",
-		.bgw_library_name = "kyrodb",
-		.bgw_function_name = "kyro_worker_main",
-		.bgw_notify_pid = MyProcPid
-	};
+	BackgroundWorker worker = process("kyrodb worker", "kyro_worker_main", BGW_NEVER_RESTART);
 	int			slot = worker_slot_take(database, first);
 
 	if (slot < 0)
 		return false;
 	worker.bgw_main_arg = Int32GetDatum(slot);
+	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 	{
 		worker_slot_give_back(slot);
@@ -325,15 +334,7 @@ kyro_launcher_main(Datum arg)
 void
 kyro_worker_init(void)
 {
-	BackgroundWorker launcher = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = RESTART,
-		.bgw_name = "kyrodb launcher",
-		.bgw_type = "kyrodb launcher",
-		.bgw_library_name = "kyrodb",
-		.bgw_function_name = "kyro_launcher_main"
-	};
+	BackgroundWorker launcher = process("kyrodb launcher", "kyro_launcher_main", RESTART);
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
