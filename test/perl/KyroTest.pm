@@ -23,7 +23,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(new_node own_carrier add_index_checks indexes_agree sound
   read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
-  send_query returned has_debug_points need_debug_points add_twice log_lacks
+  send_query returned has_debug_points need_debug_points sparse_leaves add_twice log_lacks
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE PAGE_HISTORY);
 
 use constant {
@@ -332,6 +332,29 @@ sub need_debug_points
 	my ($node) = @_;
 
 	plan skip_all => 'built without DEBUG_POINTS=1' if !has_debug_points($node);
+}
+
+=item sparse_leaves(node, table)
+
+Make a table with an index (table_k) whose leaves VACUUM will join. Returns three statements: one that lets rows
+go, a cursor c over a range that begins before them, and what it has to return after its first row when they have gone.
+
+=cut
+
+sub sparse_leaves
+{
+	my ($node, $table) = @_;
+
+	$node->safe_psql('postgres', qq{
+CREATE TABLE $table (k bigint, n bigint) WITH (autovacuum_enabled = off);
+INSERT INTO $table SELECT g * 1000 + (hashint8(g) & 511), g FROM generate_series(1, 12000) g;
+CREATE INDEX ${table}_k ON $table USING kyro_rmi (k);
+VACUUM (FREEZE, ANALYZE) $table;
+DELETE FROM $table WHERE n % 4 <> 0;
+});
+	return ("DELETE FROM $table WHERE k BETWEEN 6010000 AND 6200000",
+		"DECLARE c CURSOR FOR SELECT k FROM $table WHERE k > 6000000 ORDER BY k",
+		"SELECT k FROM $table WHERE k > 6000000 AND NOT k BETWEEN 6010000 AND 6200000 ORDER BY k OFFSET 1");
 }
 
 =item add_twice(node)
