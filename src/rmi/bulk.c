@@ -28,7 +28,10 @@
 #include "rmi/sort.h"
 #include "usage/usage.h"
 
-/* Entries in hand, until the leaf that has them is changed; more go by several changes. */
+/*
+ * Entries in hand at once.  If more belong to one leaf it is changed several
+ * times.
+ */
 #define RMI_BULK_BATCH	4096
 
 typedef struct RmiBulk

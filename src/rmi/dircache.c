@@ -39,9 +39,10 @@
 #include "usage/usage.h"
 
 /*
- * Lookups through the shared pages before a copy is made: so many that they have
- * cost as much as the copy does, which takes 0.1 us per leaf where each of
- * them takes 1 to 2 us more.  Who stays for long pays twice at most.
+ * Lookups through the shared pages before a copy is made.  Each of them takes
+ * 1 to 2 us more than one in the copy, and the copy costs 0.1 us per leaf.
+ * After this many the two costs are equal, so no session pays more than twice
+ * the least.
  */
 #define RMI_SHARED_PROBES(entries)	Max(4, (entries) / 16)
 
@@ -71,7 +72,7 @@ typedef struct RmiOverlayEntry
 struct RmiDir
 {
 	KyroLocator locator;		/* hash key */
-	Oid			relid;			/* whose file it was; they are used again */
+	Oid			relid;			/* of the index; numbers of files are used again */
 	MemoryContext cxt;
 	RmiMetaData meta;			/* as last read */
 	LeafShape	shape;			/* of the leaf last found */

@@ -45,16 +45,19 @@
 /* Free pages remembered, those at the front of the file. */
 #define JOIN_FREE		64
 
-/* The share of a leaf, as CREATE INDEX fills it, that its entries would take. */
+/* Fill is measured in 1/1024 of what CREATE INDEX puts on a leaf. */
 #define FILL_ONE		1024
 
-/* Neighbours are joined if their average is not above. */
+/* Neighbours are joined if their average fill is no larger. */
 #define FILL_JOIN		(FILL_ONE * 2 / 3)
 
-/* The same for leaves that have not lost much at once, and will likely grow again. */
+/*
+ * The same for leaves that lose entries a few at a time, since they will
+ * likely grow again.
+ */
 #define FILL_SPARSE		(FILL_ONE * 2 / 5)
 
-/* A leaf above is not the first of those looked at. */
+/* A leaf with a larger fill is not worth beginning with. */
 #define FILL_FIRST		(FILL_ONE * 7 / 8)
 
 typedef struct JoinLeaf
@@ -62,7 +65,7 @@ typedef struct JoinLeaf
 	BlockNumber block;
 	int			removed;		/* entries by this VACUUM */
 	int			fill;
-	PGAlignedBlock page;		/* what it is, LSN aside */
+	PGAlignedBlock page;		/* a copy, without its LSN */
 } JoinLeaf;
 
 struct RmiJoin
@@ -76,14 +79,14 @@ struct RmiJoin
 
 	int			n;				/* leaves looked at, the last n of the list */
 	int			fill;			/* of them together */
-	bool		seen;			/* and another one, which is in the list if it stays */
+	bool		seen;			/* there is another leaf at hand, which comes into the list if it stays */
 	JoinLeaf   *leaf[JOIN_LEAVES + 1];
 
 	KyroEntry  *entries;		/* of the leaves that are joined */
 	uint32		entries_size;	/* allocated */
 	char	   *full[JOIN_LEAVES];	/* the leaves that they become */
 
-	bool		added;			/* a page, to begin with */
+	bool		added;			/* the file has become longer by the one page that it may */
 	int			nfree;			/* free pages, ascending */
 	BlockNumber free[JOIN_FREE];
 };
@@ -95,7 +98,7 @@ typedef struct Layout
 	uint32		start[JOIN_LEAVES + 1]; /* where their entries begin, and the end */
 	int			nfull;			/* leaves that they become */
 	uint32		end[JOIN_LEAVES];	/* where their entries end */
-	KyroFence	cut[JOIN_LEAVES];	/* where they end themselves, but for the last */
+	KyroFence	cut[JOIN_LEAVES];	/* the high fences of all but the last */
 } Layout;
 
 /* One step. */
@@ -104,10 +107,10 @@ typedef struct Step
 	JoinLeaf   *owner;
 	JoinLeaf  **going;
 	int			ngoing;
-	char	   *image;			/* what the owner becomes, links and high fence aside */
-	char	   *rest;			/* the new leaf, the same; or NULL */
-	KyroFence	cut;			/* where that begins */
-	BlockNumber block;			/* its place, found by the step */
+	char	   *image;			/* what the owner becomes, without links and high fence */
+	char	   *rest;			/* the new leaf, likewise, or NULL */
+	KyroFence	cut;			/* where the new leaf begins */
+	BlockNumber block;			/* of the new leaf; do_step() sets it */
 } Step;
 
 RmiJoin *
@@ -220,7 +223,7 @@ estimate_fill(RmiJoin *j, const JoinLeaf *leaf)
 			fill = leaf_build(output_page(j, 0, page), j->entries, n, rmi_work()->scratch) == (size_t) n ?
 				fill_of_image(j->full[0]) : 2 * FILL_ONE;
 	}
-	/* what goes by and by comes back as often */
+	/* entries that go a few at a time are mostly replaced by new ones */
 	if (leaf->removed < st.live / 3)
 		fill = fill * FILL_JOIN / FILL_SPARSE;
 	return fill;
@@ -284,8 +287,9 @@ add_page(void *arg)
 }
 
 /*
- * A free page, exclusively locked, or InvalidBuffer.  Once the file may have to become longer by one: leaves that
- * are joined leave more than they take.
+ * A free page, exclusively locked, or InvalidBuffer.  The first time there may
+ * be none, and the file becomes longer by one page.  After that, joining frees
+ * more pages than it takes.
  */
 static Buffer
 take_free(RmiJoin *j)
@@ -322,7 +326,10 @@ is_as_copied(Page page, const JoinLeaf *leaf)
 		memcmp((char *) page + upper, copy + upper, BLCKSZ - upper) == 0;
 }
 
-/* Standbys may hold on to entries that have left a page without their waiting. */
+/*
+ * May index-only scans on standbys hold on to entries of a page that is freed?
+ * Replay of joining does not wait for them.
+ */
 static inline bool
 standbys_pin(const RmiJoin *j)
 {
@@ -479,8 +486,9 @@ do_step(RmiJoin *j, Step *s)
 /* ---- leaves at hand ---- */
 
 /*
- * Lay the entries of the first k leaves at hand out anew; false if that saves nothing, or if one of them
- * has more than it would then, and so would have to give entries to its right.
+ * Lay out anew the entries of the first k leaves at hand.  False if that saves
+ * no leaf, or if a leaf would have to give entries to its right, because it
+ * has more now than it would have then.
  */
 static bool
 make_layout(RmiJoin *j, int k, Layout *p)

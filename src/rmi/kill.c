@@ -42,8 +42,9 @@
 #include "usage/usage.h"
 
 /*
- * While the leaf has room: entries on one page of the table that are worth
- * looking at it, and all that must be in sight for generic WAL, which logs whole pages.
+ * While the leaf has room the table is asked only about pages with at least so
+ * many of the entries.  Generic WAL logs whole pages, so there it is asked
+ * only if there are very many entries in all.
  */
 #define RMI_VERSIONS_MIN	4
 #define RMI_VERSIONS_GENERIC	(2 * KYRO_RUN_CAP)
@@ -75,8 +76,8 @@ is_killed(void *arg, uint64_t tid)
 }
 
 /*
- * The record that removes entries must, or another before it, say which snapshots on
- * standbys may not be left?
+ * Must standbys be told which snapshots still see the rows whose entries go?
+ * That is in the record that removes them, or in one before it.
  */
 static inline bool
 needs_horizon(Relation index)
@@ -85,8 +86,9 @@ needs_horizon(Relation index)
 }
 
 /*
- * The newest transaction that may have to see one of these rows, which are
- * dead, as far as nobody has told standbys yet.
+ * The newest of the transactions that ended these dead rows: a snapshot on a
+ * standby that takes it for running may still see one.  Invalid if standbys
+ * have been told already.
  */
 static TransactionId
 conflict_horizon(Relation heap, Relation index, BlockNumber block, const uint64 *tids, int n)
@@ -304,7 +306,7 @@ typedef struct RmiVersions
 static void
 note_version(RmiVersions *v, uint64 tid)
 {
-	/* nothing else than a page of the table is to be read for one */
+	/* damaged entries must not lead to other blocks than those of the table */
 	if (!kyro_tid_ok(tid))
 		return;
 	if (v->n == v->size)
@@ -316,8 +318,8 @@ note_version(RmiVersions *v, uint64 tid)
 }
 
 /*
- * Note the entries of a leaf that share their key with another; of_run: and with an entry
- * of the insert run.
+ * Note the entries of a leaf whose key another entry has, too.  of_run: only
+ * keys that are in the insert run.
  */
 static void
 collect_versions(Page page, bool of_run, RmiVersions *v)
@@ -326,7 +328,7 @@ collect_versions(Page page, bool of_run, RmiVersions *v)
 	KyroEntry	last = {0, 0};
 	KyroEntry	e;
 	bool		first = true;
-	bool		noted = false;	/* last, and so the whole key is wanted */
+	bool		noted = false;	/* `last` was noted, so all entries of its key are wanted */
 	int			r = 0;
 
 	leaf_cursor_init(cursor, page);
@@ -356,7 +358,10 @@ collect_versions(Page page, bool of_run, RmiVersions *v)
 	pfree(cursor);
 }
 
-/* Drop those, sorted, of pages of the table that have fewer than min of them. */
+/*
+ * Drop the entries of pages of the table that have fewer than min of them.
+ * They are sorted.
+ */
 static void
 drop_scattered(RmiVersions *v, int min)
 {

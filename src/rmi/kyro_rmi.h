@@ -154,7 +154,7 @@ typedef struct RmiOp
 	RmiOpKind	kind;
 	bool		add;
 	bool		unswept;		/* FREE: entries have left it for other leaves */
-	bool		may_refuse;		/* that the page cannot take it is no error; the only op of its change */
+	bool		may_refuse;		/* if the page has no room that is no error; then there is no other op in the change */
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
@@ -164,8 +164,8 @@ typedef struct RmiOp
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
 	const RmiGaps *gaps;
-	TransactionId horizon;		/* DELETE: no snapshot may be left that sees it run */
-	bool		catalog;		/* and of which kind of table */
+	TransactionId horizon;		/* DELETE: standbys cancel queries that may see it run */
+	bool		catalog;		/* DELETE: the table is a catalog */
 } RmiOp;
 
 #define RMI_CHANGE_MAX	4		/* pages in one record */
@@ -456,11 +456,11 @@ extern void rmi_parallel_release(IndexScanDesc scan, const RmiPlace *next);
 #define RMI_KILLS_MIN	32
 
 /*
- * Remove the entries with these n > 0 tids, which are sorted here, from the
- * leaf at block, which began at low when they were read from it; does nothing
- * if that is not certain to be the leaf as it was, or somebody has it locked.
- * pinned: a pin has been held since; else lsn is the leaf's of then.  No
- * locks may be held.
+ * Remove the entries with these n > 0 tids from the leaf at block.  They were
+ * read when the leaf began at low.  Sorts the tids.  Does nothing if the leaf
+ * may not be what it was, or if somebody has it locked.  pinned: the leaf has
+ * been pinned since then; if not, lsn is the LSN that it had.  No locks may be
+ * held.
  */
 extern void rmi_kill(Relation heap, Relation index, BlockNumber block, KyroFence low,
 					 bool pinned, XLogRecPtr lsn, uint64 *tids, int n);

@@ -43,7 +43,10 @@ static const char *const op_names[] = {
 
 StaticAssertDecl(lengthof(op_names) <= 16, "kinds of ops fit the info of a record");
 
-/* The data of a block of a record without its kind, and that; NULL if there is none. */
+/*
+ * The data of block i of a record, without the byte that says its kind; *kind
+ * is set.  NULL if there is none.
+ */
 static const uint8 *
 op_data(XLogReaderState *record, int i, int *kind, Size *len)
 {
@@ -73,8 +76,9 @@ redo_block(XLogReaderState *record, int i, Buffer *buf)
 	const char *problem;
 
 	/*
-	 * What VACUUM removes, or finds gone, may be held by index-only scans, and so may what has gone
-	 * to other leaves from one that it has freed: that is waited for before the page is used again.
+	 * Index-only scans may hold on to what VACUUM removes or finds gone, and
+	 * to what has left a page that VACUUM has freed.  So wait for their pins
+	 * before addresses of rows, or the page, are used again.
 	 */
 	if (XLogReadBufferForRedoExtended(record, i, !init ? RBM_NORMAL : wait ? RBM_ZERO_AND_CLEANUP_LOCK : RBM_ZERO_AND_LOCK,
 									  wait, buf) != BLK_NEEDS_REDO)

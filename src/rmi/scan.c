@@ -652,7 +652,7 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 	}
 
 end:
-	/* a call in the other direction starts from here again */
+	/* a call in the other direction begins here */
 	leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	return false;

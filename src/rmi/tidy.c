@@ -17,8 +17,9 @@
 #include "rmi/kyro_rmi.h"
 
 /*
- * VACUUM must get through on a full disk, or neither would rows be removed nor
- * old transaction ids; and all that tidy() makes is only of use, not needed.
+ * VACUUM must get through on a full disk: otherwise neither dead rows nor old
+ * transaction ids could be removed.  What tidy() makes is useful, but nothing
+ * depends on it.
  */
 void
 rmi_if_space(Relation index, void (*tidy) (void *arg), void *arg)

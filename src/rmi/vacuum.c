@@ -89,8 +89,8 @@ vacuum_dead(void *arg, uint64_t tid)
 }
 
 /*
- * Index-only scans on standbys may hold on to entries that have left this leaf
- * without their waiting: VACUUM must not go on before they are done.
+ * May index-only scans on standbys hold on to entries that have left this
+ * leaf?  Replay did not wait for them then, so VACUUM must have it wait now.
  */
 static inline bool
 must_sweep(const RmiVacuum *v, Page page)
@@ -342,7 +342,10 @@ is_free(RmiVacuum *v, Page page, BlockNumber block, const RmiMetaData *meta, boo
 	return *stale;
 }
 
-/* Is it marked as a page that leaves to the right of it, or to the left, have got entries from? */
+/*
+ * Is it a free page that was a leaf, and whose entries have gone to leaves
+ * beside it?
+ */
 static inline bool
 is_unswept(RmiVacuum *v, Page page, BlockNumber block)
 {
@@ -394,7 +397,9 @@ find_free(RmiVacuum *v, FreeList *list)
 		buf = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, v->info->strategy);
 		page = BufferGetPage(buf);
 
-		/* VACUUM must not end without releasing it; only VACUUM marks pages so, and that is us */
+		/*
+		 * VACUUM must release it before it ends; nobody but us marks pages so
+		 */
 		if (is_unswept(v, page, block))
 		{
 			LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);

@@ -22,8 +22,8 @@
 #include "rmi/verify.h"
 
 /*
- * Find out whether the right sibling of a leaf, which is pinned and not locked, can be
- * read: while it is locked nobody may try.
+ * Find out whether the server can read the right sibling of a leaf.  The leaf
+ * is pinned and not locked, since reading may raise an error.
  */
 static void
 look_ahead(RmiVerify *v, Buffer buf)
@@ -31,7 +31,10 @@ look_ahead(RmiVerify *v, Buffer buf)
 	Page		page = BufferGetPage(buf);
 	BlockNumber to;
 
-	/* a leaf that has changed meanwhile is not new, and so is its sibling's buffer */
+	/*
+	 * the leaf may have changed since it was locked; a sibling that it has got
+	 * meanwhile is in a buffer, and can be read
+	 */
 	if (!leaf_header_ok(page) || !leaf_has_high(page))
 		return;
 	to = leaf_header(page)->right;
@@ -40,9 +43,10 @@ look_ahead(RmiVerify *v, Buffer buf)
 }
 
 /*
- * Pin and share-lock a leaf of the chain, or say why not.  If it is not the
- * leftmost, its left sibling from is locked and ends at *low; then it is looked
- * at before it is locked, as in rmi_lock_right().
+ * Pin and share-lock a leaf of the chain, or report why that cannot be done.
+ * If it is not the leftmost one, its left sibling `from` is locked and ends at
+ * *low.  Then the leaf is looked at before it is locked, as in
+ * rmi_lock_right().
  */
 static Buffer
 open_leaf(RmiVerify *v, BlockNumber block, BlockNumber from, const KyroFence *low)
@@ -83,9 +87,9 @@ open_leaf(RmiVerify *v, BlockNumber block, BlockNumber from, const KyroFence *lo
 }
 
 /*
- * The leaf that owns low, locked again.  Replay on a standby deletes
- * leaves in spite of pins: its range is then part of a leaf to the left, which may have
- * got its entries, too.
+ * The leaf that owns low, locked again.  Replay on a standby deletes leaves in
+ * spite of pins.  Then the range of this one, and maybe its entries, belong to
+ * a leaf to the left.
  */
 static Buffer
 still_there(RmiVerify *v, Buffer buf, KyroFence low)

@@ -34,7 +34,10 @@ typedef struct RmiVerify
 /* The directory on all its levels, the model and what it predicts, the history, the split log. */
 extern void rmi_verify_directory(RmiVerify *v);
 
-/* Pages that were there when the walk along the whole chain began, and that it has not seen: are they what they say? */
+/*
+ * Look at the pages that were there when the walk began and that it has not
+ * met, after it has come to the end of the chain: are they what they say?
+ */
 extern void rmi_verify_unlinked(RmiVerify *v);
 
 #endif							/* RMI_VERIFY_H */

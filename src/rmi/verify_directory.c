@@ -43,7 +43,7 @@ typedef struct Hints
 #define REPORT(v, block, ...) \
 	((v)->problems++, VERIFY_REPORT((v)->whole, (block), __VA_ARGS__))
 
-/* Copy a page; why not, if the server cannot read it, or NULL. */
+/* Copy a page.  NULL, or why the server cannot read it. */
 static const char *
 copy_page(Relation index, BlockNumber block, char *to)
 {
@@ -59,7 +59,10 @@ copy_page(Relation index, BlockNumber block, char *to)
 	return NULL;
 }
 
-/* The same of a page of the directory, the model or the log, to be said once. */
+/*
+ * The same for a page of the directory, the model or the log.  A problem is to
+ * be reported only once.
+ */
 static const char *
 copy_known_page(Hints *v, BlockNumber block, char *to)
 {
@@ -367,7 +370,10 @@ rmi_verify_directory(RmiVerify *whole)
 		ok = ok && verify_model(&v) && verify_history(&v);
 	}
 
-	/* writers may be too quick for this one; then it is in use, and that is a good sign */
+	/*
+	 * if writers are too quick for all attempts the log is in use, and that is
+	 * a good sign
+	 */
 	ok = false;
 	for (int attempt = 0; attempt < VERIFY_ATTEMPTS && !ok; attempt++)
 	{
@@ -380,8 +386,9 @@ rmi_verify_directory(RmiVerify *whole)
 /* ---- pages that are not leaves of the chain ---- */
 
 /*
- * A page says that it is a leaf, and the walk has not met it.  Does its left
- * sibling, the leaf that owns what comes right before its low fence, lead to it now?
+ * A page says that it is a leaf, and the walk has not met it.  The leaf that
+ * owns what comes right before its low fence would be its left sibling: does
+ * that lead to it now?
  */
 static bool
 is_linked(Relation index, BlockNumber block, KyroFence low)
