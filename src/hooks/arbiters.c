@@ -87,7 +87,7 @@ is_same_arbiter(Relation index, const IndexInfo *info, Relation arbiter, IndexIn
 	if (!info->ii_Unique || !arbiter->rd_index->indisunique || index->rd_index->indisexclusion ||
 		index->rd_index->indimmediate != arbiter->rd_index->indimmediate)
 		return false;
-	/* whatever the method: the order says what is equal */
+	/* methods may differ: operator families say what is equal */
 	mine.ii_Am = other->ii_Am;
 	keys_families(index, families[0]);
 	keys_families(arbiter, families[1]);

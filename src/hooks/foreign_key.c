@@ -197,7 +197,7 @@ is_plain(Oid index, Oid am)
 	return ours && !OidIsValid(get_index_constraint(index));
 }
 
-/* Could the server take this index for the target, though it is one of ours? */
+/* Would the server take this index of ours for the target of a foreign key? */
 static bool
 in_the_way(HeapTuple tuple, AttrNumber column, Oid am)
 {
@@ -245,7 +245,10 @@ hide(Oid indexoid)
 	keys_set_flags(indexoid, KEYS_VALID, false);
 }
 
-/* Take the roles that indexes of ours have for a table away, and remember them.  It is locked against everybody. */
+/*
+ * Take away the roles that indexes of ours have for a table, and remember
+ * them.  The table is locked exclusively.
+ */
 static void
 take_roles(Oid table)
 {
@@ -282,7 +285,7 @@ take_roles(Oid table)
 		keys_set_flags(lfirst_oid(lc), KEYS_CLUSTERED | KEYS_IDENTITY, false);
 }
 
-/* And give them back, to the indexes of those names. */
+/* Give the roles back, to the indexes of the same names. */
 static void
 give_roles(void)
 {
@@ -312,7 +315,7 @@ is_referred_to(Oid table)
 	HeapTuple	tuple;
 	bool		found = false;
 
-	/* there is no index for this, as the server knows too */
+	/* no index leads from this side; the server scans the catalog, too */
 	ScanKeyInit(&key, Anum_pg_constraint_confrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -384,7 +387,7 @@ kyro_foreign_key_begin(const AlterTableStmt *stmt)
 	ListCell   *lc,
 			   *lc2;
 
-	/* what the command may not do it will say itself */
+	/* the command itself will say what it may not do */
 	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
 		return before;
 	table = RangeVarGetRelid(stmt->relation, NoLock, true);
@@ -451,7 +454,10 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	}
 }
 
-/* An index must not stay hidden, though nobody has told us that the command is done. */
+/*
+ * At the end of a transaction no index may stay hidden, even if nobody has
+ * told us that the command is done.
+ */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {

@@ -53,7 +53,7 @@ typedef struct Route
 {
 	ModifyTableState *insert;
 	PlanState  *source;			/* the node that returns its rows */
-	ExecProcNodeMtd next;		/* and its own function */
+	ExecProcNodeMtd next;		/* its own ExecProcNode function */
 	ModifyTable plain;			/* the plan, without ON CONFLICT */
 	ResultRelInfo *last;		/* the partition of the last row: prepared */
 	List	   *foreign;		/* foreign tables whose insert was begun once more */

@@ -49,7 +49,7 @@ typedef struct RowCompareUse
 {
 	IndexOptInfo *index;
 	bool		first;			/* its column begins one of them */
-	bool		again;			/* and comes again in the same */
+	bool		again;			/* and the column comes again in the same comparison */
 } RowCompareUse;
 
 static void
@@ -111,7 +111,7 @@ fits_row_compare(IndexOptInfo *index, List *clauses)
 {
 	RowCompareUse use = {.index = index};
 
-	/* shadows say that they are btrees, too */
+	/* shadows (shadow.c) say that they are btrees */
 	if (!rmi_is_index_info(index) || index->relam == BTREE_AM_OID)
 		return false;
 	(void) look_at_clause((Node *) clauses, &use);

@@ -102,7 +102,7 @@ decide(const Candidate *c, List **options)
 	{
 		if (list_length(keys_without_option(*options)) < list_length(*options))
 		{
-			/* said to be false: a btree, whatever the setting */
+			/* the parameter is false: a btree, whatever the setting */
 			*options = keys_without_option(*options);
 			return false;
 		}
@@ -142,7 +142,7 @@ keys_turn_index(IndexStmt *s)
 	Oid			relid;
 	IndexElem  *elem;
 
-	/* what is copied by LIKE is what it was */
+	/* CREATE TABLE ... LIKE: a copy is of the same method */
 	if (s->transformed && !keys_wanted(s->options))
 		return;
 	if (!s->isconstraint || s->excludeOpNames != NIL)
@@ -233,8 +233,9 @@ turn_constraint(Oid relid, Constraint *k, Oid type, bool added)
 	c.name = k->conname;
 	c.table = get_rel_name(relid);
 	c.relkind = get_rel_relkind(relid);
-	c.ncolumns = Max(list_length(k->keys), 1);	/* none: that of the column it
-												 * stands at */
+	c.ncolumns = Max(list_length(k->keys), 1);	/* a constraint of a column
+												 * names none: that is its
+												 * column */
 	c.including = k->including != NIL;
 	c.added = added;
 	c.type = type;
@@ -263,7 +264,9 @@ keys_turn_constraints(Oid relid, AlterTableStmt *statement)
 			ColumnDef  *column = (ColumnDef *) cmd->def;
 			ListCell   *lc2;
 
-			/* IF NOT EXISTS, and it does: core skips all of it */
+			/*
+			 * with IF NOT EXISTS, if the column exists, core skips all of it
+			 */
 			foreach(lc2, column->constraints)
 				turn_constraint(relid, lfirst_node(Constraint, lc2), definition_type(column), true);
 		}

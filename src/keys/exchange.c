@@ -65,7 +65,7 @@ begin_work(void)
 static void
 end_work(MemoryContext context)
 {
-	/* a command of several transactions has dropped it */
+	/* a command of several transactions has already dropped the snapshot */
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -100,10 +100,10 @@ run(MemoryContext context, const char *command)
 typedef struct Exchange
 {
 	Oid			heap;
-	Oid			index;			/* the one with the name that stays */
+	Oid			index;			/* the index whose name stays */
 	char	   *name;			/* qualified and quoted */
-	char	   *other;			/* name of the index that comes or goes, not
-								 * qualified */
+	char	   *other;			/* name of the index that is made, or left
+								 * over; not qualified */
 	char	   *create;			/* how to make it */
 	Oid			method;			/* of the index that is wanted */
 	int64		bytes;			/* of the index as it was */
@@ -133,7 +133,7 @@ creation(Relation index, const char *name, Oid method)
 		appendStringInfoString(&s, " NULLS NOT DISTINCT");
 	if (fillfactor > 0)
 		appendStringInfo(&s, " WITH (fillfactor = %d)", fillfactor);
-	/* named in any case, or default_tablespace would decide */
+	/* always named, since default_tablespace would decide otherwise */
 	appendStringInfo(&s, " TABLESPACE %s",
 					 quote_identifier(get_tablespace_name(OidIsValid(index->rd_rel->reltablespace) ?
 														  index->rd_rel->reltablespace : MyDatabaseTableSpace)));
@@ -170,8 +170,8 @@ problem(Relation index)
 }
 
 /*
- * The name of the other index.  Names of partitions tend to differ at their end,
- * so what is cut off is told by a hash.
+ * The name of the other index.  Names of partitions tend to differ at their
+ * ends, so a hash stands for what is cut off.
  */
 static char *
 other_of(const char *name)
@@ -200,7 +200,10 @@ describe(Relation index, Oid method)
 	return e;
 }
 
-/* Is it one that an exchange of another index has made?  Then that other one is dealt with. */
+/*
+ * Has an exchange made this index, to take another one's place?  Then that
+ * other one is dealt with.
+ */
 static bool
 is_other(Relation heap, Oid index)
 {
@@ -223,7 +226,10 @@ is_for_refresh(Relation heap, Relation index, Oid method)
 		index->rd_index->indisunique && index->rd_rel->relam == BTREE_AM_OID;
 }
 
-/* What is to be exchanged, or has been and left something behind. */
+/*
+ * What is to be exchanged, or to be cleaned up after an exchange that was
+ * stopped.
+ */
 typedef struct Work
 {
 	Oid			only;			/* the index that was named, or InvalidOid */
@@ -232,7 +238,10 @@ typedef struct Work
 	List	   *single;			/* Exchange, of others */
 } Work;
 
-/* Take an index, or say why not: an error if it was named. */
+/*
+ * Add an index to the work.  If it cannot be exchanged that is an error if it
+ * was named, and otherwise a NOTICE.
+ */
 static void
 consider(Relation heap, Relation index, Work *work)
 {
@@ -308,7 +317,7 @@ typedef enum State
 	DONE
 } State;
 
-/* How far it is, from the catalogs. */
+/* How far has its exchange come?  The catalogs tell. */
 static State
 look(const Exchange *e)
 {
@@ -353,7 +362,7 @@ other_name(const Exchange *e)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(e->heap)), e->other);
 }
 
-/* Does the new index hold what the table does?  Ours can be asked. */
+/* Verify the new index against the table, if it is one of ours. */
 static void
 check(const Exchange *e)
 {
@@ -463,7 +472,7 @@ check_now(const Exchange *e, MemoryContext context)
 	DEBUG_POINT("keys-checked");
 }
 
-/* One index, from wherever it is to the end. */
+/* Exchange one index, going on from where an earlier try was stopped. */
 static void
 exchange(Exchange *e, MemoryContext context)
 {
@@ -562,7 +571,10 @@ swap_tree(Oid root, List *leaves, Oid method)
 	return keys_swap_tree(root, others, method, 0);
 }
 
-/* A partitioned index, from wherever it is to the end. */
+/*
+ * Exchange a partitioned index, going on from where an earlier try was
+ * stopped.
+ */
 static void
 exchange_tree(Oid root, Oid method, MemoryContext context)
 {

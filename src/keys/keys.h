@@ -57,11 +57,14 @@ extern List *keys_without_option(List *options);
  */
 extern void keys_mark(Oid index);
 
-/* Take it away again: a plain index with its own operator class. */
+/*
+ * Take all that away again: it is a plain index then, with its own operator
+ * class.
+ */
 extern void keys_unmark(Oid index);
 
 /*
- * Whatever index it is: what its present role wants.  The index of REPLICA IDENTITY
+ * Give any index what its present role needs.  The index of REPLICA IDENTITY
  * shows a btree operator class, too.  The same lock and end as above.
  */
 extern void keys_settle(Oid index);
@@ -192,12 +195,15 @@ extern bool keys_swap_tree(Oid root, List *news, Oid am, int flags);
 extern void keys_check_owner(Oid heap);
 
 /*
- * Why index new is no substitute for index old, both open, or NULL: order,
- * column, predicate, uniqueness.  Validity and roles aside.
+ * Why index new is no substitute for index old, or NULL.  Both are open.
+ * Looks at order, column, predicate and uniqueness, not at validity and roles.
  */
 extern const char *keys_differs(Relation old, Relation new);
 
-/* The same of one index, whatever other it is to be exchanged with; may it be a partitioned one? */
+/*
+ * Why an index cannot be exchanged for any other, or NULL.  partitioned: it
+ * may be a partitioned one.
+ */
 extern const char *keys_unfit(Relation index, bool partitioned);
 
 /*

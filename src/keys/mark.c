@@ -475,8 +475,8 @@ keys_after_build(Relation heap, Relation index, struct IndexInfo *info)
 	}
 
 	/*
-	 * a copy made by REINDEX CONCURRENTLY shows what its model does, and
-	 * depends on that alone
+	 * a copy made by REINDEX CONCURRENTLY shows the class that its model
+	 * shows, and depends on that one alone
 	 */
 	shown = lookup_classes(indexoid, &own, &namesake);
 	if (shown == namesake && OidIsValid(own))
@@ -539,8 +539,8 @@ keys_problem(Oid index)
 		return pstrdup("is the replica identity and does not show a btree operator class: a subscriber will not find rows by it");
 
 	/*
-	 * a copy that REINDEX CONCURRENTLY left behind shows what the key does,
-	 * and is none
+	 * a copy that REINDEX CONCURRENTLY left behind shows the class of a key,
+	 * but is none
 	 */
 	if ((key && !depends_on_class(index, own)) || !depends_on_class(index, shown))
 		return pstrdup("does not depend on its operator class: that could be dropped");

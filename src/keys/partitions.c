@@ -235,8 +235,8 @@ keys_finish_partitioned(Oid relid, List *before, bool recurse)
 
 	CommandCounterIncrement();
 	made = list_difference_oid(keys_indexes(relid), before);
-	foreach(lc, made)			/* none if there was one of this name, and
-								 * that was enough */
+	foreach(lc, made)			/* made is empty if there was an index of this
+								 * name and IF NOT EXISTS was said */
 	{
 		keys_set_method(lfirst_oid(lc), keys_am());
 		if (recurse)
@@ -300,7 +300,7 @@ keys_after_partition(List *indexes, RangeVar *name)
 		Oid			index = partition != NULL ? index_get_partition(partition, lfirst_oid(lc)) : InvalidOid;
 
 		keys_set_method(lfirst_oid(lc), keys_am());
-		/* another one if there was such a table, and IF NOT EXISTS */
+		/* with IF NOT EXISTS it may be another table's */
 		if (OidIsValid(index) && get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX && !keys_is_ours(index))
 			keys_set_method(index, keys_am());
 	}

@@ -157,7 +157,6 @@ check_exchange(Relation old, Relation new, int flags, bool partitioned)
 
 /* ---- the exchange ---- */
 
-/* index_concurrently_swap() leaves the old index invalid; ours is as complete as before. */
 /* The statistics target of the (expression) column: from 17 on the swap leaves that out. */
 static void
 copy_statistics_target(Oid from, Oid to)
@@ -198,13 +197,14 @@ keys_swap(Oid oldoid, Oid newoid, int flags)
 	check_exchange(old, new, flags, false);
 
 	/*
-	 * it renames one after the other, so that one needs a third name for a
-	 * moment
+	 * the swap renames the indexes one after the other, so one of them needs
+	 * a third name for a moment
 	 */
 	between = ChooseRelationName(newname, NULL, "old", RelationGetNamespace(heap), false);
 	index_concurrently_swap(newoid, oldoid, between);
 	CommandCounterIncrement();
 	RenameRelationInternal(oldoid, newname, true, true);
+	/* the swap leaves the old index invalid, but it is as complete as before */
 	keys_set_flags(oldoid, KEYS_VALID, true);
 	copy_statistics_target(oldoid, newoid);
 	CommandCounterIncrement();
@@ -333,7 +333,7 @@ swap_trees(Oid oldoid, Oid newoid, int flags)
 	news = indexes_below(newoid);
 	foreach(lc, news)
 	{
-		/* it is swapped as one that is not attached */
+		/* so that it can be swapped as one that is not attached */
 		parents = lappend_oid(parents, get_partition_parent(lfirst_oid(lc), false));
 		set_parent(lfirst_oid(lc), InvalidOid);
 	}
@@ -397,7 +397,7 @@ keys_adopt(Oid indexoid, const char *name, bool primary, bool deferrable, bool i
 	index_close(index, NoLock);
 	if (primary && !TupleDescAttr(RelationGetDescr(heap), column - 1)->attnotnull)
 	{
-		/* not while we have it open */
+		/* the table must not be open then */
 		table_close(heap, NoLock);
 		set_not_null(heapoid, column);
 		heap = table_open(heapoid, NoLock);
@@ -469,8 +469,8 @@ kyro_swap_index(PG_FUNCTION_ARGS)
 	check_owner(new);
 
 	/*
-	 * whoever has the table to himself need not care when another index
-	 * checks
+	 * with the table locked exclusively it does not matter that the new index
+	 * checks at another time
 	 */
 	flags = CheckRelationOidLockedByMe(IndexGetRelation(old, false), AccessExclusiveLock, false) ? KEYS_SWAP_DEFERRED : 0;
 	if (get_rel_relkind(old) == RELKIND_PARTITIONED_INDEX)

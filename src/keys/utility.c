@@ -149,8 +149,9 @@ adopt(Oid relid, AlterTableStmt *statement)
 }
 
 /*
- * What is left of a command that we have done ourselves: event triggers, and
- * whoever looks at commands behind us, see it on its table, changing nothing.
+ * Pass on a command that we have carried out ourselves, as one that changes
+ * nothing of its table, for event triggers and for hooks that are called after
+ * ours.
  */
 static void
 pass_on_done(Command *c)
@@ -362,8 +363,8 @@ partitioned_target(const IndexStmt *s)
 		return InvalidOid;
 
 	/*
-	 * the class that a copy of an index shows; what is named by hand core
-	 * will refuse
+	 * the operator class of an index that is copied; core refuses one that is
+	 * named by hand
 	 */
 	if (linitial_node(IndexElem, s->indexParams)->opclass != NIL && !s->transformed)
 		return InvalidOid;
@@ -425,7 +426,7 @@ keys_ProcessUtility(PlannedStmt *statement, const char *source, bool read_only, 
 	Command		c = {statement, source, read_only, context, params, environment, receiver, completion};
 	Node	   *node = statement->utilityStmt;
 
-	/* what a command may not do core says, before it locks anything */
+	/* core refuses what a command may not do, before it locks anything */
 	if (XactReadOnly || RecoveryInProgress() || IsInParallelMode())
 		pass_on(&c);
 	else if (IsA(node, IndexStmt) && ((IndexStmt *) node)->unique)
