@@ -34,13 +34,17 @@ kyro_catch(void (*function) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		/* one within ours could not begin, for lack of memory: ends that, and aborts ours */
+		/*
+		 * a subtransaction within ours could not begin, for lack of memory:
+		 * this ends it, and aborts ours
+		 */
 		if (GetCurrentTransactionNestLevel() != level)
 			AbortCurrentTransaction();
 
 		/*
-		 * Whatever it is: who catches it next would end our subtransaction, and take it for
-		 * his.  Before the copy, for which there may be no memory.
+		 * Roll back whatever the error is: otherwise whoever catches it next
+		 * would end our subtransaction and take it for his own.  Do so before
+		 * copying the error, for which there may be no memory.
 		 */
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(cxt);

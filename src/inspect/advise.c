@@ -58,9 +58,9 @@ typedef struct Prediction
 	char	   *work;
 	double		inverse;		/* of entries per leaf, summed over stretches */
 	double		stretches;
-	double		short_inverse;	/* the same of those too short to tell */
+	double		short_inverse;	/* the same for stretches that are too short to be sure */
 	double		short_stretches;
-	double		whole_leaves;	/* of stretches that are all there is of a kind */
+	double		whole_leaves;	/* of stretches that hold all keys, or all NULLs */
 	double		whole_entries;
 	bool		whole;
 	double		found_us;		/* look-ups on leaves */

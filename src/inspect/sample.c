@@ -68,7 +68,10 @@ compare(const void *a, const void *b)
 	return kyro_entry_cmp(*(const KyroEntry *) a, *(const KyroEntry *) b);
 }
 
-/* In order, and each once: an old btree is not, and pages split while we go on. */
+/*
+ * Sort the entries, and drop repeats.  Old btrees are not in order of
+ * addresses, and pages may split while we go on.
+ */
 static void
 order(Entries *entries)
 {
@@ -230,7 +233,10 @@ kyro_sample_btree(Relation index, size_t enough, KyroStretchFunction f, void *ar
 	}
 	if (whole)
 		return w.total;
-	/* as the planner does, else by what we have seen; few pages are not leaves */
+	/*
+	 * as the planner does; without its numbers, by what we have seen.  Few
+	 * pages are not leaves.
+	 */
 	if (tuples > 0 && index->rd_rel->relpages > 0)
 		return tuples / index->rd_rel->relpages * nblocks;
 	return w.leaves > 0 ? w.total / w.leaves * nblocks : 0;
@@ -297,8 +303,8 @@ take_row(void *arg, HeapTuple tuple)
 }
 
 /*
- * Keys as there may be between those of a sample, one in `scale`, of a table that is not
- * in order: any, with any addresses.
+ * Invent keys between those of a sample, which has one in `scale`, of a table
+ * that is not in order.  They are evenly spread, with any addresses.
  */
 static void
 draw(Entries *sample, double scale, BlockNumber nblocks, int per_page, KyroStretchFunction f, void *arg)
@@ -324,7 +330,10 @@ draw(Entries *sample, double scale, BlockNumber nblocks, int per_page, KyroStret
 	give(&drawn, false, f, arg);
 }
 
-/* How wide are the ranges of keys of stretches, as a part of the range of all? */
+/*
+ * How wide are the stretches' ranges of keys, relative to the range of all
+ * keys?
+ */
 static double
 relative_width(const double *low, const double *high, int n)
 {
@@ -403,7 +412,7 @@ typedef struct SealWalk
 {
 	int			natts;
 	double		rows;
-	double		bytes;			/* stored, entries of the page's directory included */
+	double		bytes;			/* as stored, with the entries of the page's directory */
 } SealWalk;
 
 static void

@@ -86,7 +86,10 @@ verify_one(void *arg)
 		verify_index(call->relid, call->deep, &call->report);
 }
 
-/* What the parts do not expect, as damage to TOAST tables and other indexes, is reported as the server puts it. */
+/*
+ * Check one relation.  Errors that the checks do not expect, as of damaged
+ * TOAST tables or other indexes, are reported with the server's words.
+ */
 static void
 verify_target(Oid relid, const char *partition, void *arg)
 {
@@ -105,7 +108,10 @@ verify_target(Oid relid, const char *partition, void *arg)
 	FreeErrorData(error);
 }
 
-/* What is wrong in the catalogs of a tree of indexes, of which partitions are checked one by one. */
+/*
+ * Report what is wrong in the catalogs of a tree of indexes.  Its partitions
+ * are checked one by one elsewhere.
+ */
 static void
 verify_tree(Oid root, VerifyCall *call)
 {

@@ -88,7 +88,7 @@ excludes_equal(Relation index)
 	return strategies[0] == BTEqualStrategyNumber;
 }
 
-/* Was the row that an index entry leads to inserted by the transaction that we are in? */
+/* Has our own transaction inserted the row that an index entry leads to? */
 static bool
 row_is_own(Compare *v, uint64 tid)
 {
@@ -195,7 +195,7 @@ key_matches(Compare *v, KyroFence at)
 		(isnull || rmi_key_from_datum(v->type, value) == at.key);
 }
 
-/* Has who inserted a tuple not aborted? */
+/* Is a tuple's inserter in progress, or has it committed? */
 static bool
 inserted(HeapTupleHeader t)
 {
@@ -208,9 +208,10 @@ inserted(HeapTupleHeader t)
 }
 
 /*
- * Copies of the versions of a row that an entry leads to, on a locked page: the
- * tuple itself and what HOT updates made of it, as far as they were inserted.
- * NULL: not all of them are there, or there is none to compare with.
+ * Copies of the versions of a row that an entry leads to: the tuple itself and
+ * what HOT updates made of it, without those whose inserter has aborted.  The
+ * page is locked.  NIL if some are missing, or if the first one's inserter has
+ * aborted: then there is nothing to compare with.
  */
 static List *
 versions_on(Compare *v, Page page, BlockNumber block, OffsetNumber off)
@@ -239,7 +240,7 @@ versions_on(Compare *v, Page page, BlockNumber block, OffsetNumber off)
 		if (inserted(tuple.t_data))
 			versions = lappend(versions, heap_copytuple(&tuple));
 		else if (versions == NIL)
-			return NIL;			/* the entry is that of an aborted row */
+			return NIL;			/* the entry belongs to an aborted row */
 		if (!HeapTupleHeaderIsHotUpdated(tuple.t_data))
 			return versions;
 		if (ItemPointerGetBlockNumberNoCheck(&tuple.t_data->t_ctid) != block)
@@ -270,7 +271,7 @@ entry_problem(Compare *v, KyroFence at)
 	if (block >= RelationGetNumberOfBlocks(v->heap))
 		return "address is past the end of the table";
 
-	/* of a row that has moved; the next VACUUM removes it */
+	/* the row has moved; the next VACUUM removes the entry */
 	if (block == 0 && store_is_kyro(v->heap) && store_open(v->heap)->seal_from == STORE_ENTRIES_LEFT)
 		return NULL;
 
@@ -327,7 +328,10 @@ missing_row(Compare *v, BlockNumber block)
 	next_row(v);
 }
 
-/* Merge the entries of one leaf, in order, with the rows; those below from, which the leaf before had, are known. */
+/*
+ * Merge the entries of one leaf with the rows; both are in order.  Entries
+ * below `from` were on the leaf before, and are done.
+ */
 static void
 compare_entries(void *arg, Page page, BlockNumber block, KyroFence from)
 {
