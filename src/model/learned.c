@@ -29,13 +29,13 @@ typedef __int128 int128_t;
 typedef unsigned __int128 uint128_t;
 
 /* Rounds of exchange; nearly all models settle within six. */
-#define RMI_ROUNDS_MAX	12
+#define LEARNED_ROUNDS_MAX	12
 
 /* A line for all that is worse than count / 8 may be worth a search. */
-#define RMI_EPS_PART	8
+#define LEARNED_EPS_PART	8
 
 /* Larger than any position, small enough to add to a base. */
-#define RMI_OFFSET_MAX	(INT64_C(1) << 40)
+#define LEARNED_OFFSET_MAX	(INT64_C(1) << 40)
 
 _Static_assert(sizeof(LearnedLine) == 48, "LearnedLine is an on-disk format");
 _Static_assert(sizeof(LearnedModel) == 64, "LearnedModel is an on-disk format");
@@ -106,7 +106,7 @@ line_offset(uint64_t d, uint64_t slope, uint32_t shift)
 {
 	uint128_t	off = ((uint128_t) d * slope) >> shift;
 
-	return off > (uint128_t) RMI_OFFSET_MAX ? RMI_OFFSET_MAX : (int64_t) off;
+	return off > (uint128_t) LEARNED_OFFSET_MAX ? LEARNED_OFFSET_MAX : (int64_t) off;
 }
 
 uint32_t
@@ -200,7 +200,7 @@ set_base_and_eps(LearnedLine *lm, const LearnedPoints *pts, uint32_t from, uint3
  * (to - from >= 1), as *dy / *dx; 0 / 0 if they have one key only.
  *
  * Duplicates are several points of one x.  The exchange may then end at a
- * reference without extent, and it is cut off after RMI_ROUNDS_MAX rounds
+ * reference without extent, and it is cut off after LEARNED_ROUNDS_MAX rounds
  * anyway; what comes out is a slope in any case, judged by its exact eps.
  */
 static void
@@ -216,7 +216,7 @@ chebyshev_slope(const LearnedPoints *pts, uint32_t from, uint32_t to,
 	if (*dx == 0 || to - from < 3)
 		return;
 
-	for (int round = 0; round < RMI_ROUNDS_MAX; round++)
+	for (int round = 0; round < LEARNED_ROUNDS_MAX; round++)
 	{
 		uint64_t	xi = point_x(pts, i);
 		uint64_t	rx = point_x(pts, k) - xi;
@@ -339,7 +339,7 @@ train_one(LearnedLine *lm, const char *keys, size_t stride, uint32_t first, uint
 	 * predictions are clamped, a line for the others alone may miss the few
 	 * by no more than their number.
 	 */
-	if (lm->eps > count / RMI_EPS_PART)
+	if (lm->eps > count / LEARNED_EPS_PART)
 	{
 		for (uint32_t part = 16; part >= 4; part /= 2)
 		{
