@@ -6,7 +6,7 @@
  * At the right edge the last block is open: its residuals are a little wider
  * than they need be, so that most entries just add a slot.  One that does not
  * fit has the block coded anew, with slack again.  A full block, or one that
- * a jump in the keys would blow up, is sealed: coded once more at its
+ * a jump in the keys would blow up, is closed: coded once more at its
  * tightest, and a new block opened on its slope.
  *
  * IDENTIFICATION
@@ -229,7 +229,7 @@ tail_init(PageOut *out)
 }
 
 /*
- * Code the slots of an unsealed block and e anew, with slack.  1 done, 0 not
+ * Code the slots of an open block and e anew, with slack.  1 done, 0 not
  * worth it, -1 damaged.  v is NULL on a page without blocks.
  */
 __attribute__((noinline))
@@ -261,7 +261,7 @@ tail_reopen(PageOut *out, const BlockView *v, KyroEntry e)
 /* Code a block at its tightest, if that is any smaller; false if damaged. */
 __attribute__((noinline))
 static bool
-tail_seal(PageOut *out, const BlockView *v)
+tail_close(PageOut *out, const BlockView *v)
 {
 	Items		items;
 	union
@@ -298,7 +298,7 @@ code_tail(Tail *tail, const void *page, const BlockView *v, KyroEntry e)
 		if (done != 0)
 			return done > 0;
 	}
-	if (clean && v->width > 0 && !tail_seal(out, v))
+	if (clean && v->width > 0 && !tail_close(out, v))
 		return false;
 	if (out->nblk == 0 && !out_copy_block(out, page, v))
 		return false;

@@ -83,7 +83,7 @@ struct RmiDir
 	bool		loaded;
 	bool		too_big;
 	bool		loading;		/* a copy is being made: do not start another */
-	bool		want_fold;		/* noticed while pages were locked; done at the
+	bool		want_merge;		/* noticed while pages were locked; done at the
 								 * next lookup */
 	uint32		n;				/* leaves in the copy */
 	uint32		nkeys;			/* those before the NULL pages */
@@ -267,7 +267,7 @@ dir_reset(RmiDir *dir)
 	dir->log_seen = 0;
 	dir->over = NULL;
 	dir->nover = dir->over_size = 0;
-	dir->want_fold = false;
+	dir->want_merge = false;
 }
 
 /* Make the arrays from an ascending list; train a model unless given one. */
@@ -366,7 +366,7 @@ dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 
 /* Merge the overlay into the copy; without one, start it anew. */
 static void
-dir_fold(RmiDir *dir)
+dir_merge_overlay(RmiDir *dir)
 {
 	RmiFenceList list;
 	uint32		i = 0,
@@ -425,7 +425,7 @@ dir_add_log(RmiDir *dir, const RmiFenceList *log)
 	{
 		if (!dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block))
 		{
-			dir_fold(dir);
+			dir_merge_overlay(dir);
 			(void) dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block);
 		}
 	}
@@ -471,7 +471,7 @@ dir_load_guts(Relation index, RmiDir *dir)
 	{
 		rmi_fences_init(&log);
 		rmi_log_read(index, &dir->meta, 0, &log);
-		/* a long log is folded in at once; else the model on disk serves */
+		/* a long log is merged in at once; else the model on disk serves */
 		if (log.n >= RMI_OVERLAY_MAX / 2)
 		{
 			for (uint32 i = 0; i < log.n; i++)
@@ -609,10 +609,10 @@ dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 void
 rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
 {
-	if (unlikely(dir->want_fold))
+	if (unlikely(dir->want_merge))
 	{
-		dir->want_fold = false;
-		dir_fold(dir);
+		dir->want_merge = false;
+		dir_merge_overlay(dir);
 	}
 	if (unlikely(!dir->loaded))
 	{
@@ -735,7 +735,7 @@ void
 rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
 {
 	if (!dir_add(dir, low, block))
-		dir->want_fold = true;
+		dir->want_merge = true;
 }
 
 /* For kyro.trace() and kyro.model(): what the last lookup stood on. */
