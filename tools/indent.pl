@@ -72,25 +72,42 @@ sub closing
 	die "a bracket is not closed\n";
 }
 
-# "(Type) {...}" becomes "L1____(...)", and what was there before the dots is remembered.
+# "(Type) {...}" becomes "L1____(...)", and what was there before the dots is
+# remembered.  So are braces within, which then have no name to be as wide as.
 sub hide_literals
 {
 	my ($source) = @_;
 	my @hidden;
 
-	while ($source =~ /(?:[^\w\s]|\breturn)\s*\K(\((?:const )?\w+(?: \*)?(?:\[\])?\) ?\{)/)
-	{
-		my ($begin, $from, $what) = ($-[0], $+[0], $1);
+	my $hide = sub {
+		my ($begin, $from) = @_;
+		my $what = substr($source, $begin, $from - $begin);
 		my $end = closing(\$source, $from, '{', '}');
 		my $name = sprintf('L%d', scalar @hidden);
 
-		die "write the types of braces in a compound literal: $what\n"
-		  if substr($source, $from, $end - $from) =~ /(?<!\) )\{/;
-
-		$name .= '_' x (length($what) - 1 - length($name));
+		$name .= '_' x (length($what) - 1 - length($name)) if length($what) > length($name);
 		push @hidden, [ $name, $what ];
 		substr($source, $end - 1, 1) = ')';
 		substr($source, $begin, length($what)) = "$name(";
+		return $end - length($what) + length($name) + 1;
+	};
+
+	while ($source =~ /(?:[^\w\s]|\breturn)\s*\K(\((?:const )?\w+(?: \*)?(?:\[\])?\) ?\{)/)
+	{
+		my $begin = $-[0];
+		my $end = $hide->($begin, $+[0]);
+
+		# without a type before it
+		pos($source) = $begin;
+		while ($source =~ /\G(?:[^"'\/{)]|$OPAQUE|\/(?!\*)|\)(?: ?\{)?)*+\{/g && pos($source) < $end)
+		{
+			my $from = pos($source);
+			my $length = length($source);
+
+			$hide->($from - 1, $from);
+			$end += length($source) - $length;
+			pos($source) = $from;
+		}
 	}
 	return ($source, @hidden);
 }
