@@ -56,7 +56,11 @@ sub new_node
 	my $records = $preload ? 'generic, kyro_rmi' : 'generic';
 	my $resource_manager = own_carrier() ? 'on' : 'off';
 
-	$node->init(@{ $opt{init} // [] });
+	# with checksums if that is said: from 18 on it is the default
+	my %init = @{ $opt{init} // [] };
+	my @extra = @{ $init{extra} // [] };
+	push @extra, '--no-data-checksums' if $node->pg_version >= 18 && !grep { /data-checksums/ } @extra;
+	$node->init(%init, extra => \@extra);
 	$node->append_conf('postgresql.conf', qq{
 wal_consistency_checking = '$records'
 kyro.resource_manager = $resource_manager

@@ -45,7 +45,7 @@ SELECT c.relname, a.amname, m.amname, i.indisvalid, (SELECT inhparent::regclass 
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
 	LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype <> 'f'
 WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1;
-SELECT conrelid::regclass, conname, pg_get_constraintdef(oid), conindid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY conrelid::regclass::text, conname;
+SELECT conrelid::regclass, CASE WHEN conparentid = 0 THEN conname END, pg_get_constraintdef(oid), conindid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY conrelid::regclass::text, 2, 3;
 SELECT count(*), sum(hashtext(par::text)) FROM par;
 SELECT count(*), sum(hashtext(child::text)) FROM child;
 SELECT tableoid::regclass, count(*), sum(hashtext(tree::text)) FROM tree GROUP BY tableoid ORDER BY tableoid::regclass::text;
