@@ -19,6 +19,7 @@ max_logical_replication_workers = 30
 logical_decoding_work_mem = 64kB
 restart_after_crash = on
 };
+$conf .= "max_active_replication_origins = 50\n" if `pg_config --version` =~ /(\d+)/ && $1 >= 18;
 my $pub = new_node('dec_pub', init => [ allows_streaming => 'logical' ], conf => $conf);
 my $sub = new_node('dec_sub', init => [ allows_streaming => 'logical' ], conf => $conf);
 
