@@ -61,11 +61,16 @@ kyro_export_model(PG_FUNCTION_ARGS)
 		if (model == NULL && is_current(index, &meta))
 			break;
 	}
-	if (model == NULL)
+	if (meta.generation == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" has no model that can be read", RelationGetRelationName(index)),
+				 errmsg("index \"%s\" has no model", RelationGetRelationName(index)),
 				 errhint("kyro.rebuild() trains one.")));
+	if (model == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("the model of index \"%s\", at block %u, is damaged", RelationGetRelationName(index), meta.model_first),
+				 errhint("kyro.rebuild() trains a new one.")));
 	file = palloc_extended(model->bytes, MCXT_ALLOC_HUGE);
 	learned_export(model, meta.key_type, file);
 	result = (bytea *) palloc(VARHDRSZ + file->bytes);
@@ -103,7 +108,7 @@ kyro_training_keys(PG_FUNCTION_ARGS)
 	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("the directory of index \"%s\" is damaged", RelationGetRelationName(index)),
+				 errmsg("the directory of index \"%s\", at block %u, is damaged", RelationGetRelationName(index), meta.dir_root),
 				 errhint("kyro.rebuild() writes a new one.")));
 	n = rmi_directory_keys(&list);
 	keys = rmi_training_keys(&list, n);

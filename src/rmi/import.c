@@ -85,7 +85,7 @@ rmi_import(Relation index, LearnedModel *model, RmiImported *result)
 	if (!rmi_directory_read(index, &seen, &list, &stale))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("the directory of index \"%s\" is damaged", RelationGetRelationName(index)),
+				 errmsg("the directory of index \"%s\", at block %u, is damaged", RelationGetRelationName(index), seen.dir_root),
 				 errhint("kyro.rebuild() writes a new one; then train on that.")));
 	DEBUG_POINT_POLL("rmi-import");
 	n = rmi_directory_keys(&list);

@@ -340,8 +340,8 @@ log_lacks($node, 'PANIC|TRAP|terminated by signal|XX000', 'memory: nothing bad i
 # index of k (NULLs, keys with few and with many rows) or of u (unique).
 my $seed = $ENV{KYRO_SEED} // 20240711;
 my $rounds = $ENV{KYRO_ROUNDS} // 14;
-my $ntables = 26;
-my %kinds = (meta => PAGE_META, leaf => PAGE_LEAF, directory => PAGE_DIRECTORY, model => PAGE_MODEL, log => PAGE_LOG, free => PAGE_FREE);
+my $ntables = 30;
+my %kinds = (meta => PAGE_META, leaf => PAGE_LEAF, directory => PAGE_DIRECTORY, model => PAGE_MODEL, log => PAGE_LOG, free => PAGE_FREE, history => PAGE_HISTORY);
 my (@tables, %files, %good, %answer);
 
 note("seed $seed");
@@ -389,6 +389,9 @@ sub script
 		[ 'model', "SELECT leaves > 0 FROM kyro.model('$idx')" ],
 		[ 'model leaves', "SELECT count(*) > 0 FROM kyro.model_leaves('$idx')" ],
 		[ 'trace', "SELECT matches FROM kyro.trace('$idx', 4000000000)" ],
+		[ 'trace in words', "SELECT count(*) > 0 FROM kyro.explain('$idx', 4000000000)" ],
+		[ 'model file', "SELECT length(kyro.export_model('$idx')) > 0, (SELECT count(*) > 0 FROM kyro.training_keys('$idx'))" ],
+		[ 'model history', "SELECT count(*) > 0 FROM kyro.model_history('$idx')" ],
 		[ 'warmup', "SELECT kyro.warmup('$idx') > 0" ],
 		[ 'view', "SELECT count(*) FROM kyro.stat_indexes WHERE relname = '$t'" ],
 		[ 'insert', "BEGIN; INSERT INTO $t SELECT 20000 + g, hashint8extended(g, 5), hashint8extended(g, 6) FROM generate_series(1, 400) g; SELECT count(*) FROM $t WHERE $c IN (SELECT hashint8extended(g, CASE '$c' WHEN 'k' THEN 5 ELSE 6 END) FROM generate_series(1, 400) g); ROLLBACK" ],

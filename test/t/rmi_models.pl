@@ -100,9 +100,10 @@ cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('t_k') / 8192}), '
 # ---- killed while it stands in the middle, beside readers and writers ----
 
 my $before = again();
-my $control = $node->background_psql('postgres');
-$control->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-dir-model', 0))});
 my ($out, $err) = ('', '');
+# holds the lock that makes others wait at the point, until the server goes
+my $holder = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{SELECT pg_advisory_lock(hashtextextended('rmi-dir-model', 0)), pg_sleep(10000)} ], '<', \undef, '>', \my $held, '2>&1');
+ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND granted}), 'the lock is held');
 my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=stopped', '-c', $import ], '<', \undef, '>', \$out, '2>', \$err);
 ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'stopped' AND wait_event = 'Extension'}), 'an import stands in the middle');
 is($node->safe_psql('postgres', $counts), $want, 'readers go on');
@@ -110,16 +111,16 @@ $node->safe_psql('postgres', 'INSERT INTO t SELECT k FROM t WHERE k % 7 = 0 ORDE
 $want = $node->safe_psql('postgres', $counts);
 is($node->safe_psql('postgres', $state), $before, 'with the old model');
 kill 'KILL', $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'stopped'});
-eval { $run->finish };
-eval { $control->quit };
-$node->poll_query_until('postgres', 'SELECT true');
+$run->finish;
+$holder->finish;
+ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is there again');
 check('kill -9', $before, 'old');
 is($node->safe_psql('postgres', q{SELECT splits_since > 0 FROM kyro.model('t_k')}), 't', 'leaves were split beside');
 
 # ---- with splits between its look at the directory and the new one, and those that wait for it ----
 
 again();
-$control = $node->background_psql('postgres');
+my $control = $node->background_psql('postgres');
 $control->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-import', 0))});
 ($out, $err) = ('', '');
 $node->safe_psql('postgres', q{UPDATE files SET better = train('t_k', 8)});
@@ -167,6 +168,29 @@ is($node->safe_psql('postgres', q{SET enable_seqscan = off; SELECT count(*) FROM
 $node->safe_psql('postgres', q{SELECT leaves FROM kyro.rebuild('s_k')});
 is($node->safe_psql('postgres', q{SELECT string_agg(reason, ' ' ORDER BY generation) FROM kyro.model_history('s_k')}), 'rebuild', 'the next directory begins a new one');
 is($node->safe_psql('postgres', q{SELECT * FROM kyro.verify('s_k', true)}), '', 'sound');
+
+# ---- an index of before there were histories ----
+
+$node->safe_psql('postgres', q{CREATE INDEX s_old ON s USING kyro_rmi (k)});
+$file = relation_file($node, 's_old');
+$node->stop;
+my $meta = (read_pages($file))[0];
+# RmiMetaData.history; the checksum of the meta page is right again with the next directory
+my $offset = 24 + 104;
+isnt(unpack('V', substr($meta, $offset, 4)), 0, 'the meta page names it');
+substr($meta, $offset, 4) = pack('V', 0);
+write_page($file, 0, $meta);
+$node->append_conf('postgresql.conf', 'kyro.debug_any_checksum = on');
+$node->start;
+is($node->safe_psql('postgres', q{SELECT * FROM kyro.model_history('s_old')}), '', 'an index without a history');
+is($node->safe_psql('postgres', q{SET enable_seqscan = off; SELECT count(*) FROM s WHERE k = 77}), '1', 'works');
+$node->safe_psql('postgres', q{INSERT INTO s SELECT g FROM generate_series(5001, 6000) g; VACUUM s});
+is($node->safe_psql('postgres', q{SELECT length(kyro.export_model('s_old')) > 0}), 't', 'has a model');
+$node->safe_psql('postgres', q{SELECT leaves FROM kyro.rebuild('s_old')});
+is($node->safe_psql('postgres', q{SELECT reason, eps_before IS NULL, count(*) OVER () FROM kyro.model_history('s_old') LIMIT 1}), 'rebuild|t|1', 'and gets a history with its next directory');
+$node->adjust_conf('postgresql.conf', 'kyro.debug_any_checksum', 'off');
+$node->reload;
+is($node->safe_psql('postgres', q{SELECT * FROM kyro.verify('s_old', true)}), '', 'sound');
 
 # ---- of a standby, and after promotion ----
 

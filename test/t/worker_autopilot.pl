@@ -51,6 +51,7 @@ INSERT INTO drift SELECT hashint4(g)::bigint % 1000000 FROM generate_series(1, 6
 until_true(q{SELECT splits_since <= 5 AND rebuilds > 0 FROM kyro.stat_indexes WHERE indexrelname = 'drift_k'}, 'an index whose pages were split is retrained');
 until_done('public.drift_k', 'retrain', 'and it is said');
 like(sql(q{SELECT why || ': ' || result FROM kyro.stat_worker WHERE action = 'retrain'}), qr/^\d+ of \d+ pages split since training: leaves \d+, largest error \d+$/, 'why, and what came of it');
+is(sql(q{SELECT DISTINCT backend, eps_after >= 0 FROM kyro.model_history('drift_k') WHERE reason = 'autopilot'}), 'background worker|t', 'and the history of its models says so');
 is(sql(q{SELECT count(*) FROM kyro.verify('drift_k', deep => true)}), '0', 'it is sound');
 
 # ---- retraining since searches miss ----

@@ -276,6 +276,8 @@ sub memory
 	FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi'});
 		$memory{"the keys of $db"} = $node->safe_psql($db, q{SELECT conrelid::regclass, conname, conindid::regclass, pg_get_constraintdef(oid)
 	FROM pg_constraint WHERE contype IN ('p', 'u', 'f') AND connamespace = 'public'::regnamespace AND conparentid = 0 ORDER BY 1, 2});
+		$memory{"the histories of models of $db"} = $node->safe_psql($db, q{SELECT c.relname, h.* FROM pg_class c JOIN pg_am a ON a.oid = relam AND amname = 'kyro_rmi',
+			LATERAL kyro.model_history(c.oid) h WHERE relkind = 'i' ORDER BY relname, generation});
 		$memory{"the policies of $db"} = $node->safe_psql($db, 'SELECT * FROM kyro.policies p ORDER BY p::text');
 	}
 	$memory{'the runs'} = $node->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text});
