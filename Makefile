@@ -5,6 +5,7 @@
 #
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
+#   make check-deb    Debian packages: built, checked by lintian, installed in a fresh Debian and removed (needs root)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17 to 18, there too
@@ -23,6 +24,7 @@
 #   make bench-plots  draw the results that are in bench/results (installs gnuplot)
 #
 #   make              build the extension (needs the server's headers)
+#   make sbom         what the library is linked with, as CycloneDX in JSON
 #   make install      install it into the PostgreSQL of PG_CONFIG
 #   make installcheck regression tests and isolation tests on a running server
 #   make clean        remove what a build left
@@ -32,8 +34,8 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-core check-load check-metrics check-upgrade check-valgrind crashloop \
-	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-core check-deb check-load check-metrics check-upgrade check-valgrind crashloop \
+	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json sbom
 
 all:
 
@@ -68,6 +70,12 @@ indent:
 
 check-core:
 	@tools/check-core.sh
+
+check-deb:
+	@tools/check-deb.sh
+
+sbom: all
+	@tools/sbom.sh
 
 check-metrics:
 	@tools/setup.sh metrics

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|metrics|static|indent|memory|fuzz
+# setup.sh build|demo|bench|plots|check|deb|metrics|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -25,6 +25,7 @@ case $purpose in
     [ "$PG_MAJOR" != 15 ] || tools+=(pg-bsd-indent)
     server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
             libtap-parser-sourcehandler-pgtap-perl) ;;
+  deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   static)
     tools+=(clang cppcheck)
@@ -34,7 +35,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|metrics|static|indent|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|deb|metrics|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
