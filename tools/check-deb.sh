@@ -29,7 +29,7 @@ SUITE=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 ROOTFS=${ROOTFS:-${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb/base-$SUITE}
 # shellcheck disable=SC2016	# apt's variable
 MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)}
-LOGS=$ROOT/build/check
+LOGS=$ROOT/build/check-deb
 W=$(mktemp -d) || die "no temporary directory"
 trap 'umount -R "$W/root/dev" "$W/root/proc" 2>/dev/null; rm -rf --one-file-system "$W"' EXIT
 rm -rf "$LOGS" && mkdir -p "$LOGS"
@@ -44,7 +44,7 @@ check() {
   else
     failed=$((failed + 1))
     tail -n 20 "$log" | sed 's/^/    /'
-    say "FAILED: $name, log in build/check/${log##*/}"
+    say "FAILED: $name, log in build/check-deb/${log##*/}"
     return 1
   fi
 }
@@ -125,16 +125,16 @@ says_what_is_missing() {
 
 tools/setup.sh deb || exit 1
 say "check-deb: building packages for Debian $SUITE"
-check 'the packages are built' deb-build.log build || done_testing
-check 'lintian finds nothing' deb-lintian.log clean_of_tags
-check 'a fresh Debian' deb-root.log fresh_root || done_testing
+check 'the packages are built' build.log build || done_testing
 [ -z "${OUT:-}" ] || cp "$W"/build/*.deb "$OUT/"
+check 'lintian finds nothing' lintian.log clean_of_tags
+check 'a fresh Debian' root.log fresh_root || done_testing
 for v in $(pg_buildext supported-versions 2>/dev/null || echo "$PG_MAJOR"); do
   [ -e "$W/build/postgresql-$v-kyrodb_$(version_of_control)_$(dpkg --print-architecture).deb" ] || continue
-  check "$v: the bill of materials names what is linked" "deb-$v-sbom.log" bill_is_right "$v"
-  check "$v: it is installed" "deb-$v-install.log" in_root "apt-get -q update; apt-get -y -q --no-install-recommends install /packages/postgresql-$v-kyrodb_*.deb" || continue
-  check "$v: it works" "deb-$v-smoke.log" in_root /packages/smoke
-  check "$v: removed, it leaves nothing" "deb-$v-remove.log" leaves_nothing "$v"
-  check "$v: the server runs without it" "deb-$v-without.log" says_what_is_missing "$v"
+  check "$v: the bill of materials names what is linked" "$v-sbom.log" bill_is_right "$v"
+  check "$v: it is installed" "$v-install.log" in_root "apt-get -q update; apt-get -y -q --no-install-recommends install /packages/postgresql-$v-kyrodb_*.deb" || continue
+  check "$v: it works" "$v-smoke.log" in_root /packages/smoke
+  check "$v: removed, it leaves nothing" "$v-remove.log" leaves_nothing "$v"
+  check "$v: the server runs without it" "$v-without.log" says_what_is_missing "$v"
 done
 done_testing
