@@ -99,9 +99,16 @@ make_base() {
     touch "$ROOTFS/.complete"
 }
 
+# The archives of this system's release, security too: the package is built against their server.
+apt_sources() {
+  # shellcheck disable=SC2016	# apt's variables
+  apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | grep -F " $SUITE" | sort -u
+}
+
 fresh_root() {
   make_base && cp -a "$ROOTFS" "$W/root" &&
     mount -t proc proc "$W/root/proc" && mount --rbind /dev "$W/root/dev" &&
+    apt_sources >"$W/root/etc/apt/sources.list" &&
     mkdir "$W/root/packages" && cp "$W"/build/postgresql-*-kyrodb_*.deb "$W/root/packages/" &&
     cp "$ROOT/debian/tests/smoke" "$W/root/packages/"
 }
