@@ -51,6 +51,7 @@ sub types_in
 
 	$source =~ s!/\*.*?\*/!!gs;
 	push @types, $1 while $source =~ /[\s(,](?!return\b|else\b|case\b|const\b|goto\b|sizeof\b)([A-Za-z_]\w*)\s+\*+(?=[A-Za-z_])/g;
+	push @types, $1 while $source =~ /\((?:const )?([A-Za-z_]\w*) \*+\)/g;
 	push @types, $1 while $source =~ /^typedef\b[^;{}]*\{.*?^\}\s*(\w+);/gms;
 	push @types, $1 while $source =~ /^typedef\b[^;{}()]*?\b(\w+)(?:\[\w*\])?;/gm;
 	push @types, $1 while $source =~ /^typedef\b[^;{}()]*?(?:\(\*\s*)?\b(\w+)\)?\s*\([^;{}]*;/gm;	# of functions

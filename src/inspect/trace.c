@@ -235,8 +235,7 @@ count_of(int64 n, const char *one, const char *many)
 	return psprintf(INT64_FORMAT " %s", n, n == 1 ? one : many);
 }
 
-static void
-say(ReturnSetInfo *rsinfo, const char *format,...) pg_attribute_printf(2, 3);
+static void say(ReturnSetInfo *rsinfo, const char *format,...) pg_attribute_printf(2, 3);
 
 static void
 say(ReturnSetInfo *rsinfo, const char *format,...)

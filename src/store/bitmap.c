@@ -174,8 +174,8 @@ static struct StoreBitmap *
 make_ring(StoreScan *scan)
 {
 	int			size = 1 + Min(get_tablespace_io_concurrency(scan->base.rs_rd->rd_rel->reltablespace), MAX_AHEAD);
-	struct StoreBitmap *ring =
-		MemoryContextAllocZero(GetMemoryChunkContext(scan), offsetof(struct StoreBitmap, pages) + size * sizeof(TBMIterateResult));
+	Size		bytes = offsetof(struct StoreBitmap, pages) + size * sizeof(TBMIterateResult);
+	struct StoreBitmap *ring = MemoryContextAllocZero(GetMemoryChunkContext(scan), bytes);
 
 	ring->size = size;
 	ring->ahead = 1;
