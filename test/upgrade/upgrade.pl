@@ -340,21 +340,21 @@ SELECT count(*) FROM (SELECT FROM $t WHERE id % 29 = 3 FOR KEY SHARE) x;
 	$new->safe_psql('two', q{SELECT twice('p', 'UPDATE $t SET v = ''new'' WHERE k % 9 = 0'); SELECT kyro.snapshot('p2')});
 }
 
-# And some of it between two upgrades.
+# And some of it after an upgrade, the n-th from 0 on, before the next.
 sub live_between
 {
-	my ($node, $what) = @_;
+	my ($node, $what, $n) = @_;
 
-	$node->safe_psql('one', q{
+	$node->safe_psql('one', qq{
 SET client_min_messages = error;
-SELECT more(65001, 66000);
+SELECT more(65001 + 1000 * $n, 66000 + 1000 * $n);
 UPDATE h SET i8 = i8 + 1 WHERE id % 13 = 0;
 DELETE FROM h WHERE id BETWEEN 27000 AND 28000;
-INSERT INTO keyed SELECT g, g + 5000, 1 FROM generate_series(3001, 4000) g;
+INSERT INTO keyed SELECT g, g + 5000, 1 FROM generate_series(3001 + 1000 * $n, 4000 + 1000 * $n) g;
 });
 	foreach my $t ('s', 'unl', 'compacted', 'never_sealed', 'resolved')
 	{
-		$node->safe_psql('two', qq{SELECT twice('$t', 'DELETE FROM \$t WHERE id % 53 = 1'); SELECT rows('$t', 6001, 6100)});
+		$node->safe_psql('two', qq{SELECT twice('$t', 'DELETE FROM \$t WHERE id % 53 = 1'); SELECT rows('$t', 6001 + 100 * $n, 6100 + 100 * $n)});
 		$node->safe_psql('two', "SELECT kyro.snapshot('$t')") unless $t eq 'never_sealed';
 		$node->safe_psql('two', qq{SELECT twice('$t', 'UPDATE \$t SET n = 10 WHERE id % 53 = 2')});
 	}
@@ -446,7 +446,7 @@ foreach my $mode ('--copy', '--clone', '--swap', '--link')
 			}
 			else
 			{
-				live_between($new, $what);
+				live_between($new, $what, $last ? 1 : 0);
 			}
 			%memory = memory($new);
 			log_lacks($new, 'PANIC|TRAP|invalid page|inconsistent page|terminated by signal|could not access status', "$what: nothing bad in the log");
