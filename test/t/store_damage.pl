@@ -64,7 +64,7 @@ my %damage = (
 	# the server refuses such a page itself
 	'page header' => sub { my $p = shift; substr($p, 12, 4) = pack('vv', 28, 24); $p },
 );
-my $refused = qr/invalid page in block \d+ of relation base/;
+my $refused = qr/invalid page in block \d+ of relation "?base/;
 
 sub restore
 {
