@@ -65,15 +65,15 @@ BEGIN
 	END LOOP;
 END $$;
 
-CALL work('a row updated, unique key', 'UPDATE work SET n = n + 1 WHERE v = 7', 7, true, 70, 4);
-CALL work('deleted and inserted again', 'WITH d AS (DELETE FROM work WHERE v = CASE $1 WHEN 1 THEN 7 ELSE 1 - $1 END RETURNING k) INSERT INTO work SELECT k, $1, - $1 FROM d', 7, true, 70, 4);
-CALL work('inserted and undone', 'INSERT INTO work VALUES (7000, $1, - $1)', 7000, true, 70, 4);
-CALL work('a row updated', 'UPDATE work SET n = n + 1 WHERE v = 7', 7, false, 150, 4);
-CALL work('the last row updated', 'UPDATE work SET n = n + 1 WHERE v = 1000', 1000, false, 150, 4);
-CALL work('all rows updated', 'UPDATE work SET n = n + 1 WHERE v / 50 = $1 % 20', 7, false, 12, 5);
+CALL work('a row updated, unique key', 'UPDATE work SET n = n + 1 WHERE v = 7', 7, true, 70, 5);
+CALL work('deleted and inserted again', 'WITH d AS (DELETE FROM work WHERE v = CASE $1 WHEN 1 THEN 7 ELSE 1 - $1 END RETURNING k) INSERT INTO work SELECT k, $1, - $1 FROM d', 7, true, 70, 5);
+CALL work('inserted and undone', 'INSERT INTO work VALUES (7000, $1, - $1)', 7000, true, 70, 5);
+CALL work('a row updated', 'UPDATE work SET n = n + 1 WHERE v = 7', 7, false, 150, 5);
+CALL work('the last row updated', 'UPDATE work SET n = n + 1 WHERE v = 1000', 1000, false, 150, 5);
+CALL work('all rows updated', 'UPDATE work SET n = n + 1 WHERE v / 50 = $1 % 20', 7, false, 12, 6);
 -- queues: the first row goes, found through the index; another comes
-CALL work('a queue', 'DELETE FROM work WHERE ctid = (SELECT ctid FROM work ORDER BY k LIMIT 1 FOR UPDATE SKIP LOCKED)', NULL, false, 760, 4);
-CALL work('a queue that is filled', 'WITH d AS (DELETE FROM work WHERE ctid = (SELECT ctid FROM work ORDER BY k LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING k) INSERT INTO work SELECT k + 1000, $1, - $1 FROM d', NULL, false, 1060, 4);
+CALL work('a queue', 'DELETE FROM work WHERE ctid = (SELECT ctid FROM work ORDER BY k LIMIT 1 FOR UPDATE SKIP LOCKED)', NULL, false, 760, 5);
+CALL work('a queue that is filled', 'WITH d AS (DELETE FROM work WHERE ctid = (SELECT ctid FROM work ORDER BY k LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING k) INSERT INTO work SELECT k + 1000, $1, - $1 FROM d', NULL, false, 1060, 5);
 
 SELECT kind, am, storage, entries, size, rows FROM results ORDER BY no;
 
