@@ -262,6 +262,13 @@ sub run
 			$self->{excuses}{$why}++ if ($h->{error} // '') ne $k->{error};
 			# so that the same locks are kept
 			$s->{heap}->run($_) foreach @after;
+			if ($sql =~ /^(FETCH|MOVE)/ && $s->{state} eq 'open')
+			{
+				# the cursor is of no use any more, even behind ROLLBACK TO; that of the heap is
+				$s->{$_}->run('ROLLBACK') foreach qw(kyro heap);
+				$self->follow($s, 'ROLLBACK');
+				return;
+			}
 		}
 		else
 		{
