@@ -276,6 +276,11 @@ CREATE PROCEDURE kyro.seal(tbl regclass, batch bigint DEFAULT 20000, older_than 
 COMMENT ON PROCEDURE kyro.seal(tbl regclass, batch bigint, older_than interval) IS
 	'seal the rows in the log of a kyro table, about batch rows in each transaction; can be stopped and called again. older_than: only rows committed before that, with track_commit_timestamp';
 
+CREATE PROCEDURE kyro.compact(tbl regclass, batch bigint DEFAULT 50000)
+	AS 'MODULE_PATHNAME', 'kyro_compact' LANGUAGE C;
+COMMENT ON PROCEDURE kyro.compact(tbl regclass, batch bigint) IS
+	'make the file of a kyro table smaller, beside readers and writers: VACUUM, move sealed rows to where there is room, about batch rows in each transaction, and VACUUM; can be stopped and called again';
+
 -- The autopilot seals tables by policies.  pg_dump takes these along, under the
 -- names of the tables.
 CREATE TABLE kyro.policies (
@@ -887,9 +892,15 @@ AS $$
 		FROM server s, tables t WHERE NOT s.standby AND t.runs >= 1000
 		UNION ALL
 		SELECT 3, 'table ' || t.name, format('%s of its %s sealed rows are dead: %s', t.sealed_rows - t.live_rows, t.sealed_rows,
-				pg_size_pretty((t.sealed_bytes * ((t.sealed_rows - t.live_rows)::numeric / t.sealed_rows))::bigint)), format('VACUUM FULL %s', t.name)
+				pg_size_pretty((t.sealed_bytes * ((t.sealed_rows - t.live_rows)::numeric / t.sealed_rows))::bigint)), format('CALL kyro.compact(%L)', t.name)
 		FROM server s, tables t
 		WHERE NOT s.standby AND t.sealed_rows > 0 AND (t.sealed_rows - t.live_rows) * 10 > t.sealed_rows * 3 AND t.sealed_bytes >= 1024 * 1024
+		UNION ALL
+		-- as after a seal of all rows: twice what the rows of the log would have as sealed ones is room enough
+		SELECT 3, 'table ' || t.name, format('%s of its file are for rows in the log, of which there are %s', pg_size_pretty(t.log_bytes), t.log_rows), format('CALL kyro.compact(%L)', t.name)
+		FROM server s, tables t
+		WHERE NOT s.standby AND t.sealed_rows > 0 AND t.log_bytes >= 1024 * 1024 AND t.log_bytes * 3 > t.size
+			AND t.log_rows * 2 * (t.sealed_bytes / t.sealed_rows + 32) < t.log_bytes
 	)
 	SELECT (ARRAY['critical', 'warning', 'info'])[p.rank], p.subject, p.problem, p.command
 	FROM problems p
@@ -1007,7 +1018,7 @@ AS $$
 				 WHEN t.amname = 'kyro' THEN 'it is sealed'
 				 ELSE format('%s%% of its size when all rows are sealed: they are too wide', round(100.0 * t.new_size / t.bytes)) END,
 			CASE WHEN t.why_not IS NOT NULL OR t.new_size IS NULL OR t.new_size > t.bytes * 0.9 THEN NULL
-				 WHEN t.amname = 'kyro' THEN format(E'CALL kyro.seal(%L);\n-- when nobody uses it: VACUUM FULL %s;', t.name, t.name)
+				 WHEN t.amname = 'kyro' THEN format(E'CALL kyro.seal(%L);\nCALL kyro.compact(%1$L);', t.name)
 				 ELSE format(E'ALTER %s %s SET ACCESS METHOD kyro;\nVACUUM FULL %2$s;\n-- to go back: ALTER %1$s %2$s SET ACCESS METHOD heap;',
 					CASE t.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, t.name) END
 		FROM predicted_tables t

@@ -15,14 +15,17 @@
 #include "access/rmgr.h"
 #include "access/transam.h"
 #include "access/xloginsert.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
+#include "utils/memutils.h"
 #include "utils/pgstat_internal.h"
 #include "utils/rel.h"
 
@@ -129,4 +132,27 @@ kyro_report_moved_rows(Relation rel, uint64 rows, uint64 dead)
 		counts->t_changed_tuples += rows;
 #endif
 	}
+}
+
+void
+kyro_vacuum(Oid relid, MemoryContext lasting)
+{
+	MemoryContext cxt = AllocSetContextCreate(lasting, "kyrodb vacuum", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	VacuumParams params = {0};
+	List	   *relations = list_make1(makeVacuumRelation(NULL, relid, NIL));
+
+	params.options = VACOPT_VACUUM;
+	params.freeze_min_age = params.freeze_table_age = params.multixact_freeze_min_age = params.multixact_freeze_table_age = -1;
+	params.log_min_duration = -1;
+	params.index_cleanup = VACOPTVALUE_ENABLED;
+	params.truncate = VACOPTVALUE_UNSPECIFIED;
+#if PG_VERSION_NUM >= 160000
+	params.options |= VACOPT_PROCESS_MAIN;
+	vacuum(relations, &params, GetAccessStrategy(BAS_VACUUM), cxt, true);
+#else
+	vacuum(relations, &params, NULL, true);
+#endif
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
 }

@@ -289,6 +289,12 @@ extern XLogRecPtr kyro_log_conflict(Relation rel, uint64 fxid);
 extern void kyro_report_live_rows(Relation rel, double rows);
 
 /*
+ * VACUUM a table, and clean its indexes whatever that saves.  Not in a transaction block; the transaction that is
+ * open ends, and another one begins.  What is needed meanwhile is allocated in a child of a context that lasts.
+ */
+extern void kyro_vacuum(Oid relid, MemoryContext lasting);
+
+/*
  * Tell the statistics of rows that were moved: as many have become dead, `dead`, without being
  * deleted by anyone, and autoanalyze is to look at the order of those that live.
  * Counts even if the transaction is rolled back.

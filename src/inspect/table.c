@@ -112,42 +112,6 @@ kyro_verify_table(Oid relid, bool deep, KyroReport *report)
 	table_close(rel, AccessShareLock);
 }
 
-/* Rows of a run that were touched, and of those that are dead. */
-static void
-count_rows(Relation rel, StoreTable *table, StoreRun *run, int64 *touched, int64 *dead)
-{
-	TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
-	Buffer		vmbuffer = InvalidBuffer;
-	StorePage	p = {0};
-
-	*touched = *dead = 0;
-	for (BlockNumber block = run->first; block < run->first + run->pages; block++)
-	{
-		ItemPointerData links[MaxHeapTuplesPerPage];
-
-		CHECK_FOR_INTERRUPTS();
-		if (store_vm_test(rel, block, &vmbuffer) ||
-			!store_page_get(rel, table, block, NULL, &p) ||
-			store_links_read(rel, &p, links) == 0)
-			continue;
-		for (OffsetNumber row = 1; row <= store_page_rows(&p)->h.count; row++)
-		{
-			TransactionId xid;
-			HTSV_Result status;
-
-			if (links[row - 1].ip_posid == 0)
-				continue;
-			(*touched)++;
-			status = store_row_vacuum_status(rel, &p, row, horizon, &xid);
-			if (status == HEAPTUPLE_DEAD || status == HEAPTUPLE_RECENTLY_DEAD)
-				(*dead)++;
-		}
-	}
-	store_page_release(&p);
-	if (BufferIsValid(vmbuffer))
-		ReleaseBuffer(vmbuffer);
-}
-
 /* What is to be shown of a run, and of a table. */
 typedef struct RunNumbers
 {
@@ -179,12 +143,14 @@ read_numbers(void *arg)
 	for (int i = 0; i < table->nruns; i++)
 	{
 		RunNumbers *r = &numbers->runs[i];
-		int64		dead;
+		uint64		touched,
+					dead;
 		bool		aborted = store_run_aborted(&table->runs[i]);
 
 		r->run = table->runs[i];
-		r->state = aborted ? "aborted" : store_run_committed(&table->runs[i]) ? "committed" : "in progress";
-		count_rows(numbers->rel, table, &r->run, &r->touched, &dead);
+		r->state = r->run.state == RUN_DEAD ? "dead" : aborted ? "aborted" : store_run_committed(&table->runs[i]) ? "committed" : "in progress";
+		store_run_count(numbers->rel, table, &r->run, &touched, &dead);
+		r->touched = touched;
 		r->live = aborted ? 0 : r->run.rows - dead;
 	}
 	/* runs that were sealed since lie behind these blocks, or are counted */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * batches.c
- *	  CALL kyro.seal: seal a table in batches, each in a transaction of its own.
+ *	  CALL kyro.seal and kyro.compact: seal a table, and make its file smaller, in batches,
+ *	  each in a transaction of its own.
  *
  * So writers wait for one batch's stamps and commit at most, VACUUM and others
  * get their turn in between, and where it stops, by an error, a cancel or a
@@ -37,15 +38,56 @@
 
 PG_FUNCTION_INFO_V1(kyro_seal);
 
-/* The transaction that is open becomes one of ours, or a new one begins. */
-static void
-next_transaction(MemoryContext context)
+void
+store_next_transaction(MemoryContext context)
 {
 	CommitTransactionCommand();
 	StartTransactionCommand();
 	/* whatever the default: each batch has a snapshot of its own */
 	XactIsoLevel = XACT_READ_COMMITTED;
 	MemoryContextSwitchTo(context);
+}
+
+void
+store_procedure_check(FunctionCallInfo fcinfo, const char *name)
+{
+	PreventInTransactionBlock(IsA(fcinfo->context, CallContext) &&
+							  !((CallContext *) fcinfo->context)->atomic &&
+							  !SPI_inside_nonatomic_context(), name);
+	PreventCommandIfReadOnly(name);
+	PreventCommandDuringRecovery(name);
+}
+
+/*
+ * In a procedure that commits: the tables that it is to do, and the name of what was asked for, in
+ * *context, which is made.  A transaction begins.
+ */
+static List *
+begin_tables(Oid relid, MemoryContext *context, char **name)
+{
+	List	   *tables;
+	MemoryContext lasting = AllocSetContextCreate(PortalContext, "kyrodb batches", ALLOCSET_DEFAULT_SIZES);
+
+	/* the snapshot of the procedure's call would outlive its transaction, and others wait for it */
+	ForgetPortalSnapshots();
+	*context = AllocSetContextCreate(lasting, "kyrodb batch", ALLOCSET_DEFAULT_SIZES);
+	store_next_transaction(*context);
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		tables = store_partitions(relid);
+	else
+		tables = list_make1_oid(relid);
+	MemoryContextSwitchTo(lasting);
+	tables = list_copy(tables);
+	*name = get_rel_name(relid);
+	MemoryContextSwitchTo(*context);
+	return tables;
+}
+
+/* Is this a partition that was dropped since? */
+static bool
+is_gone(Oid table, Oid relid)
+{
+	return table != relid && get_rel_relkind(table) == '\0';
 }
 
 /* The moment before which rows were committed that are this old now; raises an error if that is not known. */
@@ -92,7 +134,7 @@ seal_batch(Oid relid, StoreSeal *what)
 Datum
 kyro_seal(PG_FUNCTION_ARGS)
 {
-	StoreSeal	what = {.pages = true,.older_than = DT_NOEND};
+	StoreSeal	what = {.pages = true,.older_than = DT_NOEND,.place = STORE_ANY_PLACE};
 	Oid			relid;
 	MemoryContext context;
 	char	   *name;
@@ -111,26 +153,11 @@ kyro_seal(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be greater than 0")));
 	what.rows = PG_GETARG_INT64(1);
-	PreventInTransactionBlock(IsA(fcinfo->context, CallContext) &&
-							  !((CallContext *) fcinfo->context)->atomic &&
-							  !SPI_inside_nonatomic_context(), "CALL kyro.seal");
-	PreventCommandIfReadOnly("CALL kyro.seal");
-	PreventCommandDuringRecovery("CALL kyro.seal");
+	store_procedure_check(fcinfo, "CALL kyro.seal");
 	if (!PG_ARGISNULL(2))
 		what.older_than = moment_before(PG_GETARG_INTERVAL_P(2));
 
-	/* the snapshot of the procedure's call would outlive its transaction, and others wait for it */
-	ForgetPortalSnapshots();
-	context = AllocSetContextCreate(PortalContext, "kyrodb seal", ALLOCSET_DEFAULT_SIZES);
-	next_transaction(context);
-	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-		tables = store_partitions(relid);
-	else
-		tables = list_make1_oid(relid);
-	MemoryContextSwitchTo(PortalContext);
-	tables = list_copy(tables);
-	name = get_rel_name(relid);
-	MemoryContextSwitchTo(context);
+	tables = begin_tables(relid, &context, &name);
 	foreach(lc, tables)
 	{
 		what.from = 0;
@@ -139,14 +166,13 @@ kyro_seal(PG_FUNCTION_ARGS)
 			uint64		sealed;
 
 			CHECK_FOR_INTERRUPTS();
-			/* a partition that was dropped since */
-			if (lfirst_oid(lc) != relid && get_rel_relkind(lfirst_oid(lc)) == '\0')
+			if (is_gone(lfirst_oid(lc), relid))
 				break;
 			sealed = seal_batch(lfirst_oid(lc), &what);
 			rows += sealed;
 			batches += sealed > 0;
 			what.from = what.next;
-			next_transaction(context);
+			store_next_transaction(context);
 			MemoryContextReset(context);
 			DEBUG_POINT("seal-batch-done");
 		} while (what.next != 0);
@@ -155,6 +181,163 @@ kyro_seal(PG_FUNCTION_ARGS)
 	ereport(NOTICE,
 			(errmsg("sealed " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT, rows, name, batches)));
 	MemoryContextSwitchTo(PortalContext);
-	MemoryContextDelete(context);
+	MemoryContextDelete(MemoryContextGetParent(context));
+	PG_RETURN_VOID();
+}
+
+/* ---- kyro.compact ---- */
+
+typedef struct Compacted
+{
+	uint64		rows;			/* moved */
+	uint64		batches;
+	uint64		held;			/* rows that somebody held */
+	uint64		before;			/* blocks */
+	uint64		after;
+} Compacted;
+
+/* Open a table that is to be compacted, in a new transaction; end that with close_batch(). */
+static Relation
+open_batch(Oid relid)
+{
+	CHECK_FOR_INTERRUPTS();
+	return store_seal_open(relid);
+}
+
+static void
+close_batch(Relation rel, MemoryContext context)
+{
+	table_close(rel, NoLock);
+	store_next_transaction(context);
+	MemoryContextReset(context);
+}
+
+/* The same after a VACUUM. */
+static Relation
+open_vacuumed(Oid relid, MemoryContext context)
+{
+	kyro_vacuum(relid, MemoryContextGetParent(context));
+	store_next_transaction(context);
+	return open_batch(relid);
+}
+
+static bool
+has_dead_runs(Relation rel)
+{
+	StoreTable *table = store_open(rel);
+
+	for (int i = 0; i < table->nruns; i++)
+	{
+		if (table->runs[i].state == RUN_DEAD)
+			return true;
+	}
+	return false;
+}
+
+/* Take one step of a plan, in batches; false if there was no place. */
+static bool
+take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context, Compacted *done)
+{
+	StoreSeal	what = {.move = true,.rows = batch,.from = step->from,.end = step->end,.older_than = DT_NOEND,
+	.runs = step->runs,.nruns = step->nruns,.place = step->place};
+
+	do
+	{
+		Relation	rel = open_batch(relid);
+		StoreRun	run;
+
+		what.sealed = 0;
+		what.no_place = false;
+		if (store_seal(rel, &what, &run))
+		{
+			done->rows += what.sealed;
+			done->held += what.losers;
+			done->batches++;
+		}
+		close_batch(rel, context);
+		DEBUG_POINT("compact-batch-done");
+		if (what.no_place)
+			return false;
+		what.from = what.next;
+	} while (what.next != 0);
+	return true;
+}
+
+static void
+compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
+{
+	MemoryContext lasting = MemoryContextGetParent(context);
+	Relation	rel = open_batch(relid);
+	List	   *steps;
+	ListCell   *lc;
+	uint64		moved = done->rows;
+
+	done->before += RelationGetNumberOfBlocks(rel);
+	close_batch(rel, context);
+	/* what is dead leaves the log and the indexes: then there is room; so there is where dead runs were */
+	rel = open_vacuumed(relid, context);
+	if (has_dead_runs(rel))
+	{
+		close_batch(rel, context);
+		rel = open_vacuumed(relid, context);
+	}
+	MemoryContextSwitchTo(lasting);
+	steps = store_shrink_plan(rel, batch);
+	MemoryContextSwitchTo(context);
+	close_batch(rel, context);
+	DEBUG_POINT("compact-planned");
+	foreach(lc, steps)
+	{
+		if (!take_step(relid, (StoreStep *) lfirst(lc), batch, context, done))
+			break;
+	}
+
+	/* and what was moved leaves its old place */
+	rel = done->rows > moved ? open_vacuumed(relid, context) : open_batch(relid);
+	done->after += RelationGetNumberOfBlocks(rel);
+	close_batch(rel, context);
+}
+
+PG_FUNCTION_INFO_V1(kyro_compact);
+
+/*
+ * kyro.compact(tbl regclass, batch bigint): move sealed rows so that the file can be
+ * cut off, and vacuum; of a partitioned table, one partition after the other.  The owner's, not
+ * in a transaction block.
+ */
+Datum
+kyro_compact(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+	uint64		batch;
+	MemoryContext context;
+	char	   *name;
+	List	   *tables;
+	ListCell   *lc;
+	Compacted	done = {0};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tbl" : "batch")));
+	relid = PG_GETARG_OID(0);
+	if (PG_GETARG_INT64(1) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be greater than 0")));
+	batch = PG_GETARG_INT64(1);
+	store_procedure_check(fcinfo, "CALL kyro.compact");
+
+	tables = begin_tables(relid, &context, &name);
+	foreach(lc, tables)
+	{
+		if (!is_gone(lfirst_oid(lc), relid))
+			compact_table(lfirst_oid(lc), batch, context, &done);
+	}
+	ereport(NOTICE,
+			(errmsg("moved " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT ", pages before: " UINT64_FORMAT
+					", after: " UINT64_FORMAT, done.rows, name, done.batches, done.before, done.after)));
+	MemoryContextSwitchTo(PortalContext);
+	MemoryContextDelete(MemoryContextGetParent(context));
 	PG_RETURN_VOID();
 }

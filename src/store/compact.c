@@ -167,7 +167,20 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 
 	/* The row's place in its chain: what heap code would have there. */
 	old_tuple = heap_copytuple(tuple);
-	if (link.ip_posid != 0 && store_ledger_get(c->old_table, &link, &tuple->t_self, &ledger, &buffer))
+	if (store_link_is_moved(&link))
+	{
+		ItemPointerData to;
+		StoreRun   *run = store_moved_to(c->old_table, p->table, &link, &to);
+
+		if (run != NULL)
+		{
+			old_tuple->t_data->t_infomask &= ~HEAP_XMAX_BITS;
+			old_tuple->t_data->t_infomask2 |= HEAP_KEYS_UPDATED;
+			HeapTupleHeaderSetXmax(old_tuple->t_data, (TransactionId) run->fxid);
+			old_tuple->t_data->t_ctid = to;
+		}
+	}
+	else if (link.ip_posid != 0 && store_ledger_get(c->old_table, &link, &tuple->t_self, &ledger, &buffer))
 	{
 		uint8		hoff = old_tuple->t_data->t_hoff;
 
@@ -281,8 +294,9 @@ store_copy_for_cluster(Relation OldTable, Relation NewTable, Relation OldIndex, 
 	if (store_writer_rows(c.writer) > 0)
 	{
 		StoreRun	run;
+		bool		reused;
 
-		store_writer_write(c.writer, false, 0, &run, NULL, NULL);
+		(void) store_writer_write(c.writer, (StorePlace) {0, true}, 0, &run, &reused, NULL, NULL);
 		run.state = RUN_COMMITTED;
 		run.duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("compact-run-written");

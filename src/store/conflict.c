@@ -81,10 +81,21 @@ check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, S
 			if (next.made_by != (TransactionId) p->run->fxid || offset > store_page_rows(p)->h.count)
 				return;
 			link = store_link_read(rel, p, offset);
+			if (store_link_is_moved(&link))
+			{
+				StoreRun   *run = store_moved_to(rel, table, &link, &next.tid);
+
+				if (run == NULL)
+					return;
+				next.made_by = (TransactionId) run->fxid;
+				more = true;
+				continue;
+			}
 			if (link.ip_posid == 0 || !store_ledger_get(rel, &link, &next.tid, &tuple, &buffer))
 				return;
 			HeapCheckForSerializableConflictOut(true, rel, &tuple, buffer, snapshot);
-			more = false;
+			more = next_version(tuple.t_data, &tuple.t_self, &next) &&
+				store_find_run(table, ItemPointerGetBlockNumber(&next.tid)) != NULL;
 		}
 		else
 		{
@@ -122,6 +133,33 @@ store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot)
 		/* no older than TransactionXmin, so that pg_subtrans knows it */
 		CheckForSerializableConflictOut(rel, SubTransGetTopmostTransaction(xid), snapshot);
 	}
+}
+
+void
+store_conflicts_moved(Relation rel, StoreTable *table, const StoreRun *run, ItemPointer to, Snapshot snapshot)
+{
+	StorePage	p = {0};
+
+	if (!CheckForSerializableConflictOutNeeded(rel, snapshot))
+		return;
+	check_version(rel, table, &p, (NextVersion) {*to, (TransactionId) run->fxid}, snapshot);
+	store_page_release(&p);
+}
+
+void
+store_conflicts_ledger(Relation rel, StoreTable *table, HeapTupleHeader t, ItemPointer self, Snapshot snapshot)
+{
+	NextVersion next;
+	StorePage	p = {0};
+
+	if (!CheckForSerializableConflictOutNeeded(rel, snapshot) || !next_version(t, self, &next))
+		return;
+	if (store_find_run(table, ItemPointerGetBlockNumber(&next.tid)) == NULL)
+		table = store_open(rel);
+	if (store_find_run(table, ItemPointerGetBlockNumber(&next.tid)) == NULL)
+		return;					/* updated, and who did that is known */
+	check_version(rel, table, &p, next, snapshot);
+	store_page_release(&p);
 }
 
 void

@@ -49,33 +49,44 @@ find_sealed(Relation rel, ItemPointer tid, StorePage *p)
 }
 
 /*
- * The ledger tuple of a sealed row, made if need be.  False if the row is dead
- * to all or was never there; *tmfd says so.
+ * The ledger tuple of a sealed row, made if need be: TM_Ok.  Else there is none, and *tmfd says
+ * why: TM_Deleted, the row is dead to all or was never there; TM_Updated, it was moved
+ * to another run; TM_BeingModified, that is in progress.
  */
-static bool
+static TM_Result
 get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_FailureData *tmfd)
 {
 	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
 	HeapTupleData tuple;
 	Buffer		buffer;
 
+	tmfd->ctid = *tid;
+	tmfd->xmax = InvalidTransactionId;
+	tmfd->cmax = InvalidCommandId;
 	if (row <= store_page_rows(p)->h.count && !store_run_aborted(p->run))
 	{
 		bool		there = store_touch(rel, p, row, ledger);
 
 		DEBUG_POINT("row-touched");
 		if (there)
-			return true;
+			return TM_Ok;
+		if (store_link_is_moved(ledger))
+		{
+			StoreRun   *run = store_moved_to(rel, p->table, ledger, &tmfd->ctid);
+
+			/* rolled back since; the next look touches the row */
+			if (run == NULL)
+				return get_ledger(rel, p, tid, ledger, tmfd);
+			tmfd->xmax = (TransactionId) run->fxid;
+			return store_run_in_progress(run) ? TM_BeingModified : TM_Updated;
+		}
 		if (store_ledger_get(rel, ledger, tid, &tuple, &buffer))
 		{
 			UnlockReleaseBuffer(buffer);
-			return true;
+			return TM_Ok;
 		}
 	}
-	tmfd->ctid = *tid;
-	tmfd->xmax = InvalidTransactionId;
-	tmfd->cmax = InvalidCommandId;
-	return false;
+	return TM_Deleted;
 }
 
 /*
@@ -84,11 +95,15 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
  */
 static TM_Result
 begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Snapshot crosscheck,
-			 TM_FailureData *tmfd)
+			 bool wait, TM_FailureData *tmfd)
 {
+	TM_Result	result;
+
 	CheckForSerializableConflictIn(rel, tid, p->block);
-	if (!get_ledger(rel, p, tid, ledger, tmfd))
-		return TM_Deleted;
+	while ((result = get_ledger(rel, p, tid, ledger, tmfd)) == TM_BeingModified && wait)
+		XactLockTableWait(tmfd->xmax, rel, tid, XLTW_Update);
+	if (result != TM_Ok)
+		return result;
 	if (crosscheck != InvalidSnapshot && !store_run_visible(p->run, crosscheck))
 	{
 		tmfd->ctid = *tid;
@@ -109,7 +124,7 @@ store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapsh
 
 	if (!find_sealed(rel, tid, &p))
 		return heap_delete(rel, tid, cid, crosscheck, wait, tmfd, changingPart);
-	result = begin_change(rel, &p, tid, &ledger, crosscheck, tmfd);
+	result = begin_change(rel, &p, tid, &ledger, crosscheck, wait, tmfd);
 	store_page_release(&p);
 	if (result == TM_Ok)
 	{
@@ -134,7 +149,7 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 										  tmfd, lockmode, update_indexes);
 	*lockmode = LockTupleExclusive;
 	*update_indexes = KYRO_UPDATE_NONE;
-	result = begin_change(rel, &p, otid, &ledger, crosscheck, tmfd);
+	result = begin_change(rel, &p, otid, &ledger, crosscheck, wait, tmfd);
 	if (result == TM_Ok)
 	{
 		HeapTuple	old = store_row_copy(rel, &p, ItemPointerGetOffsetNumber(otid));
@@ -290,12 +305,28 @@ store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 		Buffer		buffer;
 		TM_Result	result;
 
-		if (sealed && !get_ledger(rel, &p, tid, &ledger, tmfd))
+		if (sealed && (result = get_ledger(rel, &p, tid, &ledger, tmfd)) != TM_Ok)
 		{
+			bool		again = false;
+
 			if (ItemPointerGetOffsetNumber(tid) <= store_page_rows(&p)->h.count)
 				store_row_slot(rel, &p, ItemPointerGetOffsetNumber(tid), slot);
 			store_page_release(&p);
-			return TM_Deleted;
+			if (result == TM_BeingModified)
+			{
+				again = wait_for(tmfd->xmax, rel, tid, wait_policy);
+				result = TM_WouldBlock;
+			}
+			else if (result == TM_Updated && (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION))
+			{
+				tmfd->traversed = true;
+				*tid = tmfd->ctid;
+				result = follow(rel, tid, tmfd->xmax, cid, wait_policy, tmfd);
+				again = result == TM_Ok;
+			}
+			if (!again)
+				return result;
+			continue;
 		}
 		tuple.t_self = sealed ? ledger : *tid;
 		result = heap_lock_tuple(rel, &tuple, cid, mode, wait_policy, follow_updates, &buffer, tmfd);

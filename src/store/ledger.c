@@ -89,16 +89,6 @@ typedef struct LinksSeen
 /* so many pages of rows lose their bits in the visibility map at once then: the map is logged as a page */
 #define MAP_AHEAD 8
 
-void
-store_links_forget(StoreTable *table)
-{
-	if (table->links_cxt != NULL)
-		MemoryContextDelete(table->links_cxt);
-	table->links_cxt = NULL;
-	table->links = NULL;
-	table->links_seen = NULL;
-}
-
 /* Block of the group page with the entry of p's group, and the entry's place. */
 static BlockNumber
 group_page_of(const StorePage *p, int *place)
@@ -241,6 +231,12 @@ links_on_page(const StorePage *p, Page page)
 	return &StorePageGetLinks(page)->links[store_page_rows(p)->group_base];
 }
 
+static inline bool
+same_link(const ItemPointerData *one, const ItemPointerData *two)
+{
+	return memcmp(one, two, sizeof(ItemPointerData)) == 0;
+}
+
 /* Is `seen`, which may be NULL, of the page in hand? */
 static inline bool
 links_seen_of(const StorePage *p, const LinksSeen *seen)
@@ -271,7 +267,7 @@ store_link_read(Relation rel, StorePage *p, OffsetNumber row)
 	LinksSeen  *seen = p->table->links_seen;
 	ItemPointerData link;
 
-	if (links_seen_of(p, seen) && seen->links[row - 1].ip_posid != 0)
+	if (store_link_known(p, row))
 		return seen->links[row - 1];
 	ItemPointerSet(&link, 0, 0);
 	if (lock_links(rel, p, BUFFER_LOCK_SHARE))
@@ -285,7 +281,10 @@ store_link_read(Relation rel, StorePage *p, OffsetNumber row)
 bool
 store_link_known(const StorePage *p, OffsetNumber row)
 {
-	return links_seen_of(p, p->table->links_seen) && p->table->links_seen->links[row - 1].ip_posid != 0;
+	const LinksSeen *seen = p->table->links_seen;
+
+	/* that of a moved row does not last, if the move is rolled back */
+	return links_seen_of(p, seen) && seen->links[row - 1].ip_posid != 0 && !store_link_is_moved(&seen->links[row - 1]);
 }
 
 void
@@ -382,7 +381,7 @@ make_link_page(Relation rel, const StorePage *p)
 	return block;
 }
 
-/* Set links of some rows of the page in hand, whose link page is locked exclusively, to a number. */
+/* Set links of some rows of the page in hand, whose link page is locked exclusively, to a number, or none. */
 static void
 mark_links(Relation rel, StorePage *p, const bool *which, OffsetNumber mark)
 {
@@ -417,6 +416,58 @@ store_links_kill(Relation rel, StorePage *p, const bool *which)
 		(void) lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE);
 	}
 	mark_links(rel, p, which, STORE_LINK_DEAD);
+	unlock_links(p);
+}
+
+void
+store_links_reset(Relation rel, StorePage *p, const bool *which, ItemPointerData *links)
+{
+	bool		still[MaxHeapTuplesPerPage] = {false};
+
+	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
+		return;
+	for (int i = 0; i < store_page_rows(p)->h.count; i++)
+		still[i] = which[i] && same_link(&links[i], &links_on_page(p, BufferGetPage(p->link_buffer))[i]);
+	mark_links(rel, p, still, 0);
+	unlock_links(p);
+}
+
+void
+store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const ItemPointerData *to, int n, bool *done)
+{
+	ItemPointerData undone[MaxHeapTuplesPerPage];
+	GenericXLogState *state;
+	ItemPointerData *links;
+	Page		page;
+
+	for (int i = 0; i < n; i++)
+	{
+		undone[i] = store_link_read(rel, p, rows[i]);
+		if (!store_moved_undone(rel, p->table, &undone[i]))
+			ItemPointerSet(&undone[i], 0, 0);
+	}
+	visibilitymap_pin(rel, p->block, &p->vmbuffer);
+	if (!lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE))
+	{
+		(void) make_link_page(rel, p);
+		(void) lock_links(rel, p, BUFFER_LOCK_EXCLUSIVE);
+	}
+	/* as at a first touch */
+	store_vm_clear(rel, p->block, 1, &p->vmbuffer);
+	DEBUG_CRASH("move-map-cleared");
+	state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
+	links = links_on_page(p, page);
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointer link = &links[rows[i] - 1];
+
+		done[i] = link->ip_posid == 0 || same_link(link, &undone[i]);
+		if (done[i])
+			ItemPointerSet(link, ItemPointerGetBlockNumber(&to[i]), ItemPointerGetOffsetNumber(&to[i]) | STORE_LINK_MOVED);
+	}
+	set_hash(page, BufferGetBlockNumber(p->link_buffer));
+	GenericXLogFinish(state);
 	unlock_links(p);
 }
 
@@ -504,8 +555,16 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 				heap_vm = InvalidBuffer;
 	HeapTuple	tuple;
 
-	*ledger = store_link_read(rel, p, row);
+	ItemPointerData undone;
+
+	*ledger = undone = store_link_read(rel, p, row);
+	if (store_moved_undone(rel, p->table, ledger))
+		ItemPointerSet(ledger, 0, 0);
+	else
+		ItemPointerSet(&undone, 0, 0);
 	seen = p->table->links_seen;
+	if (store_link_is_moved(ledger))
+		return false;
 	if (ledger->ip_posid != 0)
 		return TransactionIdIsValid(seen->xmin) && TransactionIdEquals(seen->xmin, MyProc->xmin) && seen->there[row - 1];
 
@@ -517,7 +576,8 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, InvalidBuffer, &heap_vm, NULL);
 	lock_link_page(rel, p, p->link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 
-	if (links_on_page(p, BufferGetPage(p->link_buffer))[row - 1].ip_posid == 0)
+	*ledger = links_on_page(p, BufferGetPage(p->link_buffer))[row - 1];
+	if (ledger->ip_posid == 0 || same_link(ledger, &undone))
 	{
 		bool		empty = PageGetMaxOffsetNumber(BufferGetPage(buffer)) == 0;
 		BlockNumber block = BufferGetBlockNumber(buffer);
@@ -611,6 +671,7 @@ lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapT
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(ledger);
 	ItemPointerData tag;
 
+	Assert(!store_link_is_moved(ledger));
 	if (store_link_is_dead(ledger))
 		return false;
 	if (block == InvalidBlockNumber)

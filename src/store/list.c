@@ -18,6 +18,7 @@
 
 #include "access/generic_xlog.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
@@ -297,7 +298,7 @@ store_list_load(Relation rel, StoreTable *table)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		uint32		known = i < table->nruns ? table->runs[i].state : RUN_IN_DOUBT;
+		uint16		known = i < table->nruns ? table->runs[i].state : RUN_IN_DOUBT;
 
 		table->runs[i] = *order[i];
 		/* what clog has told once need not be asked again */
@@ -474,12 +475,31 @@ resolve(StoreRun *run, void *arg)
 	return LIST_CHANGED;
 }
 
+/*
+ * No index has entries of an aborted run any more, and no link leads there: but of one that
+ * rows were moved to somebody may have a link in hand.
+ */
 static ListChange
 clean(StoreRun *run, void *arg)
 {
 	if (run->state != RUN_ABORTED)
 		return LIST_KEEP;
-	run->state = RUN_CLEAN;
+	if (run->flags & STORE_RUN_MOVED)
+	{
+		run->state = RUN_DEAD;
+		run->fxid = 0;
+	}
+	else
+		run->state = RUN_CLEAN;
+	return LIST_CHANGED;
+}
+
+static ListChange
+date(StoreRun *run, void *fxid)
+{
+	if (run->state != RUN_DEAD || run->fxid != 0)
+		return LIST_KEEP;
+	run->fxid = *(uint64 *) fxid;
 	return LIST_CHANGED;
 }
 
@@ -522,12 +542,26 @@ id_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static ListChange
-drop(StoreRun *run, void *arg)
+static bool
+is_among(const StoreRun *run, const Ids *ids)
 {
-	const Ids  *ids = (const Ids *) arg;
+	return bsearch(&run->id, ids->ids, ids->n, sizeof(uint64), id_compare) != NULL;
+}
 
-	return bsearch(&run->id, ids->ids, ids->n, sizeof(uint64), id_compare) ? LIST_DROP : LIST_KEEP;
+static ListChange
+drop(StoreRun *run, void *ids)
+{
+	return is_among(run, (Ids *) ids) ? LIST_DROP : LIST_KEEP;
+}
+
+static ListChange
+retire(StoreRun *run, void *ids)
+{
+	if (!is_among(run, (Ids *) ids))
+		return LIST_KEEP;
+	run->state = RUN_DEAD;
+	run->fxid = 0;
+	return LIST_CHANGED;
 }
 
 void
@@ -537,4 +571,26 @@ store_list_drop(Relation rel, uint64 *ids, int n)
 
 	qsort(ids, n, sizeof(uint64), id_compare);
 	list_change(rel, drop, &arg);
+}
+
+void
+store_list_retire(Relation rel, uint64 *ids, int n)
+{
+	Ids			arg = {ids, n};
+
+	qsort(ids, n, sizeof(uint64), id_compare);
+	list_change(rel, retire, &arg);
+}
+
+void
+store_list_date(Relation rel)
+{
+	uint64		fxid;
+
+	/* one that we have had before would say nothing */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	fxid = U64FromFullTransactionId(ReadNextFullTransactionId());
+	(void) GetCurrentTransactionId();
+	list_change(rel, date, &fxid);
 }

@@ -136,16 +136,23 @@ most_pages(const StoreSizes *sizes)
 }
 
 bool
-store_pack_claim(StorePack *pack, const StoreSizes *sizes)
+store_pack_claim(StorePack *pack, const StoreSizes *sizes, BlockNumber before)
 {
 	uint32		n = most_pages(sizes);
-	BlockNumber first = store_space_claim(pack->rel, pack->run.id, n);
+	BlockNumber first = store_space_claim(pack->rel, pack->run.id, n, before);
 
 	if (first == InvalidBlockNumber)
 		return false;
 	pack->run.first = pack->block = first;
 	pack->claimed_end = first + n;
 	return true;
+}
+
+void
+store_pack_abandon(StorePack *pack)
+{
+	pfree(pack->batch);
+	pfree(pack);
 }
 
 /* Log pages and put them into buffers of claimed blocks. */

@@ -107,7 +107,7 @@ store_list_problem(const void *page, BlockNumber block)
 	{
 		const StoreRun *r = &list->runs[i];
 
-		if (r->state > RUN_CLEAN || r->pages == 0 || r->groups == 0 || r->groups > r->pages ||
+		if (r->state > RUN_DEAD || r->pages == 0 || r->groups == 0 || r->groups > r->pages ||
 			r->first == 0 || r->first >= MaxBlockNumber ||
 			(uint64) r->first + r->pages + STORE_GROUP_PAGES((uint64) r->groups) > MaxBlockNumber)
 			return "run with impossible bounds";

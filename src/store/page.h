@@ -102,7 +102,7 @@ typedef struct StoreGroups
 #define STORE_GROUPS_PER_PAGE \
 	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreGroups, links)) / sizeof(BlockNumber)))
 
-/* Links of a group's rows: (0, 0) untouched, else a ledger tuple's TID. */
+/* Links of a group's rows: (0, 0) untouched, else a ledger tuple's TID, or as below. */
 typedef struct StoreLinks
 {
 	StoreHeader h;
@@ -119,6 +119,14 @@ typedef struct StoreLinks
 #define STORE_LINK_RECLAIMED 0xFFFF /* dead to all and in no index any more */
 #define STORE_LINK_DEAD 0xFFFE	/* dead to all from birth: the seal did not get the row */
 
+/*
+ * Flag in the offset number: the link leads to the sealed row that takes this one's place,
+ * from the transaction on that has sealed that (moved.c).
+ */
+#define STORE_LINK_MOVED 0x4000
+
+StaticAssertDecl(MaxHeapTuplesPerPage < STORE_LINK_MOVED, "flag beside the number of a row");
+
 /* Does a link say that the row is dead, whatever there was? */
 static inline bool
 store_link_is_dead(const ItemPointerData *link)
@@ -126,19 +134,31 @@ store_link_is_dead(const ItemPointerData *link)
 	return link->ip_posid >= STORE_LINK_DEAD && BlockIdGetBlockNumber(&link->ip_blkid) == 0;
 }
 
+/* Does a link say that the row was moved, unless that was rolled back? */
+static inline bool
+store_link_is_moved(const ItemPointerData *link)
+{
+	return (link->ip_posid & STORE_LINK_MOVED) != 0 && BlockIdGetBlockNumber(&link->ip_blkid) != 0;
+}
+
 typedef enum StoreRunState
 {
 	RUN_IN_DOUBT = 0,			/* ask clog */
 	RUN_COMMITTED = 1,
 	RUN_ABORTED = 2,
-	RUN_CLEAN = 3				/* aborted, and no index has entries of it */
+	RUN_CLEAN = 3,				/* aborted, and no index has entries of it */
+	RUN_DEAD = 4				/* no snapshot sees a row of it, no index has entries of
+								 * it, and no link of a row that counts leads to it */
 } StoreRunState;
+
+#define STORE_RUN_MOVED 1		/* its rows are from other runs, whose links lead here */
 
 /* A run: pages blocks of rows from first, then pages of groups. */
 typedef struct StoreRun
 {
 	uint64		id;
-	uint64		fxid;			/* 0: visible to all snapshots */
+	uint64		fxid;			/* 0: visible to all snapshots; of a dead run: who does
+								 * not see this may have it in hand; 0: not known yet */
 	uint64		rows;
 	uint64		bytes;			/* of rows, without page overhead */
 	TimestampTz sealed_at;
@@ -147,7 +167,8 @@ typedef struct StoreRun
 	BlockNumber first;
 	uint32		pages;			/* of rows */
 	uint32		groups;
-	uint32		state;			/* StoreRunState */
+	uint16		state;			/* StoreRunState */
+	uint16		flags;
 	TransactionId xmin;			/* what its rows show as xmin, and nothing
 								 * else; 0: FrozenTransactionId */
 } StoreRun;

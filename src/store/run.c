@@ -207,7 +207,7 @@ store_writer_rows(StoreWriter *w)
 }
 
 bool
-store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
+store_writer_write(StoreWriter *w, StorePlace place, uint64 fxid, StoreRun *run, bool *reused,
 				   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg)
 {
 	bool		lock = !RelationUsesLocalBuffers(w->target);
@@ -215,8 +215,13 @@ store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
 
 	tuplesort_performsort(w->sort);
 	pack = store_pack_begin(w->target, fxid, fxid != 0 ? (TransactionId) fxid : GetCurrentTransactionId(), 0);
-	reuse = reuse && store_pack_claim(pack, &w->sizes);
-	lock = lock && !reuse;
+	*reused = place.before > 0 && store_pack_claim(pack, &w->sizes, place.before);
+	if (!*reused && !place.or_at_end)
+	{
+		store_pack_abandon(pack);
+		return false;
+	}
+	lock = lock && !*reused;
 	if (lock)
 	{
 		LockRelationForExtension(w->target, ExclusiveLock);
@@ -242,7 +247,7 @@ store_writer_write(StoreWriter *w, bool reuse, uint64 fxid, StoreRun *run,
 	store_pack_finish(pack, w->target, run);
 	if (lock)
 		UnlockRelationForExtension(w->target, ExclusiveLock);
-	return reuse;
+	return true;
 }
 
 void

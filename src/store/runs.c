@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "storage/procarray.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "store/store.h"
@@ -90,9 +91,8 @@ run_committed(StoreRun *run)
 bool
 store_run_aborted(StoreRun *run)
 {
-	if (run->fxid == 0)
-		return false;
-	(void) run_committed(run);
+	if (run->fxid != 0)
+		(void) run_committed(run);
 	return run->state >= RUN_ABORTED;
 }
 
@@ -108,14 +108,11 @@ store_run_in_progress(StoreRun *run)
 bool
 store_run_committed(StoreRun *run)
 {
-	return run->fxid == 0 || (run_committed(run) && run->state == RUN_COMMITTED);
+	return run->fxid == 0 ? run->state < RUN_ABORTED : run_committed(run) && run->state == RUN_COMMITTED;
 }
 
-/*
- * Could any snapshot still not see an xid?  None is older than 2^31.
- */
-static bool
-fxid_is_ancient(uint64 fxid)
+bool
+store_fxid_is_ancient(uint64 fxid)
 {
 	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
@@ -125,15 +122,13 @@ fxid_is_ancient(uint64 fxid)
 bool
 store_run_older_than(const StoreRun *run, TransactionId horizon)
 {
-	return fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon);
+	return store_fxid_is_ancient(run->fxid) || TransactionIdPrecedes((TransactionId) run->fxid, horizon);
 }
 
 bool
 store_run_seen_by_all(StoreRun *run, TransactionId horizon)
 {
-	if (run->fxid == 0)
-		return true;
-	return store_run_committed(run) && store_run_older_than(run, horizon);
+	return store_run_committed(run) && (run->fxid == 0 || store_run_older_than(run, horizon));
 }
 
 bool
@@ -142,13 +137,13 @@ store_run_visible(StoreRun *run, Snapshot snapshot)
 	TransactionId xid = (TransactionId) run->fxid;
 
 	if (run->fxid == 0)
-		return true;
+		return run->state < RUN_ABORTED;
 	switch (snapshot->snapshot_type)
 	{
 		case SNAPSHOT_MVCC:
 			if (run->state >= RUN_ABORTED)
 				return false;
-			if (run->state == RUN_COMMITTED && fxid_is_ancient(run->fxid))
+			if (run->state == RUN_COMMITTED && store_fxid_is_ancient(run->fxid))
 				return true;
 			if (TransactionIdIsCurrentTransactionId(xid))
 				return run->cmin < snapshot->curcid;
@@ -166,4 +161,14 @@ store_run_visible(StoreRun *run, Snapshot snapshot)
 		default:
 			return false;
 	}
+}
+
+void
+store_links_forget(StoreTable *table)
+{
+	if (table->links_cxt != NULL)
+		MemoryContextDelete(table->links_cxt);
+	table->links_cxt = NULL;
+	table->links = NULL;
+	table->links_seen = NULL;
 }

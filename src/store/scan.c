@@ -576,6 +576,15 @@ store_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 			if (store_row_visible(rel, &scan->p, offset, snapshot, NULL))
 				*tid = at;
 			link = store_link_read(rel, &scan->p, offset);
+			if (store_link_is_moved(&link))
+			{
+				StoreRun   *run = store_moved_to(rel, scan->table, &link, &at);
+
+				if (run == NULL)
+					return;
+				expected = (TransactionId) run->fxid;
+				continue;
+			}
 			if (link.ip_posid == 0 || !store_ledger_get(rel, &link, &at, &tuple, &buffer))
 				return;
 		}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * seal.c
- *	  kyro.snapshot(): move the rows of the log into a new run.
+ *	  kyro.snapshot(): move the rows of the log into a new run; and those of others (move.c).
  *
  * The lock keeps out VACUUM, other seals, index builds and what changes the
  * table's definition, but no reader and no writer.  With a snapshot that is
@@ -298,7 +298,7 @@ lock_indexes(Relation rel)
 	list_free(oids);
 }
 
-/* Seal rows; false if there was none. */
+/* Seal rows; false if there was none, or no place for them. */
 static bool
 seal(Relation rel, StoreSeal *what, StoreRun *run)
 {
@@ -329,7 +329,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 	table = store_open(rel);
 	TransferPredicateLocksToHeapRelation(rel);
 	w = store_writer_begin(rel, rel, index);
-	what->next = collect(rel, table, snapshot, what, w);
+	what->next = what->move ? store_move_collect(rel, table, snapshot, what, w) : collect(rel, table, snapshot, what, w);
 	any = store_writer_rows(w) > 0;
 	DEBUG_POINT("seal-collected");
 	if (any)
@@ -339,11 +339,16 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		CommandId	cid = GetCurrentCommandId(true);
 		StoreMoves *moves = store_moves_begin();
 
-		reused = store_writer_write(w, true, U64FromFullTransactionId(fxid), run, store_moves_put, moves);
+		any = store_writer_write(w, what->place, U64FromFullTransactionId(fxid), run, &reused, store_moves_put, moves);
+		what->no_place = !any;
+		if (!any)
+			goto done;
 		run->cmin = cid;
+		run->flags = what->move ? STORE_RUN_MOVED : 0;
 		run->duration = GetCurrentTimestamp() - start;
 		DEBUG_POINT("seal-written");
-		store_list_add(rel, store_open(rel)->list_room, run, what->next);
+		table = store_open(rel);
+		store_list_add(rel, table->list_room, run, what->move ? table->seal_from : what->next);
 		DEBUG_POINT("seal-listed");
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");
@@ -360,6 +365,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		CacheInvalidateRelcache(rel);
 		run->duration = GetCurrentTimestamp() - start;
 	}
+done:
 	store_writer_end(w);
 	PopActiveSnapshot();
 	if (index)
@@ -397,7 +403,7 @@ store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 	PG_END_TRY();
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(save_user, save_context);
-	if (any)
+	if (any && !what->move)
 		usage_sealed(RelationGetRelid(rel), run->rows, run->duration, pgWalUsage.wal_bytes - wal_before);
 	return any;
 }
@@ -485,7 +491,7 @@ note_earlier_call(Relation rel)
 	{
 		StoreRun   *run = &table->runs[i];
 
-		if (run->fxid != 0 && TransactionIdIsCurrentTransactionId((TransactionId) run->fxid) &&
+		if (run->fxid != 0 && run->state < RUN_ABORTED && TransactionIdIsCurrentTransactionId((TransactionId) run->fxid) &&
 			run->cmin >= GetActiveSnapshot()->curcid)
 		{
 			ereport(NOTICE,
@@ -505,7 +511,7 @@ Datum
 kyro_snapshot(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	StoreSeal	what = {.rows = PG_UINT64_MAX,.older_than = DT_NOEND};
+	StoreSeal	what = {.rows = PG_UINT64_MAX,.older_than = DT_NOEND,.place = STORE_ANY_PLACE};
 	List	   *tables;
 	ListCell   *lc;
 	BlockNumber first = 0;

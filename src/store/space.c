@@ -68,11 +68,11 @@ block_is_empty(Relation rel, BlockNumber block)
 	return result;
 }
 
-/* The first `need` blocks in a row that look empty, at `from` or behind; InvalidBlockNumber: none. */
+/* The first `need` blocks in a row that look empty, from .. before - 1; InvalidBlockNumber: none. */
 static BlockNumber
-find_range(Relation rel, StoreTable *table, BlockNumber from, uint32 need)
+find_range(Relation rel, StoreTable *table, BlockNumber from, BlockNumber before, uint32 need)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber nblocks = Min(RelationGetNumberOfBlocks(rel), before);
 	BlockNumber first = from;
 	int			next_run = store_first_run_ending_after(table, from);
 
@@ -159,7 +159,7 @@ store_free_page(Relation rel, BlockNumber block)
 	{
 		Page		page = BufferGetPage(buffer);
 
-		if (store_page_is_orphan(page))
+		if (store_page_is_orphan(page) || store_page_kind(page) == STORE_LINKS)
 		{
 			GenericXLogState *state = GenericXLogStart(rel);
 
@@ -183,7 +183,7 @@ store_space_release(Relation rel, BlockNumber first, BlockNumber end)
 }
 
 BlockNumber
-store_space_claim(Relation rel, uint64 run, uint32 n)
+store_space_claim(Relation rel, uint64 run, uint32 n, BlockNumber before)
 {
 	StoreTable *table = store_open(rel);
 	BlockNumber from = 1;
@@ -193,7 +193,7 @@ store_space_claim(Relation rel, uint64 run, uint32 n)
 		return InvalidBlockNumber;
 	for (;;)
 	{
-		BlockNumber first = find_range(rel, table, from, n);
+		BlockNumber first = find_range(rel, table, from, before, n);
 		BlockNumber block;
 
 		if (first == InvalidBlockNumber)
@@ -211,4 +211,25 @@ store_space_claim(Relation rel, uint64 run, uint32 n)
 		store_space_release(rel, first, block);
 		from = block + 1;
 	}
+}
+
+BlockNumber
+store_space_count(Relation rel, BlockNumber before)
+{
+	StoreTable *table = store_open(rel);
+	BlockNumber n = 0;
+	int			next_run = 0;
+
+	for (BlockNumber block = 1; block < before; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (next_run < table->nruns && block >= table->runs[next_run].first)
+		{
+			block = STORE_RUN_END(&table->runs[next_run]) - 1;
+			next_run++;
+		}
+		else if (GetRecordedFreeSpace(rel, block) >= EMPTY_SPACE)
+			n++;
+	}
+	return n;
 }

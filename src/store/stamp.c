@@ -2,7 +2,8 @@
  *
  * stamp.c
  *	  The last step of a seal: log tuples are stamped as deleted, and point to
- *	  the sealed rows.
+ *	  the sealed rows.  And that of a move: sealed rows are linked to their new
+ *	  places, and their ledger tuples, where there are some, are stamped.
  *
  * Writers have been at work since the rows were collected.  So each log tuple
  * is looked at again while its page is locked exclusively: a row that nobody has
@@ -183,6 +184,33 @@ add_loser(Losers *losers, ItemPointer to)
 	losers->tids[losers->n++] = kyro_tid_from_pointer(to);
 }
 
+/*
+ * Stamp items of a log page that is locked exclusively, in one record: those of n for which
+ * stamps is set.
+ */
+static void
+stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPointerData *to, const bool *stamps, int n,
+			TransactionId xid, CommandId cid, Buffer *vmbuffer)
+{
+	GenericXLogState *state;
+	Page		page;
+
+	if (PageIsAllVisible(BufferGetPage(buffer)))
+		store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, vmbuffer);
+	state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	PageClearAllVisible(page);
+	PageSetPrunable(page, xid);
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData at = to[i];
+
+		if (stamps[i])
+			stamp_tuple((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, from[i])), xid, cid, &at);
+	}
+	store_log_page_finish(state);
+}
+
 /* Stamp the rows of one log page, in one record. */
 static void
 stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
@@ -197,28 +225,69 @@ stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
 	for (int i = 0; i < rows->n; i++)
 		n += stamps[i] = may_stamp(rel, buffer, rows->from[i], snapshot, cid);
 	if (n > 0)
-	{
-		GenericXLogState *state;
-		Page		page;
-
-		if (PageIsAllVisible(BufferGetPage(buffer)))
-			store_vm_clear(rel, block, 1, vmbuffer);
-		state = GenericXLogStart(rel);
-		page = GenericXLogRegisterBuffer(state, buffer, 0);
-		PageClearAllVisible(page);
-		PageSetPrunable(page, xid);
-		for (int i = 0; i < rows->n; i++)
-		{
-			if (stamps[i])
-				stamp_tuple((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, rows->from[i])),
-							xid, cid, &rows->to[i]);
-		}
-		store_log_page_finish(state);
-	}
+		stamp_items(rel, buffer, rows->from, rows->to, stamps, rows->n, xid, cid, vmbuffer);
 	UnlockReleaseBuffer(buffer);
 	for (int i = 0; i < rows->n; i++)
 	{
 		if (!stamps[i])
+			add_loser(losers, &rows->to[i]);
+	}
+}
+
+/* Stamp the ledger tuple of a sealed row, if it is free; as for a log tuple. */
+static bool
+stamp_ledger(Relation rel, ItemPointer ledger, ItemPointer row, ItemPointer to, Snapshot snapshot,
+			 TransactionId xid, CommandId cid, Buffer *vmbuffer)
+{
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(ledger);
+	ItemPointerData tag;
+	HeapTupleData tuple;
+	Buffer		buffer;
+	bool		stamp;
+
+	if (store_link_is_dead(ledger))
+		return false;
+	buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(ledger));
+	visibilitymap_pin(rel, BufferGetBlockNumber(buffer), vmbuffer);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (!store_log_tuple(BufferGetPage(buffer), offset, &tuple.t_data, &tuple.t_len))
+		store_corrupt(rel, BufferGetBlockNumber(buffer), "tuple of a touched row is out of place");
+	tuple.t_self = *ledger;
+	tuple.t_tableOid = RelationGetRelid(rel);
+	stamp = tuple.t_data != NULL && store_ledger_tag(tuple.t_data, &tag) && ItemPointerEquals(&tag, row);
+	if (stamp)
+	{
+		check_unchanged(rel, tuple.t_data, row);
+		stamp = HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer) &&
+			HeapTupleSatisfiesUpdate(&tuple, cid, buffer) == TM_Ok;
+	}
+	if (stamp)
+		stamp_items(rel, buffer, &offset, to, &stamp, 1, xid, cid, vmbuffer);
+	UnlockReleaseBuffer(buffer);
+	return stamp;
+}
+
+/*
+ * Move the rows of one page of a run: those that nobody has touched are linked to their new
+ * places, in one record; what was touched has a ledger tuple.
+ */
+static void
+move_page(Relation rel, StorePage *p, PageMoves *rows, Snapshot snapshot,
+		  TransactionId xid, CommandId cid, Buffer *vmbuffer, Losers *losers)
+{
+	bool		moved[MaxHeapTuplesPerPage];
+
+	store_links_move(rel, p, rows->from, rows->to, rows->n, moved);
+	for (int i = 0; i < rows->n; i++)
+	{
+		ItemPointerData row,
+					link;
+
+		if (moved[i])
+			continue;
+		ItemPointerSet(&row, p->block, rows->from[i]);
+		link = store_link_read(rel, p, rows->from[i]);
+		if (!stamp_ledger(rel, &link, &row, &rows->to[i], snapshot, xid, cid, vmbuffer))
 			add_loser(losers, &rows->to[i]);
 	}
 }
@@ -261,6 +330,8 @@ store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xi
 	ItemPointerData from,
 				to;
 	Buffer		vmbuffer = InvalidBuffer;
+	StoreTable *table = store_open(rel);
+	StorePage	p = {0};
 	Losers		losers = {0};
 	bool		more;
 
@@ -278,9 +349,13 @@ store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xi
 			rows.to[rows.n++] = to;
 			more = moves_next(moves, &from, &to);
 		} while (more && ItemPointerGetBlockNumber(&from) == block);
-		stamp_page(rel, block, &rows, snapshot, xid, cid, &vmbuffer, &losers);
+		if (store_page_get(rel, table, block, NULL, &p))
+			move_page(rel, &p, &rows, snapshot, xid, cid, &vmbuffer, &losers);
+		else
+			stamp_page(rel, block, &rows, snapshot, xid, cid, &vmbuffer, &losers);
 		DEBUG_POINT("seal-page-stamped");
 	}
+	store_page_release(&p);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
 	if (losers.n > 0)

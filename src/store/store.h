@@ -134,6 +134,9 @@ extern bool store_run_in_progress(StoreRun *run);
 /* Is a run sealed for good, for everyone who takes a snapshot now? */
 extern bool store_run_committed(StoreRun *run);
 
+/* Does every snapshot see an xid, if it has ended?  None is older than 2^31. */
+extern bool store_fxid_is_ancient(uint64 fxid);
+
 /*
  * Is the transaction that sealed a run, however it ended, older than every
  * snapshot, if none is older than the horizon?
@@ -142,6 +145,9 @@ extern bool store_run_older_than(const StoreRun *run, TransactionId horizon);
 
 /* Is a run visible to every snapshot, if none is older than the horizon? */
 extern bool store_run_seen_by_all(StoreRun *run, TransactionId horizon);
+
+/* Forget where the link pages of a table are (ledger.c). */
+extern void store_links_forget(StoreTable *table);
 
 /* --- list.c: the list of runs, on disk ----------------------------------- */
 
@@ -217,8 +223,20 @@ extern void store_list_clean(Relation rel);
 extern void store_list_cut(Relation rel, BlockNumber end);
 
 /*
- * Take some runs out of the list that were rolled back, and that no reader can
- * have seen in progress.  Sorts their ids.
+ * Write down of some runs that they are dead: no snapshot sees a row, no index has
+ * entries, and no link of a row that counts leads there.  Sorts their ids.
+ */
+extern void store_list_retire(Relation rel, uint64 *ids, int n);
+
+/*
+ * Date dead runs whose list was changed before: whoever may have such a run in hand has a snapshot
+ * that is not newer than that.  Gives this transaction an xid; does nothing if it has one, or nothing to date.
+ */
+extern void store_list_date(Relation rel);
+
+/*
+ * Take some runs out of the list that nobody can have in hand: they were rolled back, and no
+ * reader can have seen them in progress, or they have been dead for long.  Sorts their ids.
  */
 extern void store_list_drop(Relation rel, uint64 *ids, int n);
 
@@ -377,10 +395,25 @@ extern HTSV_Result store_row_vacuum_status(Relation rel, StorePage *p, OffsetNum
 extern bool store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 								Snapshot non_vacuumable, TransactionId *horizon);
 
-/* --- ledger.c: links and ledger tuples ------------------------------------ */
+/* --- moved.c: rows that were moved to another run ------------------------------- */
 
-/* Forget where the link pages of a table are. */
-extern void store_links_forget(StoreTable *table);
+/*
+ * Where a link says that the row was moved to, and the run there; NULL if that was rolled
+ * back.  May read the list anew; no page may be locked.
+ */
+extern StoreRun *store_moved_to(Relation rel, StoreTable *table, const ItemPointerData *link, ItemPointer to);
+
+/* Does a link lead to a place where the row was not moved after all? */
+extern bool store_moved_undone(Relation rel, StoreTable *table, const ItemPointerData *link);
+
+/* Is a row that was moved to this run dead to every snapshot? */
+extern bool store_moved_removable(StoreRun *to, struct GlobalVisState *vistest);
+
+/* As store_row_vacuum_status(), of a row with such a link. */
+extern HTSV_Result store_moved_vacuum_status(Relation rel, StoreTable *table, const ItemPointerData *link,
+											 TransactionId oldest_xmin, TransactionId *xwait);
+
+/* --- ledger.c: links and ledger tuples ------------------------------------ */
 
 /* The link of a row: offset number 0 if it was never touched. */
 extern ItemPointerData store_link_read(Relation rel, StorePage *p, OffsetNumber row);
@@ -416,9 +449,22 @@ extern void store_links_reclaim(Relation rel, StorePage *p, const bool *reclaim)
 extern void store_links_kill(Relation rel, StorePage *p, const bool *which);
 
 /*
- * The ledger tuple of a row, made if this is the first touch.  Unless true is
- * returned *ledger may turn out to be no longer the row's, which means that the row
- * is dead to all.
+ * Of a page of rows, link those that nobody has touched to where they are moved, and say in done[]
+ * which; of n rows.
+ */
+extern void store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const ItemPointerData *to, int n,
+							 bool *done);
+
+/*
+ * Let some rows of a page, whose move was rolled back, be as if never touched: if
+ * they have the same links still.
+ */
+extern void store_links_reset(Relation rel, StorePage *p, const bool *which, ItemPointerData *links);
+
+/*
+ * The ledger tuple of a row, made if this is the first touch; or the link of one that
+ * is moved.  Unless true is returned *ledger may turn out to be no longer the row's, which
+ * means that the row is dead to all.
  */
 extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
 
@@ -622,6 +668,20 @@ extern TransactionId store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *d
 extern void store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot);
 
 /*
+ * The snapshot sees a row that was moved to a place in a run that it does not see: who
+ * has changed that?
+ */
+extern void store_conflicts_moved(Relation rel, StoreTable *table, const StoreRun *run, ItemPointer to,
+								  Snapshot snapshot);
+
+/*
+ * The snapshot sees a row whose ledger tuple has this header: was it moved, and who has changed
+ * it then?  No page is locked.
+ */
+extern void store_conflicts_ledger(Relation rel, StoreTable *table, HeapTupleHeader t, ItemPointer self,
+								   Snapshot snapshot);
+
+/*
  * The snapshot sees these tuples of a log page, of which the buffer is pinned
  * and not locked, and the caller is about to report them.
  */
@@ -697,10 +757,13 @@ extern StorePack *store_pack_begin(Relation rel, uint64 fxid, TransactionId xmin
 extern void store_pack_at_end(StorePack *pack);
 
 /*
- * Let the run, of such rows, take the place of empty pages; false if there are not enough of them.
+ * Let the run, of such rows, take the place of empty pages before a block; false if there are not enough of them.
  * The caller holds the lock that space.c wants.
  */
-extern bool store_pack_claim(StorePack *pack, const StoreSizes *sizes);
+extern bool store_pack_claim(StorePack *pack, const StoreSizes *sizes, BlockNumber before);
+
+/* Write no run after all; no row was put into it. */
+extern void store_pack_abandon(StorePack *pack);
 
 /*
  * Make room for a row of so many stored bytes, which store_writer_fits(), with these flags of its
@@ -734,14 +797,17 @@ store_page_is_orphan(Page page)
  */
 extern bool store_page_is_empty(Page page);
 
-/* Make an empty log page of one that is in no run, unless somebody has it pinned. */
+/* Make an empty log page of one that is in no run, or has the links of none, unless somebody has it pinned. */
 extern bool store_free_page(Relation rel, BlockNumber block);
 
 /*
- * Claim n blocks in a row for a run; returns the first, or InvalidBlockNumber. The caller
+ * Claim n blocks in a row for a run, that end before a block; returns the first, or InvalidBlockNumber. The caller
  * holds a lock on the table that excludes VACUUM, index builds and changes of the list.
  */
-extern BlockNumber store_space_claim(Relation rel, uint64 run, uint32 n);
+extern BlockNumber store_space_claim(Relation rel, uint64 run, uint32 n, BlockNumber before);
+
+/* How many log pages before a block have no rows, as far as the free space map knows? */
+extern BlockNumber store_space_count(Relation rel, BlockNumber before);
 
 /*
  * Give claimed blocks first .. end - 1 back to the log, as far as nobody has them pinned;
@@ -795,14 +861,20 @@ extern uint64 store_writer_rows(StoreWriter *writer);
 /* Take a row: an ordinary heap tuple, of any age, with its TID. */
 extern void store_writer_put(StoreWriter *writer, HeapTuple tuple);
 
+/* Where a run is to lie. */
+typedef struct StorePlace
+{
+	BlockNumber before;			/* in the place of empty log pages, all before this block; 0: not there */
+	bool		or_at_end;		/* else at the end of the file */
+} StorePlace;
+
 /*
- * Write the rows as one run, and say in *run what it is; the caller adds it to the
- * list.  reuse: in the place of empty pages of the log, if there are enough, and then the answer is
- * true; the caller holds the lock that space.c wants.  Else at the end of the target.
+ * Write the rows, of which there is at least one, as one run, and say in *run what it is; the caller adds it to the
+ * list.  False if there is no place.  *reused: in the place of empty pages; who asks for that
+ * holds the lock that space.c wants.
  * placed() hears the old and the new TID of each row, in the order of the run.
- * There is at least one row.
  */
-extern bool store_writer_write(StoreWriter *writer, bool reuse, uint64 fxid, StoreRun *run,
+extern bool store_writer_write(StoreWriter *writer, StorePlace place, uint64 fxid, StoreRun *run, bool *reused,
 							   void (*placed) (void *arg, ItemPointer from, ItemPointer to), void *arg);
 
 extern void store_writer_end(StoreWriter *writer);
@@ -817,11 +889,19 @@ typedef struct StoreSeal
 	BlockNumber from;
 	BlockNumber end;
 	TimestampTz older_than;		/* committed before; DT_NOEND: all */
+	bool		move;			/* rows of runs, not of the log, from .. end - 1 */
+	const uint64 *runs;			/* ids of those runs; NULL: all */
+	int			nruns;
+	StorePlace	place;			/* of the run */
 
 	BlockNumber next;			/* where to go on; 0: all was read */
 	uint64		sealed;
 	uint64		losers;			/* rows that somebody changed or locked meanwhile */
+	bool		no_place;		/* there were rows, but no place */
 } StoreSeal;
+
+/* Anywhere, first in the place of log pages. */
+#define STORE_ANY_PLACE ((StorePlace) {InvalidBlockNumber, true})
 
 /*
  * Open a kyro table to seal it, and lock it until the end of the transaction.
@@ -851,6 +931,45 @@ typedef struct StoreBulkInsert
 
 extern void store_set_bulk_insert(const StoreBulkInsert *methods);
 
+/* --- move.c ---------------------------------------------------------------------- */
+
+/*
+ * Collect rows of runs, for a move; returns where the next one is to begin, 0 if this one has read
+ * all.
+ */
+extern BlockNumber store_move_collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *what,
+									  StoreWriter *w);
+
+/* Rows of a run that were touched, and of those that are dead. */
+extern void store_run_count(Relation rel, StoreTable *table, StoreRun *run, uint64 *touched, uint64 *dead);
+
+/* --- shrink.c -------------------------------------------------------------------- */
+
+/* Rows of some runs that are to be moved. */
+typedef struct StoreStep
+{
+	uint64	   *runs;			/* ids */
+	int			nruns;
+	BlockNumber from;			/* they lie from .. end - 1 */
+	BlockNumber end;
+	BlockNumber pages;			/* that they have */
+	StorePlace	place;
+} StoreStep;
+
+/*
+ * What it pays to move, in this order.  The table is locked against changes of the list,
+ * and was vacuumed.  batch: rows of a batch.
+ */
+extern List *store_shrink_plan(Relation rel, uint64 batch);
+
+/* --- batches.c ------------------------------------------------------------------- */
+
+/* The transaction that is open becomes one of ours, or a new one begins. */
+extern void store_next_transaction(MemoryContext context);
+
+/* Raise an error unless a procedure may commit. */
+extern void store_procedure_check(FunctionCallInfo fcinfo, const char *name);
+
 /* --- tree.c ----------------------------------------------------------------------- */
 
 /*
@@ -871,7 +990,7 @@ typedef struct StoreMoves StoreMoves;
 /* Begin to collect the rows that are moved. */
 extern StoreMoves *store_moves_begin(void);
 
-/* The log tuple at `from` is sealed at `to`; arg are the moves. */
+/* The row at `from`, in the log or sealed, is sealed at `to`; arg are the moves. */
 extern void store_moves_put(void *moves, ItemPointer from, ItemPointer to);
 
 extern void store_moves_end(StoreMoves *moves);
@@ -884,7 +1003,7 @@ extern void store_moves_end(StoreMoves *moves);
 extern bool store_tuple_is_free(HeapTuple tuple, Snapshot snapshot, CommandId cid, Buffer buffer);
 
 /*
- * Stamp the log tuples of a run that is listed and in all indexes, one record for each page;
+ * Stamp the rows that a run, which is listed and in all indexes, has come from, one record for each page;
  * returns how many rows were losers.  snapshot: that by which they were collected, held since.
  */
 extern uint64 store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xid, CommandId cid);
@@ -941,6 +1060,12 @@ extern void store_remove_old_entries(Relation rel);
  * again afterwards.  Does nothing if anybody else uses the table.
  */
 extern void store_trim(Relation rel, BlockNumber log_end);
+
+/*
+ * Where would the file end without the blocks at its end that nobody needs, nor log pages without items?  There may be
+ * links to these.
+ */
+extern BlockNumber store_tail(Relation rel);
 
 /*
  * Give pages that failed seals left to the log.  For VACUUM, which has cleaned

@@ -17,7 +17,12 @@
  * progress might have such a page in hand; so its transaction must be older than
  * every snapshot, on standbys too.
  *
- * A run whose rows were touched stays: ledger tuples may still name it.
+ * A run that was rolled back and whose rows were touched stays: ledger tuples may still name it.
+ *
+ * A run of which no row is left that anyone sees, and that no index knows, is dead. It
+ * is cut off at once at the end of the file, where the lock says that nobody reads. Elsewhere
+ * its pages stay as they are until every snapshot is newer than the list that calls it
+ * dead: so nobody has them in hand, mapped or not, or a link to them.  With it go its pages of links.
  *
  * VACUUM also cuts off log pages without items, as core's does and as far as that is
  * asked to, but not those that a link leads to.
@@ -39,28 +44,69 @@
 #include "debug_point.h"
 #include "store/store.h"
 
+static int
+id_compare(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The runs whose links somebody may look at. */
+typedef struct RunIds
+{
+	int			n;
+	uint64		ids[FLEXIBLE_ARRAY_MEMBER];
+} RunIds;
+
+/* Those of the list; alive: without the dead ones. */
+static RunIds *
+run_ids(const StoreTable *table, bool alive)
+{
+	RunIds	   *runs = palloc(offsetof(RunIds, ids) + table->nruns * sizeof(uint64));
+
+	runs->n = 0;
+	for (int i = 0; i < table->nruns; i++)
+	{
+		if (!alive || table->runs[i].state != RUN_DEAD)
+			runs->ids[runs->n++] = table->runs[i].id;
+	}
+	qsort(runs->ids, runs->n, sizeof(uint64), id_compare);
+	return runs;
+}
+
+/* Is it a page of links of a run that is not among these? */
 static bool
-block_is_orphan(Relation rel, BlockNumber block)
+links_of_others(Page page, const RunIds *runs)
+{
+	return store_page_kind(page) == STORE_LINKS &&
+		bsearch(&StorePageGetHeader(page)->run, runs->ids, runs->n, sizeof(uint64), id_compare) == NULL;
+}
+
+/* Was a block in no run one of a run, or did it have links of one, that is not in the list? */
+static bool
+block_is_orphan(Relation rel, BlockNumber block, const RunIds *listed)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	bool		result;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	result = store_page_is_orphan(BufferGetPage(buffer));
+	result = store_page_is_orphan(BufferGetPage(buffer)) || links_of_others(BufferGetPage(buffer), listed);
 	UnlockReleaseBuffer(buffer);
 	return result;
 }
 
 /* Is a block in no run something to cut off? */
 static bool
-block_is_spare(Relation rel, BlockNumber block, BlockNumber log_end)
+block_is_spare(Relation rel, BlockNumber block, BlockNumber log_end, const RunIds *alive)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	Page		page = BufferGetPage(buffer);
 	bool		result;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	result = PageIsNew(page) || store_page_is_orphan(page) || (block >= log_end && store_page_is_empty(page));
+	result = PageIsNew(page) || store_page_is_orphan(page) || links_of_others(page, alive) || (block >= log_end && store_page_is_empty(page));
 	UnlockReleaseBuffer(buffer);
 	return result;
 }
@@ -92,6 +138,7 @@ find_end(Relation rel, StoreTable *table, BlockNumber log_end)
 {
 	BlockNumber end = RelationGetNumberOfBlocks(rel);
 	int			nruns = table->nruns;
+	RunIds	   *alive = run_ids(table, true);
 
 	while (end > 1)
 	{
@@ -100,17 +147,24 @@ find_end(Relation rel, StoreTable *table, BlockNumber log_end)
 		CHECK_FOR_INTERRUPTS();
 		if (run != NULL && end <= STORE_RUN_END(run))
 		{
-			if (run->state != RUN_CLEAN || run_touched(rel, run))
+			if (run->state != RUN_DEAD && (run->state != RUN_CLEAN || run_touched(rel, run)))
 				break;
 			end = run->first;
 			nruns--;
 		}
-		else if (block_is_spare(rel, end - 1, log_end))
+		else if (block_is_spare(rel, end - 1, log_end, alive))
 			end--;
 		else
 			break;
 	}
+	pfree(alive);
 	return end;
+}
+
+BlockNumber
+store_tail(Relation rel)
+{
+	return find_end(rel, store_open(rel), 0);
 }
 
 /* Is it worth the exclusive lock?  For empty log pages if core would say so. */
@@ -132,7 +186,7 @@ store_trim(Relation rel, BlockNumber log_end)
 	/* nobody has looked where links of these lead */
 	for (int i = 0; i < table->nruns && log_end != InvalidBlockNumber; i++)
 	{
-		if (store_run_aborted(&table->runs[i]) && run_touched(rel, &table->runs[i]))
+		if (store_run_aborted(&table->runs[i]) && table->runs[i].state != RUN_DEAD && run_touched(rel, &table->runs[i]))
 			log_end = InvalidBlockNumber;
 	}
 	/* a look without the lock: nearly always there is nothing */
@@ -152,7 +206,8 @@ store_trim(Relation rel, BlockNumber log_end)
 
 /*
  * Take runs out of the list that were rolled back, are in no index any more, were
- * never touched, and are older than every snapshot.
+ * never touched, and are older than every snapshot; and dead ones, if every snapshot is newer than
+ * that.
  */
 static void
 drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
@@ -160,12 +215,15 @@ drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
 	uint64	   *ids = palloc(Max(table->nruns, 1) * sizeof(uint64));
 	uint64		newest = 0;
 	int			n = 0;
+	bool		undated = false;
 
 	for (int i = 0; i < table->nruns; i++)
 	{
 		StoreRun   *run = &table->runs[i];
 
-		if (run->state != RUN_CLEAN || !store_run_older_than(run, horizon) || run_touched(rel, run))
+		undated |= run->state == RUN_DEAD && run->fxid == 0;
+		if (run->fxid == 0 || !store_run_older_than(run, horizon) ||
+			!(run->state == RUN_DEAD || (run->state == RUN_CLEAN && !run_touched(rel, run))))
 			continue;
 		ids[n++] = run->id;
 		newest = Max(newest, run->fxid);
@@ -177,6 +235,8 @@ drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
 		store_list_drop(rel, ids, n);
 		DEBUG_POINT("free-listed");
 	}
+	if (undated)
+		store_list_date(rel);
 	pfree(ids);
 }
 
@@ -189,11 +249,13 @@ store_free_pages(Relation rel, TransactionId horizon)
 	Buffer		vmbuffer = InvalidBuffer;
 	bool		any = false;
 	int			next_run;
+	RunIds	   *listed;
 
 	if (table->incarnation == 0)
 		return;
 	drop_runs(rel, table, horizon);
 	table = store_open(rel);
+	listed = run_ids(table, false);
 	next_run = 0;
 	while (block < nblocks)
 	{
@@ -205,7 +267,7 @@ store_free_pages(Relation rel, TransactionId horizon)
 		}
 		/* heap code has just read all that are not marked */
 		kyro_vacuum_delay_point();
-		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block))
+		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block, listed))
 			any |= store_free_page(rel, block);
 		block++;
 	}

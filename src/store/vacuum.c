@@ -18,8 +18,9 @@
  * 5. if it is worth a pass over the indexes, entries of dead sealed rows and
  *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
  *	  row counts as dead when its ledger tuple is gone: the record that removed it
- *	  was checked for conflicts by standbys.  Space comes back by VACUUM FULL;
- * 6. what failed seals left at the end of the file is cut off, with empty log pages, if
+ *	  was checked for conflicts by standbys, and so it does when it was moved, and every
+ *	  snapshot sees that; standbys are told.  A run of which no row is left is dead;
+ * 6. dead runs and what failed seals left at the end of the file is cut off, with empty log pages, if
  *	  no link leads there; and what they left elsewhere becomes log;
  * 7. statistics are written again, with the sealed rows, which core does not
  *	  see.
@@ -71,6 +72,12 @@ typedef struct StoreVacuum
 	double		sealed;			/* rows of committed runs */
 	double		reclaimable;	/* of them dead, with index entries */
 	bool		aborted;		/* a run of which indexes may have entries */
+	uint64	   *dead_rows;		/* of each run: in no index already, */
+	uint64	   *dying_rows;		/* and to be */
+	bool	   *needed;			/* a moved row leads there that may be seen where it was, */
+	bool	   *leaving;		/* or that is to be reclaimed */
+	bool		retires;		/* a run is dead when the indexes are clean */
+	uint64		newest_move;	/* xid of the newest move of these */
 	BlockNumber links_end;		/* no link to a ledger tuple that is gone leads there or behind */
 	BlockNumber reclaimable_end;	/* of those that are to be reclaimed */
 
@@ -185,12 +192,42 @@ set_visible(void *arg)
 
 /* ---- 4. and 5. look at the pages without visibility map bit ---- */
 
+/* The number of a run. */
+static int
+run_number(StoreVacuum *v, const StoreRun *run)
+{
+	return store_first_run_ending_after(v->table, run->first);
+}
+
+/*
+ * A moved row: is it dead to all?  Of one whose move was rolled back *undone is set, else *to is
+ * the number of the run where it is now.
+ */
+static bool
+moved_is_dead(StoreVacuum *v, const ItemPointerData *link, bool *undone, int *to)
+{
+	ItemPointerData tid;
+	StoreRun   *run = store_moved_to(v->rel, v->table, link, &tid);
+
+	*undone = run == NULL;
+	if (run == NULL)
+		return false;
+	*to = run_number(v, run);
+	if (!store_run_seen_by_all(run, v->horizon))
+		return false;
+	v->newest_move = Max(v->newest_move, run->fxid);
+	return true;
+}
+
 static void
 look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 {
 	const StoreRows *rows = store_page_rows(p);
 	ItemPointerData links[MaxHeapTuplesPerPage];
 	DeadPage   *dead_page = NULL;
+	bool		reset[MaxHeapTuplesPerPage] = {false};
+	bool		any_reset = false;
+	int			number = run_number(v, run);
 
 	if (store_links_read(v->rel, p, links) == 0)
 	{
@@ -212,19 +249,39 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		ItemPointerData tid;
 		HeapTupleData tuple;
 		Buffer		buffer;
-		BlockNumber link_end;
+		BlockNumber link_end = 0;
+		int			to = -1;
 
 		if (links[row - 1].ip_posid == 0)
 			continue;
-		ItemPointerSet(&tid, p->block, row);
-		if (store_ledger_get(v->rel, &links[row - 1], &tid, &tuple, &buffer))
+		if (store_link_is_dead(&links[row - 1]))
 		{
-			UnlockReleaseBuffer(buffer);
-			continue;
+			if (links[row - 1].ip_posid == STORE_LINK_RECLAIMED)
+			{
+				v->dead_rows[number]++;
+				continue;
+			}
 		}
-		if (links[row - 1].ip_posid == STORE_LINK_RECLAIMED)
-			continue;
-		link_end = store_link_is_dead(&links[row - 1]) ? 0 : ItemPointerGetBlockNumber(&links[row - 1]) + 1;
+		else if (store_link_is_moved(&links[row - 1]))
+		{
+			if (!moved_is_dead(v, &links[row - 1], &reset[row - 1], &to))
+			{
+				any_reset |= reset[row - 1];
+				if (!reset[row - 1])
+					v->needed[to] = true;
+				continue;
+			}
+		}
+		else
+		{
+			ItemPointerSet(&tid, p->block, row);
+			if (store_ledger_get(v->rel, &links[row - 1], &tid, &tuple, &buffer))
+			{
+				UnlockReleaseBuffer(buffer);
+				continue;
+			}
+			link_end = ItemPointerGetBlockNumber(&links[row - 1]) + 1;
+		}
 		if (dead_page == NULL)
 		{
 			bool		found;
@@ -233,6 +290,8 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 			if (hash_get_num_entries(v->dead_pages) * sizeof(DeadPage) > maintenance_work_mem * (Size) 1024)
 			{
 				v->links_end = Max(v->links_end, link_end);
+				if (to >= 0)
+					v->needed[to] = true;
 				continue;
 			}
 
@@ -242,7 +301,12 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		dead_page->dead[row - 1] = true;
 		v->reclaimable_end = Max(v->reclaimable_end, link_end);
 		v->reclaimable++;
+		v->dying_rows[number]++;
+		if (to >= 0)
+			v->leaving[to] = true;
 	}
+	if (any_reset)
+		store_links_reset(v->rel, p, reset, links);
 }
 
 static void
@@ -274,6 +338,7 @@ look_at_runs(StoreVacuum *v)
 				look_at_page(v, run, &p, seen_by_all);
 		}
 		store_page_release(&p);
+		v->retires |= v->dying_rows[i] > 0 && v->dead_rows[i] + v->dying_rows[i] == run->rows && !v->needed[i];
 	}
 	finish_vm_page(v);
 	if (BufferIsValid(v->vmbuffer))
@@ -302,6 +367,36 @@ entry_is_dead(ItemPointer tid, void *arg)
 	return page != NULL && row <= MaxHeapTuplesPerPage && page->dead[row - 1];
 }
 
+/* Is a run dead, now that indexes have been cleaned, or not? */
+static bool
+run_is_dead(StoreVacuum *v, int i, bool cleaned)
+{
+	return store_run_committed(&v->table->runs[i]) && !v->needed[i] && (cleaned || !v->leaving[i]) &&
+		v->dead_rows[i] + (cleaned ? v->dying_rows[i] : 0) == v->table->runs[i].rows;
+}
+
+/* Write down which runs are dead, and that aborted ones are clean. */
+static void
+retire_runs(StoreVacuum *v, bool cleaned)
+{
+	uint64	   *ids = palloc(Max(v->table->nruns, 1) * sizeof(uint64));
+	int			n = 0;
+
+	for (int i = 0; i < v->table->nruns; i++)
+	{
+		if (run_is_dead(v, i, cleaned))
+			ids[n++] = v->table->runs[i].id;
+	}
+	if (n > 0)
+	{
+		store_list_retire(v->rel, ids, n);
+		DEBUG_POINT("vacuum-retired");
+	}
+	if (cleaned && v->aborted)
+		store_list_clean(v->rel);
+	pfree(ids);
+}
+
 static void
 clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strategy)
 {
@@ -322,6 +417,10 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	info.num_heap_tuples = v->rows;
 	info.strategy = strategy;
 
+	/* pruning has told standbys of rows with ledger tuples; nothing has of those that were moved */
+	if (v->newest_move != 0 && RelationNeedsWAL(v->rel))
+		(void) kyro_log_conflict(v->rel, v->newest_move);
+
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
 	kyro_progress_vacuum_indexes(nindexes, 0);
 	for (int i = 0; i < nindexes; i++)
@@ -337,14 +436,17 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	hash_seq_init(&seq, v->dead_pages);
 	while ((page = hash_seq_search(&seq)) != NULL)
 	{
+		StoreRun   *run = store_find_run(v->table, page->block);
+
 		kyro_vacuum_delay_point();
-		if (store_page_get(v->rel, v->table, page->block, NULL, &p))
+		/* of a run that is dead nobody looks at links any more */
+		if (run != NULL && !run_is_dead(v, run_number(v, run), true) &&
+			store_page_get(v->rel, v->table, page->block, NULL, &p))
 			store_links_reclaim(v->rel, &p, page->dead);
 		pgstat_progress_update_param(PROGRESS_VACUUM_HEAP_BLKS_VACUUMED, ++done);
 	}
 	store_page_release(&p);
-	if (v->aborted)
-		store_list_clean(v->rel);
+	retire_runs(v, true);
 
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_INDEX_CLEANUP);
 	kyro_progress_vacuum_indexes(nindexes, 0);
@@ -548,6 +650,10 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	DEBUG_POINT("vacuum-resolved");
 	v.table = store_open(rel);
 	drop_ledgers_of_aborted_runs(&v);
+	v.dead_rows = palloc0(2 * Max(v.table->nruns, 1) * sizeof(uint64));
+	v.dying_rows = v.dead_rows + v.table->nruns;
+	v.needed = palloc0(2 * Max(v.table->nruns, 1) * sizeof(bool));
+	v.leaving = v.needed + v.table->nruns;
 	v.horizon = GetOldestNonRemovableTransactionId(rel);
 	count_rows(&v);
 
@@ -563,7 +669,7 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	look_at_runs(&v);
 	DEBUG_POINT("vacuum-map-set");
 	if ((v.reclaimable > 0 || v.aborted) && params->index_cleanup != VACOPTVALUE_DISABLED &&
-		(params->index_cleanup == VACOPTVALUE_ENABLED || v.aborted || v.reclaimable >= v.sealed * RECLAIM_FRACTION))
+		(params->index_cleanup == VACOPTVALUE_ENABLED || v.aborted || v.retires || v.reclaimable >= v.sealed * RECLAIM_FRACTION))
 	{
 		clean_indexes(&v, params, strategy);
 		ereport((params->options & VACOPT_VERBOSE) ? INFO : DEBUG2,
@@ -571,7 +677,10 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 						RelationGetRelationName(rel), v.reclaimable)));
 	}
 	else
+	{
 		v.links_end = Max(v.links_end, v.reclaimable_end);
+		retire_runs(&v, false);
+	}
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
 	store_trim(rel, params->truncate == VACOPTVALUE_DISABLED ? InvalidBlockNumber : v.links_end);
 	store_free_pages(rel, v.horizon);
@@ -579,5 +688,7 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	write_statistics(&v);
 	pgstat_progress_end_command();
 	hash_destroy(v.dead_pages);
+	pfree(v.dead_rows);
+	pfree(v.needed);
 	pfree(v.index_rows);
 }

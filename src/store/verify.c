@@ -153,6 +153,31 @@ verify_list(StoreVerify *v)
 
 /* ---- runs ---- */
 
+/* What is wrong with the link of a moved row? */
+static const char *
+move_problem(StoreVerify *v, ItemPointer link)
+{
+	ItemPointerData to;
+	StorePage	p = {0};
+	StoreRun   *run = store_moved_to(v->rel, v->table, link, &to);
+	bool		there;
+
+	if (run == NULL)
+	{
+		/* rolled back; the run is in the list until no link leads there */
+		v->table = store_open(v->rel);
+		return store_find_run(v->table, ItemPointerGetBlockNumber(&to)) != NULL ? NULL : "link leads to no run";
+	}
+	if (!(run->flags & STORE_RUN_MOVED))
+		return "link leads to a run that no row was moved to";
+	if (!can_read(v, ItemPointerGetBlockNumber(&to)) ||
+		!store_page_get(v->rel, v->table, ItemPointerGetBlockNumber(&to), NULL, &p))
+		return NULL;			/* reported, or rolled back just now */
+	there = ItemPointerGetOffsetNumber(&to) >= 1 && ItemPointerGetOffsetNumber(&to) <= store_page_rows(&p)->h.count;
+	store_page_release(&p);
+	return there ? NULL : "link leads to no row";
+}
+
 /* Is something that links explain still so?  A row may be touched while we look. */
 static bool
 ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **problem)
@@ -167,6 +192,11 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 	*problem = NULL;
 	if (store_link_is_dead(link))
 		return false;
+	if (store_link_is_moved(link))
+	{
+		*problem = move_problem(v, link);
+		return *problem != NULL;
+	}
 	if (ItemPointerGetBlockNumberNoCheck(link) >= RelationGetNumberOfBlocks(v->rel) ||
 		offset > MaxHeapTuplesPerPage)
 	{
@@ -227,7 +257,7 @@ verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber b
 
 /*
  * Has VACUUM taken a run out of the list meanwhile, and given its pages to the
- * log?  It does so if the run was rolled back.
+ * log?  It does so if the run was rolled back, or dead.
  */
 static bool
 run_is_gone(StoreVerify *v, const StoreRun *run)
@@ -235,7 +265,7 @@ run_is_gone(StoreVerify *v, const StoreRun *run)
 	StoreTable *table = store_open(v->rel);
 	int			i = store_first_run_ending_after(table, run->first);
 
-	return i == table->nruns || table->runs[i].id != run->id;
+	return i == table->nruns || table->runs[i].id != run->id || table->runs[i].state == RUN_DEAD;
 }
 
 /* What is known of a run, on the way along its pages. */
@@ -708,7 +738,8 @@ store_verify(Relation rel, bool deep, KyroReportFunction report, void *arg)
 		if (i == v.table->nruns)
 			break;
 		run = v.table->runs[i];
-		verify_run(&v, &run);
+		if (run.state != RUN_DEAD)	/* nobody reads it */
+			verify_run(&v, &run);
 		block = STORE_RUN_END(&run);
 	}
 	v.runs_sound = v.problems == 0;

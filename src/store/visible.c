@@ -39,12 +39,40 @@ ledger_visible(Relation rel, StorePage *p, HeapTuple tuple, Snapshot snapshot)
 	return visible;
 }
 
+/* Is a row visible that has a link to a new place?  Its run is.  *all_dead, if it is not NULL, is false. */
+static bool
+moved_visible(Relation rel, StoreTable *table, const ItemPointerData *link, Snapshot snapshot, bool *all_dead)
+{
+	ItemPointerData to;
+	StoreRun   *run = store_moved_to(rel, table, link, &to);
+
+	if (run == NULL)
+		return true;
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY && store_run_in_progress(run))
+	{
+		/* as a row that is being updated: the reader waits for that */
+		snapshot->xmax = (TransactionId) run->fxid;
+		return true;
+	}
+	if (!store_run_visible(run, snapshot))
+	{
+		store_conflicts_moved(rel, table, run, &to, snapshot);
+		return true;
+	}
+	if (all_dead)
+		*all_dead = store_moved_removable(run, GlobalVisTestFor(rel));
+	return false;
+}
+
 static bool
 link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Snapshot snapshot, bool *all_dead)
 {
 	HeapTupleData tuple;
+	HeapTupleHeaderData header;
 	bool		visible;
 
+	if (store_link_is_moved(link))
+		return moved_visible(rel, p->table, link, snapshot, all_dead);
 	if (!store_ledger_lock(rel, p, row, link, true, &tuple))
 	{
 		if (all_dead)
@@ -56,7 +84,10 @@ link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Sna
 		store_ledger_noted(p, row);
 	if (!visible && all_dead)
 		*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(rel));
+	memcpy(&header, tuple.t_data, SizeofHeapTupleHeader);
 	LockBuffer(p->ledger_buffer, BUFFER_LOCK_UNLOCK);
+	if (visible)
+		store_conflicts_ledger(rel, p->table, &header, link, snapshot);
 	return visible;
 }
 
@@ -152,6 +183,15 @@ store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 	link = store_link_read(rel, p, row);
 	if (link_is_none(&link))
 		return false;
+	if (store_link_is_moved(&link))
+	{
+		StoreRun   *to = store_moved_to(rel, p->table, &link, &tuple.t_self);
+
+		removable = to != NULL && (known || store_moved_removable(to, non_vacuumable->vistest));
+		if (removable && !store_fxid_is_ancient(to->fxid) && TransactionIdPrecedes(*horizon, (TransactionId) to->fxid))
+			*horizon = (TransactionId) to->fxid;
+		return removable;
+	}
 	if (!store_ledger_lock(rel, p, row, &link, false, &tuple))
 		return true;
 	/* hint bits may have been lost since we said so */
@@ -186,6 +226,11 @@ store_row_vacuum_status(Relation rel, StorePage *p, OffsetNumber row,
 	link = store_link_read(rel, p, row);
 	if (link_is_none(&link))
 		return alive;
+	if (store_link_is_moved(&link))
+	{
+		result = store_moved_vacuum_status(rel, p->table, &link, oldest_xmin, xwait);
+		return result == HEAPTUPLE_LIVE ? alive : result;
+	}
 	ItemPointerSet(&tid, p->block, row);
 	if (!store_ledger_get(rel, &link, &tid, &tuple, &buffer))
 		return HEAPTUPLE_DEAD;

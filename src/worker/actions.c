@@ -125,7 +125,7 @@ static void
 seal(const WorkerTask *task, WorkerResult *result)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	StoreSeal	what = {.pages = true, .rows = task->batch, .older_than = DT_NOEND};
+	StoreSeal	what = {.pages = true, .rows = task->batch, .older_than = DT_NOEND, .place = STORE_ANY_PLACE};
 	uint64		rows = 0;
 	uint64		batches = 0;
 

@@ -192,6 +192,35 @@ GlobalVisTestFor(Relation rel)
 }
 
 bool
+GlobalVisTestIsRemovableFullXid(GlobalVisState *state, FullTransactionId fxid)
+{
+	return U64FromFullTransactionId(fxid) % 2 == 0;
+}
+
+TransactionId
+GetTopTransactionIdIfAny(void)
+{
+	return 1000;
+}
+
+TransactionId
+GetCurrentTransactionId(void)
+{
+	return 1000;
+}
+
+void
+store_conflicts_moved(Relation rel, StoreTable *table, const StoreRun *run, ItemPointer to, Snapshot snapshot)
+{
+	EXPECT(!store_run_aborted(unconstify(StoreRun *, run)));
+}
+
+void
+store_conflicts_ledger(Relation rel, StoreTable *table, HeapTupleHeader t, ItemPointer self, Snapshot snapshot)
+{
+}
+
+bool
 HeapTupleIsSurelyDead(HeapTuple tuple, GlobalVisState *vistest)
 {
 	return header_sum(tuple) % 2 == 0;

@@ -46,6 +46,8 @@ SELECT is((SELECT pg_get_function_arg_default('kyro.verify'::regproc, 2)), 'fals
 SELECT is((SELECT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = 'snapshot' AND pronamespace = 'kyro'::regnamespace), 'max_rows', 'snapshot(..., max_rows => ...)');
 SELECT is((SELECT concat_ws(' ', prokind, pg_get_function_arguments(oid)) FROM pg_proc WHERE proname = 'seal' AND pronamespace = 'kyro'::regnamespace),
 	'p IN tbl regclass, IN batch bigint DEFAULT 20000, IN older_than interval DEFAULT NULL::interval', 'CALL kyro.seal(tbl, batch => ..., older_than => ...)');
+SELECT is((SELECT concat_ws(' ', prokind, pg_get_function_arguments(oid)) FROM pg_proc WHERE proname = 'compact' AND pronamespace = 'kyro'::regnamespace),
+	'p IN tbl regclass, IN batch bigint DEFAULT 50000', 'CALL kyro.compact(tbl, batch => ...)');
 SELECT is((SELECT DISTINCT proargnames[2] COLLATE "default" FROM pg_proc WHERE proname = name::name AND pronamespace = 'kyro'::regnamespace), arg, name || '(..., ' || arg || ' => ...)')
 	FROM (VALUES ('trace', 'key'), ('explain', 'value'), ('import_model', 'model')) v(name, arg);
 

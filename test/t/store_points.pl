@@ -1,5 +1,5 @@
 # A kyro table, and a crash or an error at every step of a seal, of the first
-# touch of a row, of VACUUM and of compaction: nothing is lost and nothing is
+# touch of a row, of VACUUM, of moves and of compaction: nothing is lost and nothing is
 # there twice.  Needs a build with DEBUG_POINTS=1, as make check makes it.
 use strict;
 use warnings;
@@ -48,6 +48,7 @@ UNION ALL SELECT 'by kyro_rmi' FROM (SELECT count(*), sum(k) FROM a WHERE k > -1
 }
 
 my $seal = q{SELECT kyro.snapshot('a')};
+my $move = q{CALL kyro.compact('a')};
 my %points = (
 	'seal-collected' => $seal,
 	'seal-written' => $seal,
@@ -69,12 +70,31 @@ my %points = (
 	'vacuum-indexes-cleaned' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'trim-listed' => q{VACUUM (INDEX_CLEANUP ON) a},
 	'free-listed' => q{VACUUM (INDEX_CLEANUP ON) a},
+	(map { ("move: $_" => $move) } qw(seal-collected seal-written seal-listed seal-indexed space-map-cleared space-claimed
+		move-map-cleared seal-page-stamped seal-stamped compact-planned compact-batch-done vacuum-indexes-cleaned vacuum-retired trim-listed)),
 	'compact-log-written' => q{VACUUM FULL a},
 	'compact-run-written' => q{CLUSTER a USING a_pkey},
 );
 
-foreach my $point (sort keys %points)
+# a run behind empty pages, and some of its rows touched
+sub to_move
 {
+	$node->safe_psql('postgres', q{
+SELECT twice('DELETE FROM $t WHERE id < (SELECT n - 3000 FROM seq)');
+VACUUM FULL a;
+SELECT add_rows(9000);
+SELECT kyro.snapshot('a');
+VACUUM (INDEX_CLEANUP ON) a;
+SELECT twice('UPDATE $t SET v = ''y'' WHERE id % 997 = 5 AND id > (SELECT n - 5000 FROM seq)');
+BEGIN; SELECT FROM a WHERE id % 31 = 5 AND id > (SELECT n - 5000 FROM seq) FOR UPDATE; COMMIT;
+});
+}
+
+foreach my $name (sort keys %points)
+{
+	my $point = $name =~ s/.*: //r;
+	my $moves = $name =~ /^move: /;
+
 	# some rows in the log, some sealed, some touched, some pages marked visible
 	$node->safe_psql('postgres', q{
 SELECT add_rows(700);
@@ -88,38 +108,40 @@ SELECT add_rows(100);
 });
 
 	# something to cut off
-	$node->safe_psql('postgres', q{BEGIN; SELECT add_rows(8000); SELECT kyro.snapshot('a', 50); ROLLBACK}) if $point eq 'trim-listed';
+	$node->safe_psql('postgres', q{BEGIN; SELECT add_rows(8000); SELECT kyro.snapshot('a', 50); ROLLBACK}) if $name eq 'trim-listed';
 
 	# and something that does not lie at the end; twice, since the error has done half of it
 	my $undone = q{BEGIN; SELECT kyro.snapshot('a', 50); ROLLBACK; SELECT kyro.snapshot('a', 50)};
 	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
 
 	# or empty pages, and less to seal than they have room for
-	$node->safe_psql('postgres', q{SELECT add_rows(3000); SELECT kyro.snapshot('a'); VACUUM (INDEX_CLEANUP ON) a; SELECT add_rows(50)}) if $point =~ /^space/;
+	$node->safe_psql('postgres', q{SELECT add_rows(3000); SELECT kyro.snapshot('a'); VACUUM (INDEX_CLEANUP ON) a; SELECT add_rows(50)}) if $name =~ /^space/;
 
 	# first an error, which the session survives and others see nothing of
-	if ($point !~ /^(touch-map-cleared|update-record)$/)
+	to_move() if $moves;
+	if ($point !~ /^(touch-map-cleared|move-map-cleared|update-record)$/)
 	{
-		my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $points{$point}");
-		like($err, qr/error at debug point "$point"/, "$point: an error there");
-		agree("$point: nothing happened after an error");
+		my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $points{$name}");
+		like($err, qr/error at debug point "$point"/, "$name: an error there");
+		agree("$name: nothing happened after an error");
 	}
 
 	# then a crash
-	$node->safe_psql('postgres', 'VACUUM a; SELECT add_rows(50)') if $point =~ /^space/;
+	to_move() if $moves;
+	$node->safe_psql('postgres', 'VACUUM a; SELECT add_rows(50)') if $name =~ /^space/;
 	$node->safe_psql('postgres', $undone) if $point eq 'free-listed';
 	my $log_end = -s $node->logfile;
-	my ($rc) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$point}");
-	isnt($rc, 0, "$point: the server crashes");
+	my ($rc) = $node->psql('postgres', "SET kyro.debug_crash = '$point'; $points{$name}");
+	isnt($rc, 0, "$name: the server crashes");
 	# until the crash is noticed a query may succeed: the log is surer
 	$node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
-	agree("$point: nothing happened after a crash");
+	agree("$name: nothing happened after a crash");
 
 	# and what was left is no obstacle
-	$node->safe_psql('postgres', $points{$point});
-	agree("$point: it can be done afterwards");
+	$node->safe_psql('postgres', $points{$name});
+	agree("$name: it can be done afterwards");
 	$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) a');
-	agree("$point: and VACUUM cleans up");
+	agree("$name: and VACUUM cleans up");
 }
 
 # an aborted run leaves no index entries behind

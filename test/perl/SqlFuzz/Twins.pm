@@ -226,7 +226,7 @@ sub run
 	# a seal that is refused
 	my $alone = $st->{kyro} || ($sql =~ /kyro\.snapshot/ && $k->{error} && $refused{ $k->{error} });
 	# batches that were sealed before an error stay so
-	$self->{seals}++ if $sql =~ /kyro\.snapshot/ && !$k->{error} || $sql =~ /kyro\.seal\b/;
+	$self->{seals}++ if $sql =~ /kyro\.snapshot/ && !$k->{error} || $sql =~ /kyro\.(seal|compact)\b/;
 	$s->{sealed} = 1 if $sql =~ /kyro\.(snapshot|rebuild)|^COPY/ && !$k->{error};
 	if ($alone)
 	{

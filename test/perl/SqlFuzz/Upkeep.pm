@@ -50,7 +50,8 @@ sub seal
 
 	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t')" } if $r < 0.40;
 	return { kyro => 1, sql => "SELECT rows FROM kyro.snapshot('$t', " . pick(1, 5, 50, 500) . ')' } if $r < ($state eq 'idle' || chance(0.1) ? 0.50 : 0.65);
-	return { kyro => 1, sql => "CALL kyro.seal('$t'" . pick('', ', 1', ', 100', ', batch => 1000', ", older_than => '1 hour'", ", older_than => '0'") . ')' } if $r < 0.65;
+	return { kyro => 1, sql => "CALL kyro.seal('$t'" . pick('', ', 1', ', 100', ', batch => 1000', ", older_than => '1 hour'", ", older_than => '0'") . ')' } if $r < 0.60;
+	return { kyro => 1, sql => "CALL kyro.compact('$t'" . pick('', '', ', 1', ', 100') . ')' } if $r < 0.65;
 	return { kyro => 1, sql => "SELECT (kyro.snapshot('$t')).*" } if $r < 0.68;
 	return { kyro => 1, sql => "SELECT relname, s.rows FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname = 'kyro', kyro.snapshot(c.oid) s WHERE c.relname IN ('p0', 'p1', 'p2', '$t') AND c.relkind = 'r' AND c.relnamespace = 'w'::regnamespace" } if $r < 0.70;
 	return { kyro => 1, sql => 'CALL kyro.' . pick('replace_btree', 'replace_btree', 'restore_btree') . "('$t')" } if $r < 0.73;
