@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use KyroTest;
 use Test::More;
 
-my $node = new_node('usage', init => [ allows_streaming => 1 ], conf => "restart_after_crash = on\nkyro.autopilot = off\nmax_parallel_workers = 4\n");
+my $node = new_node('usage', init => [ allows_streaming => 1, extra => [ '--no-locale', '--encoding=UTF8' ] ], conf => "restart_after_crash = on\nkyro.autopilot = off\nmax_parallel_workers = 4\n");
 $node->safe_psql('postgres', q{
 CREATE EXTENSION kyrodb;
 CREATE TABLE t (k bigint, v int);
