@@ -141,6 +141,8 @@ sub follow
 {
 	my ($self, $s, $sql, $failed) = @_;
 
+	# snapshots that were taken while the transaction ran see rows that it has sealed elsewhere
+	$self->{seals}++ if !$failed && ($sql =~ /^COMMIT PREPARED '(.*)'/ ? $self->{prepared}{$1} && $self->{prepared}{$1}{sealed} : $sql eq 'COMMIT' && $s->{sealed});
 	if ($failed)
 	{
 		$s->{state} = 'failed' if $s->{state} eq 'open';
