@@ -901,6 +901,8 @@ AS $$
 		FROM server s, tables t
 		WHERE NOT s.standby AND t.sealed_rows > 0 AND t.log_bytes >= 1024 * 1024 AND t.log_bytes * 3 > t.size
 			AND t.log_rows * 2 * (t.sealed_bytes / t.sealed_rows + 32) < t.log_bytes
+			-- said above
+			AND NOT (t.sealed_rows - t.live_rows) * 10 > t.sealed_rows * 3
 	)
 	SELECT (ARRAY['critical', 'warning', 'info'])[p.rank], p.subject, p.problem, p.command
 	FROM problems p

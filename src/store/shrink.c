@@ -25,8 +25,10 @@
 
 #include "store/store.h"
 
-/* Of a run that is moved for what it wastes, so much must be waste: one of */
-#define WASTE_PART 2
+/* So much of a run must be waste if it is moved for that, as kyro.health() says: percent; */
+#define WASTE_PERCENT 30
+/* and so much must be gained by all of these together. */
+#define GAIN_PERCENT 20
 /* It pays to move runs from the end if so much of the file, one of, is empty pages: */
 #define EMPTY_PART 10
 /* and if for each page that is moved so many are cut off, one of: */
@@ -76,7 +78,7 @@ plan_waste(Relation rel, StoreTable *table)
 			continue;
 		store_run_count(rel, table, run, &touched, &dead);
 		live = pages_for(run, run->rows - Min(dead, run->rows));
-		if (live * WASTE_PART > pages || dead == run->rows)
+		if (live * 100 > pages * (100.0 - WASTE_PERCENT) || dead == run->rows)
 			continue;
 		if (step->nruns == 0)
 			step->from = run->first;
@@ -87,7 +89,7 @@ plan_waste(Relation rel, StoreTable *table)
 	}
 	step->place = STORE_ANY_PLACE;
 	/* not one that would be the same afterwards */
-	return step->nruns > 0 && need * WASTE_PART <= step->pages && step->pages - need >= LEAST_GAIN ? step : NULL;
+	return step->nruns > 0 && need * 100 <= step->pages * (100.0 - GAIN_PERCENT) && step->pages - need >= LEAST_GAIN ? step : NULL;
 }
 
 /*
