@@ -202,7 +202,7 @@ SELECT twice('p', 'DELETE FROM $t WHERE k % 100 = 5');
 ALTER INDEX p2_k_idx SET TABLESPACE other;
 CREATE MATERIALIZED VIEW m USING kyro AS SELECT id, k FROM s;
 SELECT kyro.snapshot('m');
-SELECT kyro.set_policy('s', seal_rows => 1000000000, seal_after => '1 year'), kyro.set_policy('p', seal_bytes => 1000000000);
+SELECT kyro.set_policy('s', seal_rows => 1000000000, min_rows => 7), kyro.set_policy('p', seal_bytes => 1000000000);
 CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 });
 }
