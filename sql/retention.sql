@@ -75,7 +75,7 @@ BEGIN
 		low := high;
 		high := CASE WHEN by_time THEN (low::timestamptz + every::interval)::text ELSE (low::bigint + every::bigint)::text END;
 		EXECUTE format('CREATE TABLE %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L) USING kyro', nspname,
-			left(relname, 40) || '_p' || CASE WHEN by_time THEN to_char(low::timestamptz, 'YYYYMMDD_HH24MISS') ELSE low END, log, low, high);
+			CASE WHEN octet_length(relname) <= 42 THEN relname ELSE 'kyro_log_' || log::oid END || '_p' || CASE WHEN by_time THEN to_char(low::timestamptz, 'YYYYMMDD_HH24MISS') ELSE low END, log, low, high);
 		made := made + 1;
 		IF NOT by_time OR low::timestamptz > clock_timestamp() THEN
 			unused := unused + 1;
@@ -109,27 +109,28 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of kyro.trim must not be NULL';
 	END IF;
 	PERFORM kyro.event_log(log::text);
-	IF before < 0 THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'offsets of an event log must not be negative';
-	END IF;
+	-- as kyro.replay has it: an error if that is negative, or beyond the end
+	PERFORM FROM kyro.replay(log::text, before, NULL, 1);
 	-- what is not stable may have events before it that are still to come, and those would stay
-	IF before > coalesce(kyro.stable_offset(log::text), 0) + 1 THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('offset %s is beyond what is stable in event log %s', before, log),
-			DETAIL = format('The stable offset is %s.', coalesce(kyro.stable_offset(log::text)::text, 'none'));
-	END IF;
+	before := least(before, coalesce(kyro.stable_offset(log::text), 0) + 1);
 	partitions := 0;
 	IF (SELECT relkind = 'p' FROM pg_class WHERE oid = log) THEN
 		IF current_setting('transaction_isolation') <> 'read committed' THEN
 			RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'a partitioned event log is trimmed in a READ COMMITTED transaction';
 		END IF;
 		by_time := pg_get_partkeydef(log) = 'RANGE (at)';
+		-- Readers lock the log first, and its partitions then, and so do we; but not against them
+		-- before there is something to drop.
+		EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
 		FOR part IN
 			SELECT p.partition FROM kyro.log_partitions(log) p
 			WHERE CASE WHEN by_time THEN p.high::timestamptz <= clock_timestamp() ELSE p.high::bigint <= before END
 			ORDER BY p.high
 		LOOP
+			EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE "offset" >= $1)', part) INTO keep USING before;
+			CONTINUE WHEN keep;
 			-- who has written to it has ended then, and is seen by what comes next
+			EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', log);
 			EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', part);
 			EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE "offset" >= $1)', part) INTO keep USING before;
 			IF NOT keep THEN

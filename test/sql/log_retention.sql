@@ -76,6 +76,16 @@ SELECT kyro.append('plain', '"young"') > 20 AS appended;
 SELECT * FROM kyro.trim('plain', :'t'::timestamptz);
 SELECT payload FROM kyro.replay('plain');
 SELECT * FROM kyro.trim('plain', '-infinity'::timestamptz);
+-- again, when all is gone
+SELECT kyro.create_log('done');
+SELECT kyro.append('done', '1'), kyro.append('done', '2');
+SELECT * FROM kyro.trim('done', 3);
+SELECT * FROM kyro.trim('done', 3);
+-- partitions of logs whose long names begin alike, also with characters of several bytes
+SELECT kyro.create_log(repeat('n', 49) || 'a', partition_by => 'offset', every => '10') IS NOT NULL,
+	kyro.create_log(repeat('n', 49) || 'b', partition_by => 'offset', every => '10') IS NOT NULL,
+	kyro.create_log(repeat('ü', 25), partition_by => 'time', every => '10 minutes') IS NOT NULL;
+SELECT count(*) FROM kyro.log_partitions((repeat('n', 49) || 'b')::regclass);
 -- not beyond what is stable: an event before may be still to come
 BEGIN;
 SELECT kyro.append('plain', '"open"') > 20 AS appended;
