@@ -218,6 +218,12 @@ DECLARE
 	done bigint;
 BEGIN
 	PERFORM kyro.event_log(log::text);
+	IF lease_for IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of kyro.renew must not be NULL';
+	END IF;
+	IF lease_for <= interval '0' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a lease must last for some time';
+	END IF;
 	EXECUTE format('UPDATE %s l SET until = clock_timestamp() + $3 WHERE l.consumer = $1 AND l.lease = $2', kyro.beside_log(log, 'leases')) USING consumer, lease, lease_for;
 	GET DIAGNOSTICS done = ROW_COUNT;
 	IF done = 0 THEN

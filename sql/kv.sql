@@ -14,13 +14,20 @@ COMMENT ON FUNCTION kyro.stamp_change() IS
 CREATE FUNCTION kyro.record_change() RETURNS trigger
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
+	-- what is written must not depend on the session: others read it
+	SET datestyle = 'ISO'
+	SET intervalstyle = 'postgres'
+	SET extra_float_digits = 1
+	SET bytea_output = 'hex'
 AS $$
 DECLARE
 	history text := format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME || '_history');
 BEGIN
-	-- a change of key is the end of one and the beginning of another
+	-- A change of key is the end of one and the beginning of another.  It is not the end if the
+	-- same statement has put the key again, under an offset that was taken before this one.
 	IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.key <> NEW.key) THEN
-		EXECUTE format('INSERT INTO %s (key, kind, payload) VALUES ($1, ''delete'', ''null'')', history) USING OLD.key;
+		EXECUTE format('INSERT INTO %s (key, kind, payload) SELECT $1, ''delete'', ''null'' WHERE NOT EXISTS (SELECT FROM %I.%I t WHERE t.key = $1)',
+			history, TG_TABLE_SCHEMA, TG_TABLE_NAME) USING OLD.key;
 	END IF;
 	IF TG_OP <> 'DELETE' THEN
 		EXECUTE format('INSERT INTO %s ("offset", key, kind, payload) VALUES ($1, $2, ''put'', to_jsonb($3))', history)
@@ -32,7 +39,8 @@ $$;
 COMMENT ON FUNCTION kyro.record_change() IS
 	'trigger of key-value tables that keep their history';
 
--- The type of the values, as SQL writes it; an error if it is no such table.
+-- The type of the values, as SQL writes it; an error if it is no such table.  Without its
+-- modifiers: a cast to varchar(3) cuts what is longer, and it should be refused, as by INSERT.
 CREATE FUNCTION kyro.kv_type(kv regclass) RETURNS text
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -43,7 +51,7 @@ BEGIN
 	IF kv IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'the name of the key-value table must not be NULL';
 	END IF;
-	SELECT format_type(v.atttypid, v.atttypmod) INTO type
+	SELECT format_type(v.atttypid, -1) INTO type
 	FROM pg_attribute v
 	JOIN pg_attribute k ON k.attrelid = v.attrelid AND k.attname = 'key' AND k.atttypid = 'bigint'::regtype
 	JOIN pg_attribute c ON c.attrelid = v.attrelid AND c.attname = 'changed_at' AND c.atttypid = 'bigint'::regtype
@@ -67,7 +75,8 @@ DECLARE
 BEGIN
 	PERFORM kyro.kv_type(kv);
 	history := kyro.beside_log(kv, 'history');
-	IF to_regclass(history) IS NULL THEN
+	-- a table of that name alone may be anybody's
+	IF to_regclass(history) IS NULL OR NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = kv AND tgfoid = 'kyro.record_change()'::regprocedure) THEN
 		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('key-value table %s keeps no history', kv),
 			HINT = 'Make it with kyro.create_kv(..., history => true).';
 	END IF;
@@ -77,14 +86,13 @@ $$;
 COMMENT ON FUNCTION kyro.kv_history(kv regclass) IS
 	'the name of the event log that has the history of a key-value table; helper of kyro.get';
 
-CREATE FUNCTION kyro.make_kv(name text[], value_type text, history boolean) RETURNS regclass
+CREATE FUNCTION kyro.make_kv(name text[], value_type text, type regtype, history boolean) RETURNS regclass
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	tbl text := format('%I.%I', name[1], name[2]);
 	seq text := format('%I.%I', name[1], name[2] || '_changed_at_seq');
-	type regtype;
 BEGIN
 	IF octet_length(name[2]) > 42 THEN
 		RAISE EXCEPTION USING ERRCODE = 'name_too_long',
@@ -98,8 +106,6 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the type of values must not have modifiers',
 			HINT = 'Add a CHECK constraint, or use ALTER TABLE ... ALTER value TYPE.';
 	END IF;
-	-- a type and nothing else: what comes of it is quoted again
-	type := value_type::regtype;
 	EXECUTE format('CREATE TABLE %s (key bigint PRIMARY KEY %s, value %s NOT NULL, changed_at bigint NOT NULL) USING kyro',
 		tbl, CASE WHEN (SELECT preloaded FROM kyro.build_info) THEN 'WITH (kyro_rmi)' ELSE '' END, type);
 	IF history THEN
@@ -113,12 +119,13 @@ BEGIN
 	RETURN tbl::regclass;
 END
 $$;
-COMMENT ON FUNCTION kyro.make_kv(name text[], value_type text, history boolean) IS
+COMMENT ON FUNCTION kyro.make_kv(name text[], value_type text, type regtype, history boolean) IS
 	'makes the table; helper of kyro.create_kv';
 
 CREATE FUNCTION kyro.create_kv(name text, value_type text DEFAULT 'text', history boolean DEFAULT false) RETURNS regclass
 	LANGUAGE sql VOLATILE
-RETURN kyro.make_kv(kyro.creation_name(name), value_type, history);
+-- a type and nothing else, by the search_path of the caller: what comes of it is quoted again
+RETURN kyro.make_kv(kyro.creation_name(name), value_type, value_type::regtype, history);
 COMMENT ON FUNCTION kyro.create_kv(name text, value_type text, history boolean) IS
 	'make a key-value table: an ordinary kyro table of that name, which belongs to who calls this; history: keep all values in an event log';
 
@@ -324,7 +331,8 @@ RETURNS void
 AS $$
 BEGIN
 	PERFORM kyro.kv_type(kv);
-	IF to_regclass(kyro.beside_log(kv, 'history')) IS NOT NULL THEN
+	IF to_regclass(kyro.beside_log(kv, 'history')) IS NOT NULL
+		AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = kv AND tgfoid = 'kyro.record_change()'::regprocedure) THEN
 		PERFORM kyro.drop_log(kyro.beside_log(kv, 'history')::regclass);
 	END IF;
 	EXECUTE format('DROP TABLE %s', kv);

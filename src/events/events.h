@@ -30,8 +30,11 @@ extern EventLog event_log_by_name(text *name);
 /* The same by OID. */
 extern EventLog event_log_by_oid(Oid relid);
 
-/* The sequence of a log's offsets.  Raises 55000 if it has none, or returns InvalidOid. */
-extern Oid	event_sequence(Oid relid, bool missing_ok);
+/*
+ * The sequence that belongs to a table's column of that name, whatever others the
+ * table has.  Raises 55000 if there is none, or returns InvalidOid.
+ */
+extern Oid	event_sequence(Oid relid, const char *column, bool missing_ok);
 
 /* The table whose offsets a sequence numbers; InvalidOid if it belongs to none. */
 extern Oid	event_sequence_table(Oid seqid);

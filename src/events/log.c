@@ -105,18 +105,26 @@ event_log_by_name(text *name)
 }
 
 Oid
-event_sequence(Oid relid, bool missing_ok)
+event_sequence(Oid relid, const char *column, bool missing_ok)
 {
-	List	   *sequences = getOwnedSequences(relid);
+	AttrNumber	attnum = get_attnum(relid, column);
+	ListCell   *lc;
 
-	if (sequences == NIL && missing_ok)
-		return InvalidOid;
-	if (list_length(sequences) != 1)
+	foreach(lc, getOwnedSequences(relid))
+	{
+		Oid			table;
+		int32		owner;
+
+		if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &table, &owner) && owner == attnum)
+			return lfirst_oid(lc);
+	}
+	if (!missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("event log \"%s\" has no sequence of its own", get_rel_name(relid)),
-				 errhint("Give it one with ALTER SEQUENCE ... OWNED BY %s.\"offset\".", get_rel_name(relid))));
-	return linitial_oid(sequences);
+				 errmsg("column \"%s\" of table \"%s\" has no sequence of its own", column, get_rel_name(relid)),
+				 errhint("Give it one with ALTER SEQUENCE ... OWNED BY %s.%s.",
+						 quote_identifier(get_rel_name(relid)), quote_identifier(column))));
+	return InvalidOid;
 }
 
 Oid

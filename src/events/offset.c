@@ -137,16 +137,23 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("table \"%s\" has no column changed_at of type bigint", RelationGetRelationName(rel))));
-	seqid = event_sequence(RelationGetRelid(rel), true);
+	seqid = event_sequence(RelationGetRelid(rel), "changed_at", true);
 	if (!OidIsValid(seqid))
 	{
 		Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
 												RelationGetNamespace(rel));
 
+		if (!OidIsValid(history))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("changes of table \"%s\" have neither a sequence nor a history", RelationGetRelationName(rel)),
+					 errhint("The event log that has its history must be named \"%s_history\", or column changed_at own a sequence.",
+							 RelationGetRelationName(rel))));
+
 		/* nobody numbers events of another's log by a table of that name */
-		if (OidIsValid(history) && !kyro_owns_relation(history, rel->rd_rel->relowner))
+		if (!kyro_owns_relation(history, rel->rd_rel->relowner))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
-		seqid = event_sequence(OidIsValid(history) ? history : RelationGetRelid(rel), false);
+		seqid = event_sequence(history, "offset", false);
 	}
 	offset = Int64GetDatum(next_offset(seqid));
 	return PointerGetDatum(heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &column, &offset, &isnull));

@@ -133,7 +133,7 @@ static int64
 last_given(Oid relid)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	Oid			seqid = event_sequence(relid, true);
+	Oid			seqid = event_sequence(relid, "offset", true);
 	HeapTuple	tuple = OidIsValid(seqid) ? SearchSysCache1(RELOID, ObjectIdGetDatum(seqid)) : NULL;
 	Oid			owner;
 	Oid			user;

@@ -176,7 +176,7 @@ kyro_listen_lock(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("a standby cannot wake subscribers"),
 				 errhint("Call kyro.replay() from time to time.")));
-	tag = listeners_tag(event_sequence(log.relid, false));
+	tag = listeners_tag(event_sequence(log.relid, "offset", false));
 	if (!kyro_lock_held(&tag, LISTENER_LOCK))
 		(void) LockAcquire(&tag, LISTENER_LOCK, true, false);
 	PG_RETURN_VOID();
@@ -186,7 +186,7 @@ kyro_listen_lock(PG_FUNCTION_ARGS)
 Datum
 kyro_listen_unlock(PG_FUNCTION_ARGS)
 {
-	LOCKTAG		tag = listeners_tag(event_sequence(event_log_by_oid(PG_GETARG_OID(0)).relid, false));
+	LOCKTAG		tag = listeners_tag(event_sequence(event_log_by_oid(PG_GETARG_OID(0)).relid, "offset", false));
 
 	if (kyro_lock_held(&tag, LISTENER_LOCK))
 		(void) LockRelease(&tag, LISTENER_LOCK, true);

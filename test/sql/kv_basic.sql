@@ -80,6 +80,56 @@ UPDATE prices SET key = 2;
 SELECT key, kind, payload FROM kyro.replay('prices_history');
 SELECT p.key, p.value = kyro.get('prices', p.key, as_of => p.changed_at)::numeric AS same FROM prices p;
 SELECT * FROM kyro.verify('prices', deep => true);
+-- put again by the statement that deletes it
+WITH gone AS (DELETE FROM prices RETURNING key) INSERT INTO prices SELECT key, 30 FROM gone;
+SELECT kyro.get('prices', 2), kyro.get('prices', 2, as_of => clock_timestamp());
+SELECT kyro.put('prices', 1, '31') > 0 AS put;
+UPDATE prices SET key = 3 - key WHERE key = 2 AND kyro.delete('prices', 1);
+SELECT kyro.get('prices', 1, as_of => clock_timestamp()), kyro.get('prices', 2, as_of => clock_timestamp());
+-- what is kept does not depend on how the writer's session writes values
+SELECT kyro.create_kv('days', 'date', history => true), kyro.create_kv('halves', 'float8', history => true);
+SET datestyle = 'SQL, DMY';
+SET extra_float_digits = -10;
+SELECT kyro.put('days', 1, '01/12/2026'), kyro.put('halves', 1, '0.1234567890123456');
+RESET datestyle;
+RESET extra_float_digits;
+SELECT kyro.get('days', 1, as_of => 1)::date = value AS same FROM days;
+SELECT kyro.get('halves', 1, as_of => 1)::float8 = value AS same FROM halves;
+
+-- values are refused and not cut, as by INSERT
+SELECT kyro.create_kv('short', 'varchar'), kyro.create_kv('flags', 'varbit');
+ALTER TABLE short ALTER value TYPE varchar(3);
+ALTER TABLE flags ALTER value TYPE bit(3);
+SELECT kyro.put('short', 1, 'abc'), kyro.put('flags', 1, '101');
+\set VERBOSITY terse
+SELECT kyro.put('short', 1, 'abcdef');
+SELECT kyro.put('flags', 1, '101010');
+\set VERBOSITY default
+SELECT kyro.get('short', 1), kyro.get('flags', 1);
+-- types are found by the search path, as names are
+CREATE TYPE mood AS ENUM ('good', 'bad');
+SELECT kyro.create_kv('moods', 'mood'), kyro.create_kv('many_moods', 'mood[]');
+SELECT kyro.put('moods', 1, 'good'), kyro.put('many_moods', 1, '{good,bad}');
+-- other sequences of the table are none of our business
+ALTER TABLE days ADD COLUMN id serial;
+ALTER TABLE moods ADD COLUMN id serial;
+SELECT kyro.put('days', 1, '2026-12-01') > 0 AS put, kyro.put('days', 2, '2026-12-02') > 0 AS put;
+SELECT kyro.get('days', 2, as_of => changed_at) FROM days WHERE key = 2;
+SELECT kyro.put('moods', 2, 'good') > 0 AS put;
+-- a log that is named like a history, and is none
+SELECT kyro.create_log('moods_history');
+SELECT kyro.append('moods_history', '"mine"', key => 1);
+\set VERBOSITY terse
+SELECT kyro.get('moods', 1, as_of => 100);
+\set VERBOSITY default
+SELECT kyro.drop_kv('moods');
+SELECT payload FROM kyro.replay('moods_history');
+-- renamed with its history only
+ALTER TABLE days RENAME TO dates;
+SELECT kyro.put('dates'::regclass, 3, '2026-12-03');
+ALTER TABLE days_history RENAME TO dates_history;
+SELECT kyro.put('dates', 3, '2026-12-03') > 0 AS put;
+SELECT kyro.get('dates', 3, as_of => clock_timestamp());
 
 -- refused
 \set VERBOSITY sqlstate

@@ -217,6 +217,13 @@ SELECT kyro.append('orders', '1', kind => 'out');
 SELECT kyro.append('orders', '1', kind => 'in') AS last \gset
 SELECT kyro.last_offset('orders') = :last AS last;
 
+-- other sequences of the table are none of our business
+ALTER TABLE orders ADD COLUMN id serial;
+SELECT kyro.append('orders', '1') AS last \gset
+SELECT kyro.last_offset('orders') = :last AS last;
+SELECT count(*) FROM kyro.replay('orders', kyro.last_offset('orders') + 1);
+ALTER TABLE orders DROP COLUMN id;
+
 -- what a log is dropped with
 SELECT kyro.drop_log('raw');
 SELECT to_regclass('raw'), to_regclass('raw_offset_seq');

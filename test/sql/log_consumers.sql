@@ -110,6 +110,8 @@ SELECT kyro.consume('jobs', 'c', 0);
 SELECT kyro.consume('jobs', 'c', -1);
 SELECT kyro.consume('jobs', 'c', 1, '0');
 SELECT kyro.consume('jobs', 'c', 1, NULL);
+SELECT kyro.renew('jobs', 'new', 1, NULL);
+SELECT kyro.renew('jobs', 'new', 1, '0');
 SELECT kyro.ack('nix', 'c', 1);
 SELECT kyro.ack('jobs', 'c', NULL);
 SELECT kyro.ack('jobs', 'nobody', 1);
