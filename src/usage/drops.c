@@ -4,8 +4,8 @@
  *	  Relations and databases that go, and their statistics with them.
  *
  * By the transaction that drops them; and what one that is rolled back has made goes,
- * too.  Replay tells us nothing of all that, nor does a session that has ended
- * between: what stays behind is swept by the workers of the autopilot, or makes room for others.
+ * too.  Replay tells us nothing of all that, nor do the ends of prepared transactions or a
+ * session that has ended between: what stays behind is swept by the workers of the autopilot, or makes room for others.
  *
  * IDENTIFICATION
  *	  src/usage/drops.c
@@ -30,6 +30,7 @@ typedef struct Change
 {
 	UsageKey	key;
 	bool		made;
+	bool		stays;			/* it is there when the transaction is about to commit */
 } Change;
 
 static Change *changes;
@@ -50,7 +51,7 @@ note(Oid database, Oid relid, bool made)
 			changes = repalloc_huge(changes, want * sizeof(Change));
 		max_changes = want;
 	}
-	changes[nchanges++] = (Change) {{database, relid}, made};
+	changes[nchanges++] = (Change) {.key = {database, relid},.made = made};
 }
 
 static void
@@ -66,46 +67,54 @@ on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 		note(object, InvalidOid, false);
 }
 
+/*
+ * What is rolled back to a savepoint has not been dropped, and what was made
+ * there is gone.
+ */
 static void
-remove_all(bool made_only)
+find_what_stays(void)
 {
 	for (int i = 0; i < nchanges; i++)
 	{
-		if (changes[i].made || !made_only)
-			usage_remove(changes[i].key);
+		Oid			relid = changes[i].key.relid;
+
+		changes[i].stays = OidIsValid(relid) && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
 	}
+}
+
+/*
+ * The transaction ends.  Its commit may fail after we have looked what stays.  Of one that is
+ * prepared we hear nothing any more: what it has dropped may come back with its
+ * counts, and is swept if it does not.
+ */
+static void
+remove_what_is_gone(XactEvent event)
+{
+	for (int i = 0; i < nchanges; i++)
+	{
+		const Change *c = &changes[i];
+
+		if (event == XACT_EVENT_COMMIT ? !c->stays :
+			event == XACT_EVENT_PREPARE ? c->made && !c->stays :
+			c->made)
+			usage_remove(c->key);
+	}
+	nchanges = 0;
 }
 
 static void
 at_xact_end(XactEvent event, void *arg)
 {
-	if (nchanges == 0)
-		return;
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			{
-				int			n = 0;
-
-				/* not what was rolled back to a savepoint, nor what was made and stays */
-				for (int i = 0; i < nchanges; i++)
-				{
-					if (!OidIsValid(changes[i].key.relid) ||
-						!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(changes[i].key.relid)))
-						changes[n++] = changes[i];
-				}
-				nchanges = n;
-			}
+			find_what_stays();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
-			remove_all(false);
-			nchanges = 0;
-			break;
 		case XACT_EVENT_ABORT:
-			remove_all(true);
-			nchanges = 0;
+			remove_what_is_gone(event);
 			break;
 		default:
 			break;

@@ -208,6 +208,14 @@ at_xact_end(XactEvent event, void *arg)
 	forget_all();
 }
 
+/* The lock of a rebuild goes with the subtransaction that has taken it. */
+static void
+at_subxact_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		usage_rebuild_aborts(GetCurrentTransactionNestLevel());
+}
+
 void
 usage_init(void)
 {
@@ -218,4 +226,5 @@ usage_init(void)
 	/* called in the opposite order: what is dropped goes after it was counted for */
 	usage_drops_init();
 	RegisterXactCallback(at_xact_end, NULL);
+	RegisterSubXactCallback(at_subxact_end, NULL);
 }

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -234,7 +235,8 @@ usage_add_table(Oid relid, const UsageTable *counts)
 
 /* ---- rebuilds that run ---- */
 
-static Oid	rebuilding = InvalidOid;	/* by this process */
+static Oid	rebuilding = InvalidOid;	/* by this process ... */
+static int	rebuilding_level;		/* ... in a (sub)transaction of this nesting level */
 
 void
 usage_rebuild_begins(Oid relid)
@@ -250,6 +252,7 @@ usage_rebuild_begins(Oid relid)
 		entry->rebuilding = MyProcPid;
 		pg_atomic_fetch_add_u32(&control->rebuilds, 1);
 		rebuilding = relid;
+		rebuilding_level = GetCurrentTransactionNestLevel();
 	}
 	LWLockRelease(lock);
 }
@@ -268,6 +271,13 @@ usage_rebuild_ends(void)
 	pg_atomic_fetch_sub_u32(&control->rebuilds, 1);
 	LWLockRelease(lock);
 	rebuilding = InvalidOid;
+}
+
+void
+usage_rebuild_aborts(int level)
+{
+	if (rebuilding_level >= level)
+		usage_rebuild_ends();
 }
 
 bool

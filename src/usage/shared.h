@@ -108,6 +108,9 @@ extern bool usage_is_shared(void);
 /* Make an entry for a relation of this database if there is none. */
 extern void usage_enter(UsageKind kind, Oid relid);
 
+/* A subtransaction of this nesting level fails, and with it a rebuild that has begun in it. */
+extern void usage_rebuild_aborts(int level);
+
 /* Does a rebuild of an index run? */
 extern bool usage_is_rebuilding(Oid relid);
 

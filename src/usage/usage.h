@@ -144,7 +144,7 @@ extern void usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 mi
 
 /* ---- shared.c: what is too rare to be added up first.  All raise no error ---- */
 
-/* A rebuild of an index by this process begins; it ends, or the transaction does. */
+/* A rebuild of an index by this process begins; it ends, or the transaction does, or a subtransaction fails. */
 extern void usage_rebuild_begins(Oid relid);
 extern void usage_rebuild_ends(void);
 

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use KyroTest;
 use Test::More;
 
-my $node = new_node('usage', init => [ allows_streaming => 1, extra => [ '--no-locale', '--encoding=UTF8' ] ], conf => "restart_after_crash = on\nkyro.autopilot = off\nmax_parallel_workers = 4\n");
+my $node = new_node('usage', init => [ allows_streaming => 1, extra => [ '--no-locale', '--encoding=UTF8' ] ], conf => "restart_after_crash = on\nkyro.autopilot = off\nmax_parallel_workers = 4\nmax_prepared_transactions = 2\n");
 $node->safe_psql('postgres', q{
 CREATE EXTENSION kyrodb;
 CREATE TABLE t (k bigint, v int);
@@ -79,12 +79,30 @@ is(entries(), $before, 'rolled back');
 sql(q{CREATE TABLE gone (k int); CREATE INDEX gone_k ON gone USING kyro_rmi (k); INSERT INTO gone VALUES (1);
 BEGIN; SAVEPOINT a; DROP TABLE gone; ROLLBACK TO a; COMMIT; BEGIN; DROP TABLE gone; ROLLBACK;});
 becomes('gone_k', 'inserts_append = 1', 'a drop that is rolled back');
-sql('DROP TABLE gone');
+sql(q{BEGIN; DROP TABLE gone; PREPARE TRANSACTION 'drop'});
+sql(q{ROLLBACK PREPARED 'drop'});
+becomes('gone_k', 'inserts_append = 1', 'one that was prepared');
+sql(q{BEGIN; CREATE TABLE made (k int); CREATE INDEX made_k ON made USING kyro_rmi (k); DROP TABLE gone; PREPARE TRANSACTION 'drop'});
+sql(q{COMMIT PREPARED 'drop'});
+is(sql(q{SELECT counted_since IS NOT NULL FROM kyro.stat_indexes WHERE indexrelname = 'made_k'}), 't', 'what was made and prepared is counted');
+sql('DROP TABLE made');
+# a commit that fails at its last step, of a transaction that has made an index
+my ($pivot, $other) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
+my $rolled_back;
+
+sql('CREATE TABLE skew AS SELECT 1 AS n');
+$_->query_safe('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(n) FROM skew; INSERT INTO skew VALUES (1)') foreach $pivot, $other;
+$rolled_back = $pivot->query_safe(q{CREATE TABLE gone (k int); CREATE INDEX gone_k ON gone USING kyro_rmi (k); SELECT oid || ' ' || 'gone_k'::regclass::oid FROM pg_database WHERE datname = current_database()});
+$other->query_safe('COMMIT');
+$pivot->query('COMMIT');
+is(sql(q{SELECT to_regclass('gone_k') IS NULL}), 't', 'the commit has failed');
+$rolled_back = pack('LL', split(/ /, $rolled_back));
+$_->quit foreach $pivot, $other;
 
 # ---- look-ups while a rebuild runs ----
 SKIP:
 {
-	skip 'built without DEBUG_POINTS=1', 4 if !has_debug_points($node);
+	skip 'built without DEBUG_POINTS=1', 6 if !has_debug_points($node);
 	my ($holder, $rebuilder) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
 	my $timed = "SET kyro.sample_rate = 1; $lookup";
 
@@ -104,12 +122,17 @@ SKIP:
 	$rebuilder->query(q{SET kyro.debug_error = 'rmi-dir-model'; SELECT kyro.rebuild('t_k');});
 	sql($timed);
 	becomes('t_k', 'samples = 3 AND rebuild_samples = 1', 'it has failed');
+	# ... in a part of a transaction, which goes on without the lock
+	$rebuilder->query(qq{BEGIN; SET LOCAL kyro.debug_error = 'rmi-dir-model'; DO \$\$ BEGIN PERFORM kyro.rebuild('t_k'); EXCEPTION WHEN OTHERS THEN END \$\$});
+	sql($timed);
+	becomes('t_k', 'samples = 4 AND rebuild_samples = 1', 'a part of its transaction was rolled back');
+	$rebuilder->query('COMMIT');
 	$holder->query_safe(q{SELECT pg_advisory_lock(hashtextextended('rmi-dir-tree', 0))});
 	send_query($rebuilder, q{RESET kyro.debug_error; SELECT kyro.rebuild('t_k');});
 	$node->poll_query_until('postgres', q{SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_locks WHERE locktype = 'page'});
 	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'page'});
 	sql($timed);
-	becomes('t_k', 'samples = 4 AND rebuild_samples = 1', 'its session was ended');
+	becomes('t_k', 'samples = 5 AND rebuild_samples = 1', 'its session was ended');
 	$holder->quit;
 	eval { $rebuilder->quit };
 }
@@ -129,6 +152,7 @@ ok(!-e $stat, 'no file while the server runs');
 $node->stop;
 ok(-e $stat, 'a file while it is stopped');
 my $bytes = slurp_file($stat);
+unlike($bytes, qr/\Q$rolled_back\E/, 'nothing in it of what was made by a transaction that could not commit');
 $node->start;
 ok(!-e $stat, 'none when it runs again');
 is(sql($sums), $was, 'kept over a restart');
