@@ -39,13 +39,16 @@ rmi_training_keys(const RmiFenceList *list, uint32 n)
 	return keys;
 }
 
-/* The present model of these keys; one that kyro.rebuild() would make, if there is none. */
+/*
+ * The present model of these keys; one that kyro.rebuild() would make, if there is none
+ * or, damaged, it is of another number of keys: all that follows counts on that.
+ */
 static LearnedModel *
 present_model(Relation index, const RmiMetaData *meta, int64 *keys, uint32 n)
 {
 	LearnedModel *model = rmi_model_read(index, meta, true);
 
-	if (model == NULL)
+	if (model == NULL || model->nentries != n)
 	{
 		model = palloc_extended(learned_bytes(n), MCXT_ALLOC_HUGE);
 		learned_train(model, keys, sizeof(int64), n, meta->generation);

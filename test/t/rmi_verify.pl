@@ -5,6 +5,7 @@
 # damage is done to a copy, and one start of the server is enough for all.
 use strict;
 use warnings;
+use File::Basename;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use KyroTest;
@@ -226,6 +227,14 @@ my @damages = (
 $node->safe_psql('postgres', 'CREATE TABLE e (k bigint); ' . join(' ', map { "CREATE INDEX e_$_ ON e USING kyro_rmi (k);" } 0 .. $#damages));
 my @files = map { relation_file($node, "e_$_") } 0 .. $#damages;
 
+# a directory that lists fewer leaves with keys than its model is about: a page of them is of NULLs, it says
+my $last = $children[-1];
+my $nulls = $good[$last];
+my $nnulls = dir_get($nulls)->{count};
+$nulls = put($nulls, BODY + 24 * $_ + 8, pack('Q', unpack('Q', substr($nulls, BODY + 24 * $_ + 8, 8)) | 1 << 63)) foreach 0 .. $nnulls - 1;
+$node->safe_psql('postgres', 'CREATE TABLE n (k bigint); CREATE INDEX n_k ON n USING kyro_rmi (k)');
+my $nfile = relation_file($node, 'n_k');
+
 # rows of the table that are other than the index says
 my %heap = map { $_ => "d_$_" } qw(key gone end);
 my $vfile = relation_file($node, 'v');
@@ -248,6 +257,8 @@ foreach my $i (0 .. $#damages)
 	$pages[$_] = $damages[$i][1]{$_} foreach keys %{ $damages[$i][1] };
 	write_pages($files[$i], @pages);
 }
+
+write_pages($nfile, map { $_ == $last ? dir_hashed($nulls) : $good[$_] } 0 .. $#good);
 
 my @heap = read_pages($vfile);
 my @index = read_pages($kfile);
@@ -287,6 +298,14 @@ foreach my $i (0 .. $#damages)
 		is($out, join("\n", @want), "$what: is reported");
 	}
 }
+
+# ---- models in, where the present one is about other leaves than are listed ----
+my $listed = $node->safe_psql('postgres', q{SELECT count(*) FROM kyro.training_keys('n_k')});
+is($listed + $nnulls, unpack('V', substr($good[0], 24 + 36, 4)), 'leaves that are of NULLs, the directory says');
+$node->safe_psql('postgres', slurp_file(dirname(__FILE__) . '/../lib/model_file.sql'));
+my $trained = 64 + 56 * int(($listed + 63) / 64) + 8;
+my (undef, undef, $worse) = $node->psql('postgres', q{SELECT kyro.import_model('n_k', train('n_k', 8))});
+like($worse, qr/no better than .*; it has \d+ bytes, and $trained\.$/s, 'one is judged by what would be trained on those that are listed');
 
 # ---- index against table ----
 like($node->safe_psql('postgres', q{SELECT problem FROM kyro.verify('d_key_k', true)}), qr/^(?=.*^entry for row \(20,3\): key differs from the row's$)(?=.*^row \(20,3\) of the table is missing in the index$)/ms, 'a key that differs: both sides');
