@@ -9,7 +9,7 @@ COMMENT ON FUNCTION kyro.kv_table(name text) IS
 CREATE FUNCTION kyro.stamp_change() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'kyro_stamp_change' LANGUAGE C;
 COMMENT ON FUNCTION kyro.stamp_change() IS
-	'trigger of key-value tables: sets changed_at';
+	'trigger of key-value tables: sets changed_at, and checks it afterwards if there is a history';
 
 CREATE FUNCTION kyro.record_change() RETURNS trigger
 	LANGUAGE plpgsql
@@ -112,6 +112,9 @@ BEGIN
 		PERFORM kyro.make_log(ARRAY[name[1], name[2] || '_history'], 'jsonb');
 		EXECUTE format('CREATE INDEX ON %s (key, "offset")', format('%I.%I', name[1], name[2] || '_history'));
 		EXECUTE format('CREATE TRIGGER record_change AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kyro.record_change()', tbl);
+		-- after those who waited for the key, and may be too late with their number
+		EXECUTE format('CREATE TRIGGER check_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION kyro.stamp_change()', tbl);
+		EXECUTE format('CREATE TRIGGER check_key AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.key <> NEW.key) EXECUTE FUNCTION kyro.stamp_change()', tbl);
 	ELSE
 		EXECUTE format('CREATE SEQUENCE %s AS bigint CACHE 1 OWNED BY %s.changed_at', seq, tbl);
 	END IF;

@@ -25,8 +25,11 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/xid8.h"
 
@@ -109,10 +112,93 @@ kyro_next_offset(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(next_offset(seqid));
 }
 
+/* The table that keeps the history of another by its name; InvalidOid if there is none. */
+static Oid
+history_of(Relation rel)
+{
+	Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
+											RelationGetNamespace(rel));
+
+	/* nobody numbers events of another's log by a table of that name, nor learns of them */
+	if (OidIsValid(history) && !kyro_owns_relation(history, rel->rd_rel->relowner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
+	return history;
+}
+
+/*
+ * Who puts a key that is not there has numbered the change before waiting for a
+ * transaction that has the key.  If that one has put and deleted it meanwhile, its
+ * numbers are later, and the history would end with what was first.  Raises 40001
+ * then.  By the latest snapshot, as foreign keys are checked, since that of a
+ * REPEATABLE READ transaction may not see it, and as the owner of the table: who
+ * writes need not be allowed to read the history.
+ */
+static void
+check_not_overtaken(Relation rel, HeapTuple row)
+{
+	static SPIPlanPtr plan = NULL;	/* of the last table */
+	static char *planned = NULL;
+	Oid			history = history_of(rel);
+	int			column = SPI_fnumber(RelationGetDescr(rel), "key");
+	Oid			type = INT8OID;
+	Datum		key;
+	bool		isnull;
+	char	   *sql;
+	Snapshot	latest;
+	Oid			user;
+	int			context;
+	int			rc;
+	bool		overtaken;
+
+	if (!OidIsValid(history) || column <= 0 || SPI_gettypeid(RelationGetDescr(rel), column) != INT8OID)
+		return;
+	key = SPI_getbinval(row, RelationGetDescr(rel), column, &isnull);
+	if (isnull)
+		return;
+	sql = psprintf("SELECT FROM %s h WHERE h.key OPERATOR(pg_catalog.=) $1 AND h.\"offset\" OPERATOR(pg_catalog.>)"
+				   " (SELECT t.changed_at FROM %s t WHERE t.key OPERATOR(pg_catalog.=) $1) LIMIT 1",
+				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), get_rel_name(history)),
+				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)));
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	SPI_connect();
+	if (planned == NULL || strcmp(planned, sql) != 0)
+	{
+		SPIPlanPtr	new_plan = SPI_prepare(sql, 1, &type);
+
+		if (new_plan == NULL || SPI_keepplan(new_plan) != 0)
+			elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+		if (planned != NULL)
+		{
+			SPI_freeplan(plan);
+			pfree(planned);
+			planned = NULL;
+		}
+		plan = new_plan;
+		planned = MemoryContextStrdup(TopMemoryContext, sql);
+	}
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	rc = SPI_execute_snapshot(plan, &key, NULL, latest, InvalidSnapshot, false, false, 1);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "could not read history: %s", SPI_result_code_string(rc));
+	overtaken = SPI_processed > 0;
+	UnregisterSnapshot(latest);
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+
+	if (overtaken)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not number a change of table \"%s\" due to concurrent changes of the key", RelationGetRelationName(rel)),
+				 errhint("The transaction might succeed if retried.")));
+}
+
 /*
  * kyro.stamp_change(), a trigger before INSERT and UPDATE of each row of a key-value
  * table: changed_at is the next number of its sequence, or of the history that it
- * keeps.  Whoever may change the row may number the change.
+ * keeps.  Whoever may change the row may number the change.  After INSERT and UPDATE
+ * it raises 40001 if the history has a later number of the key.
  */
 Datum
 kyro_stamp_change(PG_FUNCTION_ARGS)
@@ -125,13 +211,18 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 	Datum		offset;
 	bool		isnull = false;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+	if (!CALLED_AS_TRIGGER(fcinfo) || TRIGGER_FIRED_INSTEAD(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("kyro.stamp_change() is a trigger before INSERT or UPDATE of each row")));
+				 errmsg("kyro.stamp_change() is a trigger of each row for INSERT or UPDATE")));
 	rel = trigger->tg_relation;
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (TRIGGER_FIRED_AFTER(trigger->tg_event))
+	{
+		check_not_overtaken(rel, row);
+		return PointerGetDatum(NULL);
+	}
 	column = SPI_fnumber(RelationGetDescr(rel), "changed_at");
 	if (column <= 0 || TupleDescAttr(RelationGetDescr(rel), column - 1)->atttypid != INT8OID)
 		ereport(ERROR,
@@ -140,8 +231,7 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 	seqid = event_sequence(RelationGetRelid(rel), "changed_at", true);
 	if (!OidIsValid(seqid))
 	{
-		Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
-												RelationGetNamespace(rel));
+		Oid			history = history_of(rel);
 
 		if (!OidIsValid(history))
 			ereport(ERROR,
@@ -149,10 +239,6 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 					 errmsg("changes of table \"%s\" have neither a sequence nor a history", RelationGetRelationName(rel)),
 					 errhint("The event log that has its history must be named \"%s_history\", or column changed_at own a sequence.",
 							 RelationGetRelationName(rel))));
-
-		/* nobody numbers events of another's log by a table of that name */
-		if (!kyro_owns_relation(history, rel->rd_rel->relowner))
-			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
 		seqid = event_sequence(history, "offset", false);
 	}
 	offset = Int64GetDatum(next_offset(seqid));
