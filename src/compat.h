@@ -67,7 +67,7 @@ typedef PGAlignedBlock KyroPage;
 /* A page of the log with room, locked together with that of another buffer, if any. */
 #define kyro_buffer_for_tuple(rel, len, other, vmbuffer, vmbuffer_other) \
 	RelationGetBufferForTuple(rel, len, other, 0, NULL, vmbuffer, vmbuffer_other)
-#define kyro_new_cid_file	target_node	/* xl_heap_new_cid */
+#define kyro_new_cid_file	target_node /* xl_heap_new_cid */
 /* Count an update that is not HOT. */
 #define kyro_count_update(rel, new_page)	((void) (new_page), pgstat_count_heap_update(rel, false))
 /* To be called when the last entry was inserted with an IndexInfo. */

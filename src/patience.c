@@ -153,7 +153,8 @@ look_for_deadlock(Patience *w)
 typedef struct Wait
 {
 	const Patience *w;
-	const VirtualTransactionId *vxid;	/* for that to end, or NULL: for the lock */
+	const VirtualTransactionId *vxid;	/* for that to end, or NULL: for the
+										 * lock */
 	int			ms;
 } Wait;
 
@@ -244,10 +245,17 @@ wait_some(Patience *w, const VirtualTransactionId *vxid, int ms)
 				 errmsg("could not lock \"%s\" to %s within lock_timeout", w->name, w->purpose),
 				 pids == NIL ? 0 : errdetail("Processes that use it: %s.", list_of(pids))));
 	}
-	/* what it takes to read catalogs holds back VACUUM, and CREATE INDEX CONCURRENTLY waits for it */
+
+	/*
+	 * what it takes to read catalogs holds back VACUUM, and CREATE INDEX
+	 * CONCURRENTLY waits for it
+	 */
 	InvalidateCatalogSnapshot();
 
-	/* a wait whose time is up ends with an error, which takes a subtransaction to survive */
+	/*
+	 * a wait whose time is up ends with an error, which takes a
+	 * subtransaction to survive
+	 */
 	if (w->deadline != DT_NOEND)
 		wait.ms = Min(ms, TimestampDifferenceMilliseconds(now, w->deadline) + 1);
 	error = kyro_catch(wait_for_it, &wait);
@@ -279,7 +287,7 @@ void
 kyro_lock_patiently(Oid relid, LOCKMODE mode, const char *purpose)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Patience	w = {.relid = relid,.mode = mode,.purpose = purpose,.name = get_rel_name(relid)};
+	Patience	w = {.relid = relid, .mode = mode, .purpose = purpose, .name = get_rel_name(relid)};
 	int			in_queue = FIRST;
 
 	if (w.name == NULL)

@@ -26,8 +26,8 @@ kyro_tid_to_pointer(uint64 tid, ItemPointer p)
 	uint32		block = (uint32) (tid >> 16);
 
 	/*
-	 * The high half comes first.  Written in one piece, as readers copy it: two
-	 * writes would have to reach memory before one read gets both.
+	 * The high half comes first.  Written in one piece, as readers copy it:
+	 * two writes would have to reach memory before one read gets both.
 	 */
 	block = block << 16 | block >> 16;
 	memcpy(&p->ip_blkid, &block, sizeof(block));

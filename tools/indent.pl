@@ -20,7 +20,7 @@ my $VERSION = '2.1.1';
 my $PROGRAM = $ENV{PG_BSD_INDENT} // 'pg_bsd_indent';
 my $OPTIONS = '-bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l79 -lp -lpl -nip -npro -sac -tpg -ts4';
 my $TOP = "$FindBin::Bin/..";
-my @FORMATTED = qw(src/keys src/model src/worker);
+my @FORMATTED = qw(src test);
 my @SERVER_TYPES = qw(FormData_pg_class RelationData RmgrData SnapshotData TupleTableSlotOps bool sig_atomic_t);
 
 # what may stand inside of parentheses or braces and is not to be looked into

@@ -32,8 +32,10 @@ PG_FUNCTION_INFO_V1(kyro_append);
 typedef enum Statement
 {
 	INSERT_EVENT,
-	INSERT_REQUEST,				/* the event, or of a partitioned log its request, unless it is there */
-	INSERT_NUMBERED,			/* of a partitioned log: the event of that request */
+	INSERT_REQUEST,				/* the event, or of a partitioned log its
+								 * request, unless it is there */
+	INSERT_NUMBERED,			/* of a partitioned log: the event of that
+								 * request */
 	FIND_REQUEST,
 	STATEMENTS
 } Statement;
@@ -165,7 +167,10 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 
 		CHECK_FOR_INTERRUPTS();
 
-		/* Not if reading would have this transaction conflict with every other appender. */
+		/*
+		 * Not if reading would have this transaction conflict with every
+		 * other appender.
+		 */
 		if (tries > 0 || !IsolationIsSerializable())
 			offset = run(entry, log, FIND_REQUEST, values, nulls);
 		if (offset == 0)
@@ -182,7 +187,11 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 			}
 			return offset;
 		}
-		/* somebody else's event came first; or it was there, and has been trimmed since */
+
+		/*
+		 * somebody else's event came first; or it was there, and has been
+		 * trimmed since
+		 */
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

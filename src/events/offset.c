@@ -119,7 +119,10 @@ history_of(Relation rel)
 	Oid			history = get_relname_relid(psprintf("%s_history", RelationGetRelationName(rel)),
 											RelationGetNamespace(rel));
 
-	/* nobody numbers events of another's log by a table of that name, nor learns of them */
+	/*
+	 * nobody numbers events of another's log by a table of that name, nor
+	 * learns of them
+	 */
 	if (OidIsValid(history) && !kyro_owns_relation(history, rel->rd_rel->relowner))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
 	return history;

@@ -46,7 +46,8 @@ typedef struct Receiver
 	DestReceiver pub;
 	Tuplestorestate *store;		/* NULL: rows are counted only */
 	TupleDesc	desc;			/* of the function's result */
-	int			columns;		/* before the horizon, of which the first is the offset */
+	int			columns;		/* before the horizon, of which the first is
+								 * the offset */
 	int64		next;			/* the offset that leaves no gap */
 	uint64		xmin;			/* whatever has an xid before it has ended */
 } Receiver;
@@ -167,7 +168,8 @@ read_events(const char *sql, Receiver *r, int64 from)
 	r->pub.rStartup = startup;
 	r->pub.rShutdown = nothing;
 	r->pub.rDestroy = nothing;
-	r->pub.mydest = DestTuplestore; /* DestNone would make SPI take it for a utility command */
+	r->pub.mydest = DestTuplestore; /* DestNone would make SPI take it for a
+									 * utility command */
 	r->next = from;
 
 	memset(&options, 0, sizeof(options));

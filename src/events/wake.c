@@ -45,7 +45,8 @@ PG_FUNCTION_INFO_V1(kyro_channel);
 typedef struct Appended
 {
 	Oid			seqid;
-	int64		offset;			/* the last one taken; it may have been rolled back */
+	int64		offset;			/* the last one taken; it may have been rolled
+								 * back */
 } Appended;
 
 static List *appended = NIL;
@@ -97,8 +98,12 @@ at_end_of_transaction(XactEvent event, void *arg)
 				Appended   *a = (Appended *) lfirst(lc);
 				LOCKTAG		tag = listeners_tag(a->seqid);
 
-				/* Kept until the end: a listener that comes now waits for us, and then sees our events. */
-				if (kyro_lock_held(&tag, LISTENER_LOCK) ||	/* it does not conflict with ours */
+				/*
+				 * Kept until the end: a listener that comes now waits for us,
+				 * and then sees our events.
+				 */
+				if (kyro_lock_held(&tag, LISTENER_LOCK) ||	/* it does not conflict
+															 * with ours */
 					LockAcquire(&tag, APPENDER_LOCK, false, true) == LOCKACQUIRE_NOT_AVAIL)
 					notify(a);
 			}

@@ -56,7 +56,8 @@ typedef struct Route
 	ExecProcNodeMtd next;		/* its own ExecProcNode function */
 	ModifyTable plain;			/* the plan, without ON CONFLICT */
 	ResultRelInfo *last;		/* the partition of the last row: prepared */
-	List	   *foreign;		/* foreign tables whose insert was begun once more */
+	List	   *foreign;		/* foreign tables whose insert was begun once
+								 * more */
 	struct Route *outer;
 } Route;
 

@@ -49,7 +49,8 @@ typedef struct RowCompareUse
 {
 	IndexOptInfo *index;
 	bool		first;			/* its column begins one of them */
-	bool		again;			/* and the column comes again in the same comparison */
+	bool		again;			/* and the column comes again in the same
+								 * comparison */
 } RowCompareUse;
 
 static void

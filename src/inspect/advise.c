@@ -58,9 +58,11 @@ typedef struct Prediction
 	char	   *work;
 	double		inverse;		/* of entries per leaf, summed over stretches */
 	double		stretches;
-	double		short_inverse;	/* the same for stretches that are too short to be sure */
+	double		short_inverse;	/* the same for stretches that are too short
+								 * to be sure */
 	double		short_stretches;
-	double		whole_leaves;	/* of stretches that hold all keys, or all NULLs */
+	double		whole_leaves;	/* of stretches that hold all keys, or all
+								 * NULLs */
 	double		whole_entries;
 	bool		whole;
 	double		found_us;		/* look-ups on leaves */
@@ -94,7 +96,10 @@ pack(void *arg, KyroStretch *s)
 	size_t		done = 0;
 	int			leaves = 0;
 
-	/* leaf_build() packs best what has as many entries ahead as a leaf may hold */
+	/*
+	 * leaf_build() packs best what has as many entries ahead as a leaf may
+	 * hold
+	 */
 	while (done < s->n && (p->whole || leaves == 0 || s->n - done >= KYRO_LEAF_CAP))
 	{
 		size_t		n;

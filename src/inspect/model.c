@@ -128,7 +128,7 @@ kyro_model(PG_FUNCTION_ARGS)
 	bool		nulls[13] = {false};
 	RmiMetaData meta;
 	RmiFenceList list;
-	LearnedModel   *model;
+	LearnedModel *model;
 	EpsCollector leaf = {0},
 				dir = {0};
 	PGAlignedBlock copy;
@@ -194,7 +194,7 @@ kyro_model_leaves(PG_FUNCTION_ARGS)
 	Relation	heap,
 				index;
 	RmiMetaData meta;
-	LearnedModel   *model;
+	LearnedModel *model;
 
 	InitMaterializedSRF(fcinfo, 0);
 	index = rmi_open_for_function(PG_GETARG_OID(0), AccessShareLock, false, &heap);
@@ -234,7 +234,7 @@ typedef struct Shape
 	bool		have_size;
 	int64		size;
 	RmiMetaData meta;
-	LearnedModel   *model;
+	LearnedModel *model;
 } Shape;
 
 static void

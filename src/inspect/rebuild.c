@@ -158,7 +158,7 @@ warmup(Oid relid, const char *partition, void *arg)
 int64
 kyro_warmup_relation(Oid relid, bool (*go_on) (void *arg), void *arg)
 {
-	Warmup		w = {.go_on = go_on,.arg = arg};
+	Warmup		w = {.go_on = go_on, .arg = arg};
 
 	kyro_each_target(relid, false, warmup, &w);
 	return w.pages;

@@ -209,7 +209,7 @@ double
 kyro_sample_btree(Relation index, size_t enough, KyroStretchFunction f, void *arg)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	BtreeWalk	w = {.index = index,.type = rmi_key_type(index),.f = f,.arg = arg};
+	BtreeWalk	w = {.index = index, .type = rmi_key_type(index), .f = f, .arg = arg};
 	bool		whole = nblocks <= KYRO_SAMPLE_WHOLE;
 	int			found = 0;
 	double		tuples = index->rd_rel->reltuples;
@@ -233,6 +233,7 @@ kyro_sample_btree(Relation index, size_t enough, KyroStretchFunction f, void *ar
 	}
 	if (whole)
 		return w.total;
+
 	/*
 	 * as the planner does; without its numbers, by what we have seen.  Few
 	 * pages are not leaves.
@@ -355,7 +356,7 @@ kyro_sample_rows(Relation heap, Relation index, size_t enough, KyroStretchFuncti
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
 	Snapshot	snapshot = GetActiveSnapshot();
-	RowWalk		w = {.desc = RelationGetDescr(heap),.type = rmi_key_type(index),.attnum = index->rd_index->indkey.values[0]};
+	RowWalk		w = {.desc = RelationGetDescr(heap), .type = rmi_key_type(index), .attnum = index->rd_index->indkey.values[0]};
 	Entries		all = {0};
 	bool		whole = nblocks <= KYRO_SAMPLE_WHOLE;
 	int			places = whole ? 1 : PLACES;
@@ -396,7 +397,7 @@ kyro_sample_rows(Relation heap, Relation index, size_t enough, KyroStretchFuncti
 	{
 		for (int i = 0; i < n; i++)
 		{
-			KyroStretch stretch = {.entries = all.e + start[i],.n = start[i + 1] - start[i]};
+			KyroStretch stretch = {.entries = all.e + start[i], .n = start[i + 1] - start[i]};
 
 			f(arg, &stretch);
 		}
@@ -412,7 +413,8 @@ typedef struct SealWalk
 {
 	int			natts;
 	double		rows;
-	double		bytes;			/* as stored, with the entries of the page's directory */
+	double		bytes;			/* as stored, with the entries of the page's
+								 * directory */
 } SealWalk;
 
 static void
@@ -451,7 +453,10 @@ kyro_sample_seal(Relation heap, double *rows, double *bytes)
 	pages = (double) ours / want * nblocks;
 	if (w.rows > 0)
 	{
-		/* a page is full when the next row does not fit: on average, half of one is free */
+		/*
+		 * a page is full when the next row does not fit: on average, half of
+		 * one is free
+		 */
 		double		row = w.bytes / w.rows;
 
 		per_page = Max(1, (STORE_MAX_DATA + 2 * sizeof(uint16) - Min(row / 2, STORE_MAX_DATA / 4)) / row);

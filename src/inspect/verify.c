@@ -49,7 +49,10 @@ verify_index(Oid relid, bool deep, KyroReport *report)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("only indexes on heap tables can be compared with their tables")));
 
-	/* expressions and predicates run as the owner of the table, and harmlessly */
+	/*
+	 * expressions and predicates run as the owner of the table, and
+	 * harmlessly
+	 */
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	SetUserIdAndSecContext(heap->rd_rel->relowner,
 						   save_sec_context | SECURITY_RESTRICTED_OPERATION);

@@ -61,7 +61,7 @@ typedef struct Compare
 
 static void
 row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
-					bool alive, void *state)
+			 bool alive, void *state)
 {
 	Compare    *v = (Compare *) state;
 
@@ -258,7 +258,11 @@ entry_problem(Compare *v, KyroFence at)
 	ItemPointerData tid;
 	BlockNumber block = (BlockNumber) (at.tid >> 16);
 	OffsetNumber off = (OffsetNumber) (at.tid & 0xFFFF);
-	/* an aborted row may lack the toasted values that an expression would need */
+
+	/*
+	 * an aborted row may lack the toasted values that an expression would
+	 * need
+	 */
 	bool		compare = v->info->ii_Expressions == NIL;
 	Buffer		buf;
 	Page		page;
@@ -307,7 +311,10 @@ entry_problem(Compare *v, KyroFence at)
 		versions = versions_on(v, page, block, off);
 	UnlockReleaseBuffer(buf);
 
-	/* the index may be younger than a version; then the key is that of a later one */
+	/*
+	 * the index may be younger than a version; then the key is that of a
+	 * later one
+	 */
 	foreach(lc, versions)
 	{
 		ExecForceStoreHeapTuple((HeapTuple) lfirst(lc), v->slot, false);

@@ -146,7 +146,7 @@ build_flush(RmiBuild *b, bool isnull, bool last)
 				low.isnull = isnull;
 			}
 			else
-				low = (KyroFence) {0, 0, true};	/* the first NULL */
+				low = (KyroFence) {0, 0, true}; /* the first NULL */
 			build_open_leaf(b, low);
 		}
 		b->done_first = true;
@@ -196,7 +196,10 @@ build_leaves(RmiBuild *b)
 
 	while (rmi_sort_next(b->sort, &it))
 	{
-		/* dead rows (recently deleted ones, still visible to some) do not count */
+		/*
+		 * dead rows (recently deleted ones, still visible to some) do not
+		 * count
+		 */
 		if (b->info->ii_Unique && it.alive)
 		{
 			if (have_prev && prev.isnull == it.isnull && prev.key == it.key &&
@@ -207,7 +210,10 @@ build_leaves(RmiBuild *b)
 		}
 		if (it.isnull && !nulls)
 		{
-			/* NULLs have leaves of their own; even without keys there is a leaf for keys */
+			/*
+			 * NULLs have leaves of their own; even without keys there is a
+			 * leaf for keys
+			 */
 			build_flush(b, false, true);
 			nulls = true;
 			b->any = false;
@@ -293,7 +299,7 @@ new_index_id(void)
 IndexBuildResult *
 rmi_build(Relation heap, Relation index, IndexInfo *info)
 {
-	RmiBuild	b = {.heap = heap,.index = index,.info = info,.buf = InvalidBuffer};
+	RmiBuild	b = {.heap = heap, .index = index, .info = info, .buf = InvalidBuffer};
 	IndexBuildResult *result;
 	RmiParallelBuild *parallel;
 	RmiTraining training = {.why = ReindexIsProcessingIndex(RelationGetRelid(index)) ? RMI_WHY_REINDEX : RMI_WHY_BUILD,
@@ -388,7 +394,10 @@ rmi_buildempty(Relation index)
 	smgrextend(smgr, INIT_FORKNUM, RMI_FIRST_LEAF, (char *) page, true);
 	log_newpage(&kyro_smgr_locator(smgr), INIT_FORKNUM, RMI_FIRST_LEAF, page, true);
 
-	/* the log may be gone before the next checkpoint: see index_build's callers */
+	/*
+	 * the log may be gone before the next checkpoint: see index_build's
+	 * callers
+	 */
 	smgrimmedsync(smgr, INIT_FORKNUM);
 	pfree(page);
 }

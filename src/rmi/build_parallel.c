@@ -101,7 +101,10 @@ rmi_parallel_build_begin(Relation heap, Relation index, IndexInfo *info)
 	p = palloc0(sizeof(RmiParallelBuild));
 	p->context = context = CreateParallelContext(LIBRARY, "kyro_rmi_build_worker", workers);
 
-	/* as scans of serial builds: rows that are dead to some are wanted, unless nobody is locked out */
+	/*
+	 * as scans of serial builds: rows that are dead to some are wanted,
+	 * unless nobody is locked out
+	 */
 	p->snapshot = info->ii_Concurrent ? RegisterSnapshot(GetTransactionSnapshot()) : SnapshotAny;
 
 	scan_size = table_parallelscan_estimate(heap, p->snapshot);
@@ -200,6 +203,7 @@ kyro_rmi_build_worker(dsm_segment *segment, shm_toc *toc)
 	BuildShared *shared = shm_toc_lookup(toc, KEY_SHARED, false);
 	BuildResult *result = (BuildResult *) shm_toc_lookup(toc, KEY_RESULTS, false) + ParallelWorkerNumber;
 	ParallelTableScanDesc scan = shm_toc_lookup(toc, KEY_SCAN, false);
+
 	/* the leader's locks */
 	LOCKMODE	heap_lock = shared->concurrent ? ShareUpdateExclusiveLock : ShareLock;
 	LOCKMODE	index_lock = shared->concurrent ? RowExclusiveLock : AccessExclusiveLock;

@@ -25,7 +25,7 @@ static void
 build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			   bool alive, void *state)
 {
-	RmiBuildState  *s = (RmiBuildState *) state;
+	RmiBuildState *s = (RmiBuildState *) state;
 
 	rmi_sort_put(s->sort, isnull[0], isnull[0] ? 0 : rmi_key_from_datum(s->type, values[0]),
 				 kyro_tid_from_pointer(tid), alive);
@@ -35,7 +35,7 @@ double
 rmi_build_scan(Relation heap, Relation index, IndexInfo *info, RmiSort *sort,
 			   TableScanDesc scan, bool progress)
 {
-	RmiBuildState	state = {rmi_key_type(index), sort};
+	RmiBuildState state = {rmi_key_type(index), sort};
 
 	return table_index_build_scan(heap, index, info, true, progress, build_callback, &state, scan);
 }

@@ -72,7 +72,8 @@ typedef struct RmiOverlayEntry
 struct RmiDir
 {
 	KyroLocator locator;		/* hash key */
-	Oid			relid;			/* of the index; numbers of files are used again */
+	Oid			relid;			/* of the index; numbers of files are used
+								 * again */
 	MemoryContext cxt;
 	RmiMetaData meta;			/* as last read */
 	LeafShape	shape;			/* of the leaf last found */
@@ -83,13 +84,13 @@ struct RmiDir
 	bool		loaded;
 	bool		too_big;
 	bool		loading;		/* a copy is being made: do not start another */
-	bool		want_merge;		/* noticed while pages were locked; done at the
-								 * next lookup */
+	bool		want_merge;		/* noticed while pages were locked; done at
+								 * the next lookup */
 	uint32		n;				/* leaves in the copy */
 	uint32		nkeys;			/* those before the NULL pages */
 	RmiDirEntry *e;
 	uint64	   *tids;			/* low tids; NULL if all are 0 */
-	LearnedModel   *model;			/* NULL: binary search */
+	LearnedModel *model;		/* NULL: binary search */
 	uint32		log_seen;		/* split log entries taken in */
 
 	RmiOverlayEntry *over;
@@ -99,8 +100,9 @@ struct RmiDir
 
 static HTAB *dirs = NULL;
 static MemoryContext dirs_cxt = NULL;
-static dlist_head dirs_by_use = DLIST_STATIC_INIT(dirs_by_use); /* the one used last comes first */
-static Size dirs_bytes = 0; /* of all entries and copies */
+static dlist_head dirs_by_use = DLIST_STATIC_INIT(dirs_by_use); /* the one used last
+																 * comes first */
+static Size dirs_bytes = 0;		/* of all entries and copies */
 static RmiDir *dir_last = NULL; /* the one used last */
 
 static inline bool
@@ -439,7 +441,7 @@ dir_load_guts(Relation index, RmiDir *dir)
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	RmiFenceList list,
 				log;
-	LearnedModel   *model = NULL;
+	LearnedModel *model = NULL;
 	bool		ok = false;
 
 	dir_reset(dir);
@@ -573,7 +575,7 @@ dir_search(const RmiDir *dir, KyroFence target, bool strictly, uint32 lo, uint32
 static int64
 dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 {
-	LearnedWindow	w;
+	LearnedWindow w;
 	uint32		lo,
 				hi;
 	int64		i;

@@ -207,7 +207,7 @@ write_tree(Relation index, const RmiFenceList *list, const RmiMetaData *seen, Rm
 
 			CHECK_FOR_INTERRUPTS();
 			next = rmi_dir_page_put(index, seen, RMI_PAGE_DIRECTORY, meta->generation, meta->dir_levels,
-						   count, next, &items[first], count * sizeof(RmiDirItem));
+									count, next, &items[first], count * sizeof(RmiDirItem));
 			up[p] = items[first];
 			up[p].block = next;
 		}
@@ -270,7 +270,7 @@ write_model(Relation index, const LearnedModel *model, const RmiMetaData *seen, 
 		Size		bytes = Min(meta->model_bytes - first, RMI_DIR_SPACE);
 
 		meta->model_first = rmi_dir_page_put(index, seen, RMI_PAGE_MODEL, meta->generation, p,
-									bytes, meta->model_first, (const char *) model + first, bytes);
+											 bytes, meta->model_first, (const char *) model + first, bytes);
 	}
 }
 
@@ -285,7 +285,7 @@ write_history(Relation index, const LearnedModel *model, const RmiMetaData *seen
 	meta->trained_at = GetCurrentTimestamp();
 	n = rmi_history_add(index, seen, training, model, leaves, meta->trained_at, items);
 	meta->history = rmi_dir_page_put(index, seen, RMI_PAGE_HISTORY, meta->generation, 0, n, InvalidBlockNumber,
-							items, n * sizeof(RmiHistoryItem));
+									 items, n * sizeof(RmiHistoryItem));
 	pfree(items);
 }
 
@@ -424,7 +424,10 @@ dir_read_level(Relation index, const RmiMetaData *meta, BlockNumber block, uint3
 				rmi_fences_add(list, rmi_item_fence(&it[i]), it[i].block);
 			else
 			{
-				/* pages that lead to one another again and again would not end */
+				/*
+				 * pages that lead to one another again and again would not
+				 * end
+				 */
 				dir_warn(index, block, "directory", "number of entries does not match");
 				ok = false;
 			}

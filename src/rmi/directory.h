@@ -31,12 +31,15 @@ extern uint32 rmi_directory_keys(const RmiFenceList *list);
  * damaged, false silently if it was replaced meanwhile (*stale).
  */
 extern bool rmi_directory_read(Relation index, const RmiMetaData *meta, RmiFenceList *list, bool *stale);
+
 /* Train a model on n low keys of leaves, stride bytes apart, the leftmost leaf's first. */
 extern void rmi_train_leaves(struct LearnedModel *model, int64 *keys, Size stride, uint32 n,
 							 uint64 generation);
+
 /* A landing from the shared pages alone; false if that did not work. */
 extern bool rmi_directory_probe(Relation index, const RmiMetaData *meta, KyroFence target,
 								bool strictly, RmiLanding *landing);
+
 /* The trained model, palloc'd, or NULL (with one WARNING if damaged). */
 extern struct LearnedModel *rmi_model_read(Relation index, const RmiMetaData *meta, bool warn);
 

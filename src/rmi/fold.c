@@ -89,7 +89,7 @@ rmi_maybe_fold(Relation index, bool heal, RmiWhy why)
 			rmi_log_read(index, &meta, 0, &list);
 		rmi_fences_sort(&list);
 		rmi_directory_write(index, &list, &meta,
-							&(RmiTraining) {.why = why,.started = started,.entries = RMI_NOT_COUNTED});
+							&(RmiTraining) {.why = why, .started = started, .entries = RMI_NOT_COUNTED});
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

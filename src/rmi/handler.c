@@ -41,7 +41,8 @@ kyro_rmi_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
 	am->amstrategies = RMI_NSTRATEGIES;
-	am->amsupport = BTNProcs;	/* an index may show an operator class of btree, see src/keys */
+	am->amsupport = BTNProcs;	/* an index may show an operator class of
+								 * btree, see src/keys */
 	am->amoptsprocnum = 0;
 	am->amcanorder = true;
 	kyro_order_as_btree(am);

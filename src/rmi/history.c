@@ -116,7 +116,11 @@ rmi_history_add(Relation index, const RmiMetaData *seen, const RmiTraining *trai
 	item->eps_after = model->eps_max;
 	item->why = training->why;
 	item->backend = backend_kind();
-	/* of who runs this, not of the table's owner, whom VACUUM and REINDEX act for */
+
+	/*
+	 * of who runs this, not of the table's owner, whom VACUUM and REINDEX act
+	 * for
+	 */
 	if (role != NULL)
 		strncpy(item->role, role, sizeof(item->role) - 1);
 	return n;

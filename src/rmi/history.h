@@ -19,8 +19,10 @@ typedef struct RmiTraining
 {
 	RmiWhy		why;
 	TimestampTz started;		/* of the whole work */
-	uint64		entries;		/* live ones, if they were counted; else RMI_NOT_COUNTED */
-	const LearnedModel *model;	/* to be used instead of training one, generation aside; or NULL */
+	uint64		entries;		/* live ones, if they were counted; else
+								 * RMI_NOT_COUNTED */
+	const LearnedModel *model;	/* to be used instead of training one,
+								 * generation aside; or NULL */
 } RmiTraining;
 
 #define RMI_NOT_COUNTED	UINT64_MAX

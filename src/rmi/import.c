@@ -70,7 +70,7 @@ refuse_worse(Relation index, const LearnedModel *present, const LearnedModel *mo
 void
 rmi_import(Relation index, LearnedModel *model, RmiImported *result)
 {
-	RmiTraining training = {.why = RMI_WHY_IMPORT,.started = GetCurrentTimestamp(),.entries = RMI_NOT_COUNTED};
+	RmiTraining training = {.why = RMI_WHY_IMPORT, .started = GetCurrentTimestamp(), .entries = RMI_NOT_COUNTED};
 	RmiMetaData seen;
 	RmiFenceList list;
 	LearnedModel *present;
@@ -131,7 +131,10 @@ rmi_import(Relation index, LearnedModel *model, RmiImported *result)
 	result->steps_after = learned_steps(use, keys);
 	if (result->taken > 0)
 	{
-		/* the list is without what the split log has: all of that is carried over */
+		/*
+		 * the list is without what the split log has: all of that is carried
+		 * over
+		 */
 		RmiMetaData unlogged = seen;
 
 		unlogged.log_entries = 0;

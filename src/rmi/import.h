@@ -32,7 +32,8 @@ extern int64 *rmi_training_keys(const RmiFenceList *list, uint32 n);
 
 typedef struct RmiImported
 {
-	uint32		taken;			/* lines of the imported model that are used; 0: nothing was written */
+	uint32		taken;			/* lines of the imported model that are used;
+								 * 0: nothing was written */
 	uint32		kept;			/* lines of the present one that are */
 	LearnedModel before;		/* headers of both */
 	LearnedModel after;

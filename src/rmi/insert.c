@@ -40,7 +40,8 @@
 typedef struct RmiInsert
 {
 	Relation	index;
-	Relation	versions_of;	/* of this table's rows another version is inserted, or NULL */
+	Relation	versions_of;	/* of this table's rows another version is
+								 * inserted, or NULL */
 	uint32		index_id;
 	RmiCarrier	carrier;
 	int			n;
@@ -156,7 +157,7 @@ new_right(RmiInsert *ins, Buffer buf, KyroEntry e, bool isnull)
 	RmiChange	c;
 
 	if (isnull && !leaf_low(page).isnull)
-		low = (KyroFence) {0, 0, true};	/* the first page of NULLs */
+		low = (KyroFence) {0, 0, true}; /* the first page of NULLs */
 	else
 	{
 		LeafCursor *cursor = palloc(sizeof(LeafCursor));
@@ -287,7 +288,9 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 {
 	Relation	index = ins->index;
 	KyroFence	at = {e.key, e.tid, isnull};
-	bool		asked = ins->versions_of == NULL;	/* the table about versions of keys in the run */
+	bool		asked = ins->versions_of == NULL;	/* the table about
+													 * versions of keys in the
+													 * run */
 	bool		asked_full = asked; /* about all */
 	UsageInsert way = USAGE_INSERT_APPEND;
 	bool		split = false;
@@ -298,7 +301,10 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 		Page		page = BufferGetPage(buf);
 		BlockNumber block = BufferGetBlockNumber(buf);
 
-		/* versions of the last rows are no growth at the edge, and pass through the run like others */
+		/*
+		 * versions of the last rows are no growth at the edge, and pass
+		 * through the run like others
+		 */
 		bool		edge = (ins->versions_of == NULL &&
 							(!leaf_has_high(page) || (leaf_high(page).isnull && !leaf_low(page).isnull)));
 
@@ -328,7 +334,11 @@ place_entry(RmiInsert *ins, Buffer buf, Buffer keep, KyroEntry e, bool isnull)
 				break;
 
 			case LEAF_INS_MERGE:
-				/* if something has gone there may be room in the run, or need of no split */
+
+				/*
+				 * if something has gone there may be room in the run, or need
+				 * of no split
+				 */
 				if (!asked)
 				{
 					asked = true;
@@ -382,9 +392,11 @@ report_duplicate(Relation index, Relation heap, Datum *values, bool *isnull)
 typedef enum RmiUniqueResult
 {
 	RMI_UNIQUE_OK,
-	RMI_UNIQUE_MAYBE,			/* a possible conflict, under UNIQUE_CHECK_PARTIAL */
+	RMI_UNIQUE_MAYBE,			/* a possible conflict, under
+								 * UNIQUE_CHECK_PARTIAL */
 	RMI_UNIQUE_WAIT,			/* wait for xwait and check again */
-	RMI_UNIQUE_SELF_GONE,		/* the row to be inserted is not live any more: no conflict, whatever follows */
+	RMI_UNIQUE_SELF_GONE,		/* the row to be inserted is not live any
+								 * more: no conflict, whatever follows */
 	RMI_UNIQUE_VIOLATED
 } RmiUniqueResult;
 
@@ -395,7 +407,8 @@ typedef struct RmiUnique
 	ItemPointer htid;			/* the new row */
 	IndexUniqueCheck check;
 	TransactionId xwait;
-	uint32		token;			/* with xwait: of its speculative insertion, or 0 */
+	uint32		token;			/* with xwait: of its speculative insertion,
+								 * or 0 */
 } RmiUnique;
 
 /* Does the row of an entry of this key conflict?  *all_dead: nobody can see it. */
@@ -418,8 +431,8 @@ check_row(RmiUnique *u, ItemPointer tid, bool *all_dead)
 	}
 
 	/*
-	 * The other row is live.  If ours is not any more, this is CREATE
-	 * INDEX CONCURRENTLY adding what has died since; no conflict.
+	 * The other row is live.  If ours is not any more, this is CREATE INDEX
+	 * CONCURRENTLY adding what has died since; no conflict.
 	 */
 	return table_index_fetch_tuple_check(u->heap, &own, SnapshotSelf, NULL) ?
 		RMI_UNIQUE_VIOLATED : RMI_UNIQUE_SELF_GONE;
@@ -536,7 +549,7 @@ rmi_insert(Relation index, Datum *values, bool *isnull, ItemPointer htid,
 	Buffer		buf,
 				keep = InvalidBuffer;
 	RmiUniqueResult result;
-	RmiUnique	u = {.heap = heap,.htid = htid,.check = check};
+	RmiUnique	u = {.heap = heap, .htid = htid, .check = check};
 	RmiInsert	ins;
 
 	e.key = isnull[0] ? 0 : rmi_key_from_datum(rmi_key_type(index), values[0]);

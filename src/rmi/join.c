@@ -79,14 +79,16 @@ struct RmiJoin
 
 	int			n;				/* leaves looked at, the last n of the list */
 	int			fill;			/* of them together */
-	bool		seen;			/* there is another leaf at hand, which comes into the list if it stays */
+	bool		seen;			/* there is another leaf at hand, which comes
+								 * into the list if it stays */
 	JoinLeaf   *leaf[JOIN_LEAVES + 1];
 
 	KyroEntry  *entries;		/* of the leaves that are joined */
 	uint32		entries_size;	/* allocated */
 	char	   *full[JOIN_LEAVES];	/* the leaves that they become */
 
-	bool		added;			/* the file has become longer by the one page that it may */
+	bool		added;			/* the file has become longer by the one page
+								 * that it may */
 	int			nfree;			/* free pages, ascending */
 	BlockNumber free[JOIN_FREE];
 };
@@ -95,7 +97,8 @@ struct RmiJoin
 typedef struct Layout
 {
 	int			k;				/* the first k leaves at hand */
-	uint32		start[JOIN_LEAVES + 1]; /* where their entries begin, and the end */
+	uint32		start[JOIN_LEAVES + 1]; /* where their entries begin, and the
+										 * end */
 	int			nfull;			/* leaves that they become */
 	uint32		end[JOIN_LEAVES];	/* where their entries end */
 	KyroFence	cut[JOIN_LEAVES];	/* the high fences of all but the last */
@@ -107,7 +110,8 @@ typedef struct Step
 	JoinLeaf   *owner;
 	JoinLeaf  **going;
 	int			ngoing;
-	char	   *image;			/* what the owner becomes, without links and high fence */
+	char	   *image;			/* what the owner becomes, without links and
+								 * high fence */
 	char	   *rest;			/* the new leaf, likewise, or NULL */
 	KyroFence	cut;			/* where the new leaf begins */
 	BlockNumber block;			/* of the new leaf; do_step() sets it */
@@ -564,7 +568,7 @@ join(RmiJoin *j, int k, RmiFenceList *kept)
 
 		while (ok && !done)
 		{
-			Step		s = {.owner = owner,.going = &j->leaf[next],.image = j->full[o],.cut = p.cut[o]};
+			Step		s = {.owner = owner, .going = &j->leaf[next], .image = j->full[o], .cut = p.cut[o]};
 			int			to = next;
 			bool		part;
 			JoinLeaf   *after;

@@ -93,7 +93,7 @@ needs_horizon(Relation index)
 static TransactionId
 conflict_horizon(Relation heap, Relation index, BlockNumber block, const uint64 *tids, int n)
 {
-	TM_IndexDeleteOp op = {.irel = index,.iblknum = block,.bottomup = false};
+	TM_IndexDeleteOp op = {.irel = index, .iblknum = block, .bottomup = false};
 	TransactionId horizon;
 
 	op.deltids = palloc(n * sizeof(TM_IndexDelete));
@@ -102,7 +102,7 @@ conflict_horizon(Relation heap, Relation index, BlockNumber block, const uint64 
 	{
 		kyro_tid_to_pointer(tids[i], &op.deltids[i].tid);
 		op.deltids[i].id = (int16) i;
-		op.status[i] = (TM_IndexStatus) {.idxoffnum = FirstOffsetNumber,.knowndeletable = true};
+		op.status[i] = (TM_IndexStatus) {.idxoffnum = FirstOffsetNumber, .knowndeletable = true};
 	}
 	op.ndeltids = n;
 	horizon = table_index_delete_tuples(heap, &op);
@@ -149,7 +149,7 @@ remove_entries(Relation heap, Relation index, RmiCarrier carrier, Buffer buf,
 {
 	static RmiKill k;
 	RmiWork    *w = rmi_work();
-	RmiOp		op = {.kind = RMI_OP_DELETE,.gaps = &k.gaps,.image = w->leaf};
+	RmiOp		op = {.kind = RMI_OP_DELETE, .gaps = &k.gaps, .image = w->leaf};
 	RmiChange	c;
 	int			removed;
 	int			live;
@@ -195,7 +195,7 @@ can_remove(Relation index, RmiCarrier carrier)
 static int
 remove_if_dead(Relation heap, Relation index, RmiCarrier carrier, Buffer buf, uint64 *tids, int n, int wanted)
 {
-	TM_IndexDeleteOp op = {.irel = index,.iblknum = BufferGetBlockNumber(buf),.bottomup = true,
+	TM_IndexDeleteOp op = {.irel = index, .iblknum = BufferGetBlockNumber(buf), .bottomup = true,
 	.bottomupfreespace = wanted};	/* in entries */
 	TransactionId horizon;
 	int			dead = 0;
@@ -206,7 +206,7 @@ remove_if_dead(Relation heap, Relation index, RmiCarrier carrier, Buffer buf, ui
 	{
 		kyro_tid_to_pointer(tids[i], &op.deltids[i].tid);
 		op.deltids[i].id = (int16) i;
-		op.status[i] = (TM_IndexStatus) {.idxoffnum = FirstOffsetNumber,.promising = true,.freespace = 1};
+		op.status[i] = (TM_IndexStatus) {.idxoffnum = FirstOffsetNumber, .promising = true, .freespace = 1};
 	}
 	op.ndeltids = n;
 	horizon = table_index_delete_tuples(heap, &op);
@@ -275,7 +275,10 @@ rmi_kill(Relation heap, Relation index, BlockNumber block, KyroFence low,
 			(void) remove_entries(heap, index, carrier, buf, tids, n, NULL);
 		else
 		{
-			/* VACUUM may have come by, and the rows' addresses be those of others */
+			/*
+			 * VACUUM may have come by, and the rows' addresses be those of
+			 * others
+			 */
 			n = keep_present(page, tids, sort_tids(tids, n));
 			if (n > 0)
 				(void) remove_if_dead(heap, index, carrier, buf, tids, n, n);
@@ -328,7 +331,8 @@ collect_versions(Page page, bool of_run, RmiVersions *v)
 	KyroEntry	last = {0, 0};
 	KyroEntry	e;
 	bool		first = true;
-	bool		noted = false;	/* `last` was noted, so all entries of its key are wanted */
+	bool		noted = false;	/* `last` was noted, so all entries of its key
+								 * are wanted */
 	int			r = 0;
 
 	leaf_cursor_init(cursor, page);

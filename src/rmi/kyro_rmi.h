@@ -43,7 +43,8 @@ typedef struct RmiOptions
 {
 	int32		vl_len_;
 	int			fillfactor;
-	bool		kyro_rmi;		/* it is the index of a constraint: see src/keys */
+	bool		kyro_rmi;		/* it is the index of a constraint: see
+								 * src/keys */
 } RmiOptions;
 
 #define RmiGetFillFactor(rel) \
@@ -120,18 +121,24 @@ typedef enum RmiOpKind
 {
 	RMI_OP_APPEND = 0,			/* leaf_append(entry) */
 	RMI_OP_RUN_ADD,				/* leaf_run_add(entry) */
-	RMI_OP_MERGE,				/* leaf_merge(), then leaf_run_add(entry) if add */
-	RMI_OP_SPLIT,				/* left half of leaf_split(), right sibling := block */
+	RMI_OP_MERGE,				/* leaf_merge(), then leaf_run_add(entry) if
+								 * add */
+	RMI_OP_SPLIT,				/* left half of leaf_split(), right sibling :=
+								 * block */
 	RMI_OP_VACUUM,				/* remove the entries that gaps names */
-	RMI_OP_DELETE,				/* the same, of rows that standbys may still see */
+	RMI_OP_DELETE,				/* the same, of rows that standbys may still
+								 * see */
 	RMI_OP_IMAGE,				/* replace the whole page by image */
 	RMI_OP_SET_LEFT,			/* leaf: left sibling := block */
-	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling := block */
+	RMI_OP_SET_RIGHT,			/* leaf: high fence := fence, right sibling :=
+								 * block */
 	RMI_OP_META,				/* meta page: replace RmiMetaData by *meta */
 	RMI_OP_LOG_ADD,				/* split log page: add *item */
 	RMI_OP_LOG_NEXT,			/* split log page: next := block */
-	RMI_OP_FREE,				/* make it a free page; its block is block, its index index_id */
-	RMI_OP_RELEASE				/* the same for a free page that is unswept, when nobody has it pinned */
+	RMI_OP_FREE,				/* make it a free page; its block is block,
+								 * its index index_id */
+	RMI_OP_RELEASE				/* the same for a free page that is unswept,
+								 * when nobody has it pinned */
 } RmiOpKind;
 
 /*
@@ -154,17 +161,20 @@ typedef struct RmiOp
 	RmiOpKind	kind;
 	bool		add;
 	bool		unswept;		/* FREE: entries have left it for other leaves */
-	bool		may_refuse;		/* if the page has no room that is no error; then there is no other op in the change */
+	bool		may_refuse;		/* if the page has no room that is no error;
+								 * then there is no other op in the change */
 	KyroEntry	entry;
 	KyroFence	fence;
 	BlockNumber block;
 	uint32		index_id;
-	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish().  IMAGE,
-								 * and what MERGE, SPLIT, VACUUM and DELETE come to, if known */
+	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish().
+								 * IMAGE, and what MERGE, SPLIT, VACUUM and
+								 * DELETE come to, if known */
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
 	const RmiGaps *gaps;
-	TransactionId horizon;		/* DELETE: standbys cancel queries that may see it run */
+	TransactionId horizon;		/* DELETE: standbys cancel queries that may
+								 * see it run */
 	bool		catalog;		/* DELETE: the table is a catalog */
 } RmiOp;
 
@@ -179,7 +189,8 @@ typedef struct RmiChange
 	Buffer		buf[RMI_CHANGE_MAX];
 	RmiOp		op[RMI_CHANGE_MAX];
 	bool		refused;		/* nothing was done */
-	bool		sound[RMI_CHANGE_MAX];	/* a leaf that is known to be sound afterwards */
+	bool		sound[RMI_CHANGE_MAX];	/* a leaf that is known to be sound
+										 * afterwards */
 } RmiChange;
 
 /*
@@ -209,6 +220,7 @@ extern bool rmi_apply(const RmiOp *op, Page page);
 
 /* Before the first note; and again, for another leaf. */
 extern void rmi_gaps_init(RmiGaps *gaps);
+
 /* Note that leaf_vacuum() asks for another entry, and whether it goes. */
 extern void rmi_gaps_note(RmiGaps *gaps, bool gone);
 
@@ -263,8 +275,10 @@ extern void rmi_page_init(Page page, uint32 index_id, BlockNumber block, RmiPage
 extern void rmi_leaf_page_init(Page page, uint32 index_id, BlockNumber block,
 							   KyroFence low, BlockNumber left, BlockNumber right,
 							   uint8 reserve);
+
 /* What closes a change of a leaf: pd_lower, pd_upper and the checksum. */
 extern void rmi_leaf_finish(Page page);
+
 /* The first two alone, after a change that has kept the checksum. */
 extern void rmi_leaf_set_bounds(Page page);
 extern uint8 rmi_reserve(int fillfactor);
@@ -292,6 +306,7 @@ extern Buffer rmi_alloc_page(Relation index, uint32 index_id);
 
 /* The same, but only a free page; InvalidBuffer if there is none. */
 extern Buffer rmi_take_free_page(Relation index, uint32 index_id);
+
 /* The same, and only this one. */
 extern Buffer rmi_lock_free_page(Relation index, uint32 index_id, BlockNumber block);
 
@@ -304,10 +319,13 @@ extern void rmi_blocks_forget(void);
 
 /* Read and check the meta page; copies it out, keeps nothing. */
 extern void rmi_read_meta(Relation index, RmiMetaData *meta);
+
 /* The same, and keeps it exclusively locked: to change it by RMI_OP_META. */
 extern Buffer rmi_lock_meta(Relation index, RmiMetaData *meta);
+
 /* The same from a locked buffer. */
 extern void rmi_meta_from_page(Relation index, Page page, RmiMetaData *meta);
+
 /* Its contents, with their hash. */
 extern void rmi_meta_to_page(Page page, const RmiMetaData *meta);
 
@@ -322,7 +340,8 @@ typedef struct RmiLanding
 	int			slot;			/* position in the copy, -1 if from elsewhere */
 	int			overlay;		/* position in the overlay, -1 if not from it */
 	KyroFence	low;			/* fence the directory knows it by */
-	uint32		at;				/* how far the target is from there to the next leaf's, in 1/2^32 */
+	uint32		at;				/* how far the target is from there to the
+								 * next leaf's, in 1/2^32 */
 } RmiLanding;
 
 /*
@@ -331,6 +350,7 @@ typedef struct RmiLanding
  */
 extern RmiDir *rmi_dir(Relation index);
 extern uint32 rmi_dir_index_id(RmiDir *dir);
+
 /* May lag: an index goes over to RMI_CARRIER_OWN once, and takes both kinds of records from then on. */
 extern RmiCarrier rmi_dir_carrier(RmiDir *dir);
 
@@ -370,6 +390,7 @@ extern void rmi_maybe_fold(Relation index, bool heal, RmiWhy why);
 
 /* Note the number of live entries on the meta page. */
 extern void rmi_meta_set_tuples(Relation index, uint64 tuples);
+
 /*
  * Read the meta page, having given the index the own carrier if new ones get
  * it.  Excludes no one; by VACUUM only.
@@ -411,6 +432,7 @@ extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int m
 
 /* Is the checksum of a locked leaf right?  Computed only if this backend has not seen it before. */
 extern bool rmi_leaf_sum_ok(Buffer buf);
+
 /* Has this backend seen that it is right?  Note that it is.  Both with the buffer locked. */
 extern bool rmi_leaf_is_checked(Buffer buf);
 extern void rmi_leaf_note_checked(Buffer buf);
@@ -439,7 +461,8 @@ extern void rmi_bulk_finish(void *bulk);
 typedef struct RmiPlace
 {
 	int			interval;
-	bool		inside;			/* at this fence, likely of this block; else at the interval's begin */
+	bool		inside;			/* at this fence, likely of this block; else
+								 * at the interval's begin */
 	KyroFence	bound;
 	BlockNumber block;
 } RmiPlace;

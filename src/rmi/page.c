@@ -193,8 +193,9 @@ rmi_block_exists(Relation index, BlockNumber block)
 	}
 
 	/*
-	 * The storage manager's relation is opened anew when somebody has truncated the file, in whatever
-	 * process, and has no target block then; we only use it for that.
+	 * The storage manager's relation is opened anew when somebody has
+	 * truncated the file, in whatever process, and has no target block then;
+	 * we only use it for that.
 	 */
 	if (block >= blocks || unlikely(RelationGetTargetBlock(index) == InvalidBlockNumber))
 	{

@@ -39,7 +39,8 @@ typedef enum RmiPageKind
 	RMI_PAGE_MODEL = 4,			/* a piece of the trained model, immutable */
 	RMI_PAGE_LOG = 5,			/* split log: fences newer than the directory */
 	RMI_PAGE_FREE = 6,			/* deleted, may be reused at once */
-	RMI_PAGE_HISTORY = 7		/* who has trained the model when, immutable once written */
+	RMI_PAGE_HISTORY = 7		/* who has trained the model when, immutable
+								 * once written */
 } RmiPageKind;
 
 typedef struct KyroPageTrailer
@@ -134,7 +135,8 @@ typedef struct RmiMetaData
 	uint64		rebuilds;		/* directories written in this index's life */
 	uint64		splits;			/* leaf splits logged in its life */
 	uint64		tuples;			/* live entries at the last vacuum or build */
-	BlockNumber history;		/* of this generation; 0: none, the index is from before there was one */
+	BlockNumber history;		/* of this generation; 0: none, the index is
+								 * from before there was one */
 	uint32		spare32b;
 	uint64		spare[6];		/* zero */
 	uint64		hash;			/* XXH3 of what precedes it */
@@ -182,7 +184,8 @@ typedef enum RmiBackend
 {
 	RMI_BACKEND_CLIENT = 1,
 	RMI_BACKEND_AUTOVACUUM,
-	RMI_BACKEND_WORKER,			/* a background worker: the autopilot, replication, parallel VACUUM */
+	RMI_BACKEND_WORKER,			/* a background worker: the autopilot,
+								 * replication, parallel VACUUM */
 	RMI_BACKEND_OTHER
 } RmiBackend;
 
@@ -199,7 +202,8 @@ typedef struct RmiHistoryItem
 	uint32		number;			/* RmiMetaData.rebuilds with it */
 	uint32		leaves;			/* of the directory */
 	uint32		models;			/* lines */
-	uint32		eps_before;		/* largest; RMI_NO_EPS: there was no model, or none with a history */
+	uint32		eps_before;		/* largest; RMI_NO_EPS: there was no model, or
+								 * none with a history */
 	uint32		eps_after;
 	uint8		why;			/* RmiWhy */
 	uint8		backend;		/* RmiBackend */

@@ -75,7 +75,7 @@ merge_leaves(Relation index, RmiCarrier carrier, RmiFenceList *leaves, uint64 *e
 void
 rmi_rebuild(Relation index, RmiWhy why, void (*pause) (void *arg), void *arg, RmiRebuilt *result)
 {
-	RmiTraining training = {.why = why,.started = GetCurrentTimestamp()};
+	RmiTraining training = {.why = why, .started = GetCurrentTimestamp()};
 	RmiMetaData seen,
 				meta;
 	RmiFenceList leaves;

@@ -97,7 +97,8 @@ typedef struct RmiScanOpaque
 
 	int			nfew;			/* RMI_SOURCE_FEW */
 	int			fewpos;			/* the gap: entries before it */
-	bool		before;			/* the leaf has entries before few[], or behind */
+	bool		before;			/* the leaf has entries before few[], or
+								 * behind */
 	bool		after;
 
 	IndexTuple	tuple;			/* for index-only scans, filled in per row */
@@ -524,8 +525,8 @@ next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
 	load_leaf(scan, buf, false);
 
 	/*
-	 * A scan of two leaves is likely one of many, and splits scatter them.
-	 * In a parallel scan the next process reads the next leaf at once.
+	 * A scan of two leaves is likely one of many, and splits scatter them. In
+	 * a parallel scan the next process reads the next leaf at once.
 	 */
 	ahead = forward ? so->right : so->left;
 	if (scan->parallel_scan == NULL && goes_on(so, forward) && ahead != KYRO_NO_BLOCK &&
@@ -616,7 +617,10 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 				if (unlikely(!kyro_tid_ok(at.tid)))
 					rmi_corrupt(scan->indexRelation, so->block, "the row address of an entry is not valid");
 
-				/* by fields: copying what was just written would wait for it to reach memory */
+				/*
+				 * by fields: copying what was just written would wait for it
+				 * to reach memory
+				 */
 				so->at.last.key = at.key;
 				so->at.last.tid = at.tid;
 				so->at.last.isnull = at.isnull;
@@ -668,7 +672,8 @@ form_tuple(IndexScanDesc scan)
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	TupleDesc	desc = scan->xs_itupdesc;
 	bool		isnull = so->at.last.isnull;
-	Datum		value = Int64GetDatum(so->at.last.key); /* all types of keys are integers */
+	Datum		value = Int64GetDatum(so->at.last.key); /* all types of keys are
+														 * integers */
 	IndexTuple *slot = isnull ? &so->null_tuple : &so->tuple;
 
 	if (unlikely(*slot == NULL))
@@ -813,7 +818,10 @@ rmi_canreturn(Relation index, int attno)
 {
 	RmiMetaData meta;
 
-	/* from 16 on the planner asks of partitioned indexes, too, which have no storage */
+	/*
+	 * from 16 on the planner asks of partitioned indexes, too, which have no
+	 * storage
+	 */
 	if (!RecoveryInProgress() || index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
 		return true;
 	rmi_read_meta(index, &meta);

@@ -57,7 +57,8 @@
 typedef struct SortRun
 {
 	BufFile    *file;			/* NULL if all of it is in the buffer */
-	off_t		offset;			/* where to read on: bytes from the beginning of the file */
+	off_t		offset;			/* where to read on: bytes from the beginning
+								 * of the file */
 	uint64		left;			/* entries not yet read from the file */
 	RadixItem  *buffer;
 	size_t		at;				/* next entry in buffer */
@@ -79,7 +80,8 @@ typedef struct SortPart
 	size_t		at;				/* next to return, without runs */
 	bool		ascending;		/* items[0..n) came sorted */
 
-	BufFile    *file;			/* runs of our own, one after the other; or NULL */
+	BufFile    *file;			/* runs of our own, one after the other; or
+								 * NULL */
 	off_t		file_bytes;
 	SortRun    *runs;
 	int			nruns;
@@ -95,7 +97,8 @@ struct RmiSort
 	size_t		read_items;		/* entries in a run's buffer */
 	uint64		count;
 	bool		merging;
-	FileSet    *files;			/* where runs are written for another process, or NULL */
+	FileSet    *files;			/* where runs are written for another process,
+								 * or NULL */
 	int			worker;
 	List	   *adopted;		/* files of others */
 	SortPart	part[2];		/* keys, NULLs */

@@ -52,7 +52,8 @@ rmi_log_read(Relation index, const RmiMetaData *meta, uint32 from, RmiFenceList 
 {
 	BlockNumber block = meta->log_first;
 	uint32		seen = 0;
-	BlockNumber left = RelationGetNumberOfBlocks(index);	/* a damaged chain may be a ring */
+	BlockNumber left = RelationGetNumberOfBlocks(index);	/* a damaged chain may
+															 * be a ring */
 
 	while (seen < meta->log_entries && left-- > 0 && block > RMI_FIRST_LEAF &&
 		   block != InvalidBlockNumber && rmi_block_exists(index, block))
@@ -107,7 +108,10 @@ rmi_log_append(Relation index, const RmiDirItem *items, int n)
 				((PageHeader) BufferGetPage(last))->pd_upper != KYRO_PAGE_END ||
 				((PageHeader) BufferGetPage(last))->pd_special != KYRO_PAGE_END)
 			{
-				/* damaged: begin the log anew, hints are lost but nothing else */
+				/*
+				 * damaged: begin the log anew, hints are lost but nothing
+				 * else
+				 */
 				UnlockReleaseBuffer(last);
 				last = InvalidBuffer;
 			}

@@ -203,7 +203,10 @@ rmi_trim(Relation index, uint32 index_id)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 
-	/* the lock may need a transaction id, which cannot be had in parallel mode */
+	/*
+	 * the lock may need a transaction id, which cannot be had in parallel
+	 * mode
+	 */
 	if (IsInParallelMode() || !rmi_trim_pays(nblocks, nblocks - find_end(index, index_id)) || !may_truncate(index) ||
 		!ConditionalLockRelation(index, AccessExclusiveLock))
 		return;

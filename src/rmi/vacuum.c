@@ -205,8 +205,8 @@ delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 	ok = kyro_fence_cmp(leaf_low(page), low) == 0 && leaf_count(page) == 0 && !must_sweep(v, page);
 
 	/*
-	 * A leaf holds keys or NULLs, never both: the leaf before the NULLs cannot
-	 * take over a part of them, only all.
+	 * A leaf holds keys or NULLs, never both: the leaf before the NULLs
+	 * cannot take over a part of them, only all.
 	 */
 	if (low.isnull && !leaf_low(lpage).isnull && leaf_has_high(page))
 		ok = false;
@@ -226,7 +226,7 @@ delete_leaf(RmiVacuum *v, BlockNumber block, KyroFence low)
 		rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_FREE});
 		if (BufferIsValid(rbuf))
 			rmi_change_apply(&c, rbuf, &(RmiOp) {.kind = RMI_OP_SET_LEFT,
-									  .block = BufferGetBlockNumber(lbuf)});
+												 .block = BufferGetBlockNumber(lbuf)});
 		DEBUG_CRASH("rmi-unlink-record");
 		rmi_change_finish(&c);
 		DEBUG_CRASH("rmi-unlink-logged");
@@ -275,9 +275,9 @@ vacuum_chain(RmiVacuum *v)
 			kyro_fence_cmp(leaf_low(page), low) != 0)
 		{
 			/*
-			 * Not the page that began at our fence when we left its neighbour.
-			 * Only VACUUM deletes leaves and there is one at a time, so it is
-			 * damage; descending to the fence says where.
+			 * Not the page that began at our fence when we left its
+			 * neighbour. Only VACUUM deletes leaves and there is one at a
+			 * time, so it is damage; descending to the fence says where.
 			 */
 			if (rmi_page_is(page, v->index_id, block, RMI_PAGE_LEAF))
 				rmi_check_leaf(index, v->index_id, buf);
@@ -469,7 +469,7 @@ vacuum_write(void *arg)
 	RmiVacuum  *v = (RmiVacuum *) arg;
 
 	rmi_directory_write(v->info->index, &v->leaves, &v->seen,
-						&(RmiTraining) {.why = RMI_WHY_VACUUM,.started = v->started,.entries = (uint64) v->stats->num_index_tuples});
+						&(RmiTraining) {.why = RMI_WHY_VACUUM, .started = v->started, .entries = (uint64) v->stats->num_index_tuples});
 	rmi_dir_refresh(v->info->index);
 }
 
@@ -483,7 +483,7 @@ IndexBulkDeleteResult *
 rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 			   IndexBulkDeleteCallback callback, void *arg)
 {
-	RmiVacuum	v = {.info = info,.stats = stats,.callback = callback,.arg = arg,.started = GetCurrentTimestamp()};
+	RmiVacuum	v = {.info = info, .stats = stats, .callback = callback, .arg = arg, .started = GetCurrentTimestamp()};
 	RmiMetaData now;
 	FreeList	unused;
 	int64		joined;
@@ -546,7 +546,7 @@ rmi_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 static void
 sweep_leftovers(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
-	RmiVacuum	v = {.info = info,.stats = stats};
+	RmiVacuum	v = {.info = info, .stats = stats};
 	RmiMetaData meta;
 	FreeList	unused;
 	MemoryContext cxt,

@@ -32,8 +32,8 @@ look_ahead(RmiVerify *v, Buffer buf)
 	BlockNumber to;
 
 	/*
-	 * the leaf may have changed since it was locked; a sibling that it has got
-	 * meanwhile is in a buffer, and can be read
+	 * the leaf may have changed since it was locked; a sibling that it has
+	 * got meanwhile is in a buffer, and can be read
 	 */
 	if (!leaf_header_ok(page) || !leaf_has_high(page))
 		return;
@@ -228,7 +228,7 @@ verify_chain(RmiVerify *v, const RmiLeafVisitor *visitor)
 void
 rmi_verify(Relation index, KyroReportFunction report, void *arg, const RmiLeafVisitor *visitor)
 {
-	RmiVerify	v = {.index = index,.report = report,.arg = arg,.refused = InvalidBlockNumber};
+	RmiVerify	v = {.index = index, .report = report, .arg = arg, .refused = InvalidBlockNumber};
 	char	   *problem = NULL;
 	bool		complete;
 

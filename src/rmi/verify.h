@@ -23,9 +23,11 @@ typedef struct RmiVerify
 	void	   *arg;
 	uint8	   *seen;			/* bitmap of blocks: leaves of the chain */
 	BlockNumber nblocks;		/* when the walk began */
-	BlockNumber refused;		/* a leaf that the server cannot read, and what it says */
+	BlockNumber refused;		/* a leaf that the server cannot read, and
+								 * what it says */
 	char	   *refusal;
-	List	   *reported;		/* blocks reported as those that the server cannot read, as Oids */
+	List	   *reported;		/* blocks reported as those that the server
+								 * cannot read, as Oids */
 } RmiVerify;
 
 #define VERIFY_REPORT(v, block, ...) \

@@ -112,7 +112,11 @@ verify_level(Hints *v, BlockNumber block, BlockNumber from, uint32 level, const 
 		REPORT(v, from, "directory: block %u is past the end of the index", block);
 		return true;
 	}
-	/* a page of the directory that is met more often than there are pages is a ring */
+
+	/*
+	 * a page of the directory that is met more often than there are pages is
+	 * a ring
+	 */
 	if (v->pages++ >= RelationGetNumberOfBlocks(v->index))
 	{
 		if (!still_current(v, false))
@@ -195,7 +199,7 @@ verify_model(Hints *v)
 	BlockNumber from = RMI_META_BLOCK;
 	PGAlignedBlock copy;
 	Size		got = 0;
-	LearnedModel   *model;
+	LearnedModel *model;
 
 	if (v->meta.generation == 0 || block == InvalidBlockNumber)
 		return true;
@@ -244,7 +248,7 @@ verify_model(Hints *v)
 	}
 	for (uint32 i = 0; i < model->nentries; i++)
 	{
-		LearnedWindow	w;
+		LearnedWindow w;
 
 		CHECK_FOR_INTERRUPTS();
 		/* the promise is about the last entry of a key */
@@ -357,7 +361,7 @@ verify_log(Hints *v)
 void
 rmi_verify_directory(RmiVerify *whole)
 {
-	Hints		v = {.whole = whole,.index = whole->index};
+	Hints		v = {.whole = whole, .index = whole->index};
 	bool		ok = false;
 
 	rmi_fences_init(&v.leaves);
@@ -371,8 +375,8 @@ rmi_verify_directory(RmiVerify *whole)
 	}
 
 	/*
-	 * if writers are too quick for all attempts the log is in use, and that is
-	 * a good sign
+	 * if writers are too quick for all attempts the log is in use, and that
+	 * is a good sign
 	 */
 	ok = false;
 	for (int attempt = 0; attempt < VERIFY_ATTEMPTS && !ok; attempt++)

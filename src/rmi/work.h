@@ -15,10 +15,12 @@
 
 typedef struct RmiWork
 {
-	char	   *leaf;			/* BLCKSZ: what a leaf becomes; of a split the left half */
+	char	   *leaf;			/* BLCKSZ: what a leaf becomes; of a split the
+								 * left half */
 	char	   *right;			/* BLCKSZ: a new leaf, to the right of one */
 	char	   *page;			/* BLCKSZ: a new page that is no leaf */
-	void	   *scratch;		/* LEAF_WORK_SIZE: for leaf_merge() and the like */
+	void	   *scratch;		/* LEAF_WORK_SIZE: for leaf_merge() and the
+								 * like */
 } RmiWork;
 
 /* This backend's.  Raises 53200 on first use if there is no memory. */

@@ -313,7 +313,7 @@ compute_image(const RmiOp *op, Page page)
 		case RMI_OP_VACUUM:
 		case RMI_OP_DELETE:
 			{
-				GapsReader	r = {.gaps = op->gaps,.left = op->gaps->removed};
+				GapsReader	r = {.gaps = op->gaps, .left = op->gaps->removed};
 				int			live;
 
 				gaps_next(&r);

@@ -68,7 +68,10 @@ begin_tables(Oid relid, MemoryContext *context, char **name)
 	List	   *tables;
 	MemoryContext lasting = AllocSetContextCreate(PortalContext, "kyrodb batches", ALLOCSET_DEFAULT_SIZES);
 
-	/* the snapshot of the procedure's call would outlive its transaction, and others wait for it */
+	/*
+	 * the snapshot of the procedure's call would outlive its transaction, and
+	 * others wait for it
+	 */
 	ForgetPortalSnapshots();
 	*context = AllocSetContextCreate(lasting, "kyrodb batch", ALLOCSET_DEFAULT_SIZES);
 	store_next_transaction(*context);
@@ -134,7 +137,7 @@ seal_batch(Oid relid, StoreSeal *what)
 Datum
 kyro_seal(PG_FUNCTION_ARGS)
 {
-	StoreSeal	what = {.pages = true,.older_than = DT_NOEND,.place = STORE_ANY_PLACE};
+	StoreSeal	what = {.pages = true, .older_than = DT_NOEND, .place = STORE_ANY_PLACE};
 	Oid			relid;
 	MemoryContext context;
 	char	   *name;
@@ -238,8 +241,8 @@ has_dead_runs(Relation rel)
 static bool
 take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context, Compacted *done)
 {
-	StoreSeal	what = {.move = true,.rows = batch,.from = step->from,.end = step->end,.older_than = DT_NOEND,
-	.runs = step->runs,.nruns = step->nruns,.place = step->place};
+	StoreSeal	what = {.move = true, .rows = batch, .from = step->from, .end = step->end, .older_than = DT_NOEND,
+	.runs = step->runs, .nruns = step->nruns, .place = step->place};
 
 	do
 	{
@@ -274,7 +277,11 @@ compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
 
 	done->before += RelationGetNumberOfBlocks(rel);
 	close_batch(rel, context);
-	/* what is dead leaves the log and the indexes: then there is room; so there is where dead runs were */
+
+	/*
+	 * what is dead leaves the log and the indexes: then there is room; so
+	 * there is where dead runs were
+	 */
 	rel = open_vacuumed(relid, context);
 	if (has_dead_runs(rel))
 	{

@@ -79,8 +79,8 @@ read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, i
 	Relation	rel = scan->base.rs_rd;
 
 	/*
-	 * Blocks that were not there when the scan began have no rows for it; but a
-	 * serializable transaction must hear of those that it does not see.
+	 * Blocks that were not there when the scan began have no rows for it; but
+	 * a serializable transaction must hear of those that it does not see.
 	 */
 	if (block >= heap->rs_nblocks && !IsolationIsSerializable())
 		return;
@@ -161,8 +161,10 @@ store_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmre
 /* A ring of pages that come next, and that the kernel was asked for. */
 struct StoreBitmap
 {
-	int			size;			/* of the ring: effective_io_concurrency of the table's tablespace, and one */
-	int			ahead;			/* how many may be in it by now: more with each page, a query may want few */
+	int			size;			/* of the ring: effective_io_concurrency of
+								 * the table's tablespace, and one */
+	int			ahead;			/* how many may be in it by now: more with
+								 * each page, a query may want few */
 	int			first;
 	int			count;
 	bool		exhausted;

@@ -162,7 +162,11 @@ judge(Build *b, HeapTuple tuple, OffsetNumber row, bool *alive)
 				return true;
 
 			case HEAPTUPLE_RECENTLY_DEAD:
-				/* of a HOT chain only the live end is indexed, which old snapshots cannot use */
+
+				/*
+				 * of a HOT chain only the live end is indexed, which old
+				 * snapshots cannot use
+				 */
 				*alive = false;
 				if (hot_updated)
 					b->info->ii_BrokenHotChain = true;
@@ -415,7 +419,7 @@ store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info,
 						  Snapshot snapshot, struct ValidateIndexState *state)
 {
 	Build		b;
-	Entries		entries = {.sort = state->tuplesort,.block = InvalidBlockNumber};
+	Entries		entries = {.sort = state->tuplesort, .block = InvalidBlockNumber};
 
 	build_begin(&b, rel, index, info);
 	/* not synchronized: the order of blocks matters */
@@ -453,8 +457,9 @@ store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info,
 				continue;
 
 			/*
-			 * Uniqueness is checked even if the row is dead by now: a HOT chain
-			 * is checked through its root, and its live end may be the row.
+			 * Uniqueness is checked even if the row is dead by now: a HOT
+			 * chain is checked through its root, and its live end may be the
+			 * row.
 			 */
 			index_insert(index, values, isnull, &tid, rel,
 						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);

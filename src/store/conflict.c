@@ -69,7 +69,10 @@ check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, S
 		HeapTupleData tuple;
 		Buffer		buffer;
 
-		/* nobody else can have changed what a transaction in progress has made */
+		/*
+		 * nobody else can have changed what a transaction in progress has
+		 * made
+		 */
 		if (TransactionIdIsCurrentTransactionId(next.made_by) || TransactionIdIsInProgress(next.made_by) ||
 			!TransactionIdDidCommit(next.made_by))
 			return;

@@ -288,9 +288,10 @@ store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 	bool		follow_updates = (flags & TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) != 0;
 
 	/*
-	 * Logical replication without a usable key copies the row that it found into
-	 * another slot, and locks what that slot says: but ExecCopySlot() of a
-	 * tuple that a slot owns, as it does a sealed row, leaves tts_tid unset.
+	 * Logical replication without a usable key copies the row that it found
+	 * into another slot, and locks what that slot says: but ExecCopySlot() of
+	 * a tuple that a slot owns, as it does a sealed row, leaves tts_tid
+	 * unset.
 	 */
 	if (!ItemPointerIsValid(tid) && !TTS_EMPTY(slot) && bslot->base.tuple != NULL)
 		*tid = bslot->base.tuple->t_self;

@@ -113,7 +113,11 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		}
 		if (!unlikely(store_page_is_ours(BufferGetPage(fetch->heap.xs_cbuf))))
 			return false;
-		/* sealed since the list was read, or by a transaction that was rolled back */
+
+		/*
+		 * sealed since the list was read, or by a transaction that was rolled
+		 * back
+		 */
 		fetch->table = store_open(rel);
 		if (all_dead)
 		{
@@ -214,7 +218,10 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 	{
 		TM_IndexDelete *entry = &delstate->deltids[i];
 
-		/* entries that lead to the list are left over from before it was there (whole.c) */
+		/*
+		 * entries that lead to the list are left over from before it was
+		 * there (whole.c)
+		 */
 		if (store_find_run(table, ItemPointerGetBlockNumber(&entry->tid)) == NULL &&
 			(ItemPointerGetBlockNumber(&entry->tid) != 0 || table->incarnation == 0))
 		{
@@ -225,7 +232,11 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 		else if (!delstate->bottomup || delstate->status[entry->id].promising)
 			sealed[nsealed++] = *entry;
 	}
-	/* unless it may come back with nothing, heap code wants something to delete */
+
+	/*
+	 * unless it may come back with nothing, heap code wants something to
+	 * delete
+	 */
 	delstate->ndeltids = ask_heap ? nlog : 0;
 	if (delstate->ndeltids > 0)
 		horizon = store_heap()->index_delete_tuples(rel, delstate);
@@ -244,7 +255,10 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 				break;
 			if (!store_page_get(rel, table, block, NULL, &p))
 			{
-				/* a run that was rolled back, or the list: nobody sees a row there */
+				/*
+				 * a run that was rolled back, or the list: nobody sees a row
+				 * there
+				 */
 				status->knowndeletable = true;
 				delstate->deltids[delstate->ndeltids++] = sealed[i];
 				continue;

@@ -40,7 +40,7 @@ store_slot_callbacks(Relation rel)
  */
 static void
 store_relation_set_new_file(Relation rel, const KyroLocator *locator, char persistence,
-								TransactionId *freezeXid, MultiXactId *minmulti)
+							TransactionId *freezeXid, MultiXactId *minmulti)
 {
 	KyroBackend backend = persistence == RELPERSISTENCE_TEMP ? kyro_temp_backend() : KYRO_NO_BACKEND;
 

@@ -66,9 +66,9 @@ typedef struct LinksSeen
 	ItemPointerData links[MaxHeapTuplesPerPage];
 
 	/*
-	 * Rows whose ledger tuples were there, and alive to our snapshot, when this was our
-	 * xmin.  While it is, whoever deletes one has an xid that we hold the horizon
-	 * back for, so that nobody prunes it.
+	 * Rows whose ledger tuples were there, and alive to our snapshot, when
+	 * this was our xmin.  While it is, whoever deletes one has an xid that we
+	 * hold the horizon back for, so that nobody prunes it.
 	 */
 	TransactionId xmin;
 	bool		there[MaxHeapTuplesPerPage];

@@ -117,8 +117,9 @@ finish_run(StoreLoad *load, Relation rel)
 	DEBUG_POINT("load-listed");
 
 	/*
-	 * Who read the table before it could find the run in the list has left its lock, see
-	 * heap_insert(); who did later has found the run (store_conflicts_unseen).
+	 * Who read the table before it could find the run in the list has left
+	 * its lock, see heap_insert(); who did later has found the run
+	 * (store_conflicts_unseen).
 	 */
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	MemoryContextSwitchTo(old);
@@ -181,7 +182,11 @@ may_load_old_file(Relation rel)
 	/* their events hold TIDs */
 	if (!local && rel->trigdesc != NULL && rel->trigdesc->trig_insert_after_row)
 		return false;
-	/* until the end, so that whoever finds a run in progress can rely on its holding the lock */
+
+	/*
+	 * until the end, so that whoever finds a run in progress can rely on its
+	 * holding the lock
+	 */
 	if (!local && !ConditionalLockRelation(rel, ShareUpdateExclusiveLock))
 		return false;
 	return RelationGetNumberOfBlocks(rel) == 1;
@@ -205,7 +210,11 @@ may_load(Relation rel, int options)
 
 	if (kyro_sealed_load != KYRO_SEALED_LOAD_AUTO)
 		return false;
-	/* pages of runs are not decoded; nor are the rows of rewrites, whose tables come from nowhere */
+
+	/*
+	 * pages of runs are not decoded; nor are the rows of rewrites, whose
+	 * tables come from nowhere
+	 */
 	if (RelationIsLogicallyLogged(rel) && !OidIsValid(rel->rd_rel->relrewrite))
 		return false;
 	if (rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_MATVIEW)
@@ -326,7 +335,10 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 	}
 	else
 	{
-		/* too wide for a run; heap code will make TOAST values of its own, and may not delete while workers are at it */
+		/*
+		 * too wide for a run; heap code will make TOAST values of its own,
+		 * and may not delete while workers are at it
+		 */
 		settle(load, rel);
 		if (HeapTupleHasExternal(row) && row != tuple && !IsInParallelMode())
 			heap_toast_delete(rel, row, false);

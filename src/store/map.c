@@ -65,7 +65,8 @@ typedef struct StoreSegment
 	BlockNumber asked;			/* the kernel was asked for pages below this */
 	int			slot;			/* in maps[] */
 	PageSet		verified;		/* pages found sound as they are mapped */
-	PageSet		buffered;		/* found sound in a buffer: the file may not have them yet */
+	PageSet		buffered;		/* found sound in a buffer: the file may not
+								 * have them yet */
 } StoreSegment;
 
 struct StoreMap
@@ -295,7 +296,11 @@ map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 		else
 		{
 			table->map->nmapped++;
-			/* else a fault reads all around the page, megabytes on some devices */
+
+			/*
+			 * else a fault reads all around the page, megabytes on some
+			 * devices
+			 */
 			madvise(s->base, MAP_SEGMENT_SIZE, MADV_RANDOM);
 		}
 	}

@@ -40,7 +40,11 @@ free_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows)
 
 		if (store_link_is_dead(link))
 			continue;
-		/* a moved row that is visible was not moved after all: nobody else moves rows now */
+
+		/*
+		 * a moved row that is visible was not moved after all: nobody else
+		 * moves rows now
+		 */
 		if (link->ip_posid != 0 && !store_link_is_moved(link))
 		{
 			ItemPointerSet(&tid, p->block, rows[i]);

@@ -34,7 +34,10 @@ store_moved_to(Relation rel, StoreTable *table, const ItemPointerData *link, Ite
 	ItemPointerSet(to, BlockIdGetBlockNumber(&link->ip_blkid), link->ip_posid & ~STORE_LINK_MOVED);
 	run = store_find_run(table, ItemPointerGetBlockNumber(to));
 
-	/* the list names a run before a link leads there; and one that was there before may be gone */
+	/*
+	 * the list names a run before a link leads there; and one that was there
+	 * before may be gone
+	 */
 	if (run == NULL || store_run_aborted(run))
 		run = store_find_run(store_open(rel), ItemPointerGetBlockNumber(to));
 	return run == NULL || store_run_aborted(run) ? NULL : run;

@@ -32,7 +32,8 @@
 
 #include "store/store.h"
 
-#define WRITE_BATCH 32			/* pages logged by one record, XLR_MAX_BLOCK_ID */
+#define WRITE_BATCH 32			/* pages logged by one record,
+								 * XLR_MAX_BLOCK_ID */
 
 struct StorePack
 {
@@ -230,9 +231,9 @@ write_pages(StorePack *pack, char *images, int n, BlockNumber first)
 	}
 
 	/*
-	 * Each checkpoint that begins from now on syncs what was written.  One that began
-	 * between logging and writing a page may have synced before, and recovery would
-	 * begin behind the record.
+	 * Each checkpoint that begins from now on syncs what was written.  One
+	 * that began between logging and writing a page may have synced before,
+	 * and recovery would begin behind the record.
 	 */
 	if (redo != GetRedoRecPtr())
 		pack->missed = true;

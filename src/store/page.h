@@ -35,7 +35,8 @@ typedef enum StorePageKind
 	STORE_NOT_OURS = 0,			/* a log page, or zeros */
 	STORE_LIST = 1,				/* block 0 and its continuations: the runs */
 	STORE_ROWS = 2,				/* sealed rows; never changes */
-	STORE_GROUPS = 3,			/* where the link page of each group of a run is */
+	STORE_GROUPS = 3,			/* where the link page of each group of a run
+								 * is */
 	STORE_LINKS = 4				/* links from sealed rows to ledger tuples */
 } StorePageKind;
 
@@ -75,7 +76,8 @@ typedef struct StoreRows
 #define StorePageGetRows(page) ((StoreRows *) StorePageGetHeader(page))
 #define STORE_ROWS_START (SizeOfPageHeaderData + offsetof(StoreRows, rows))
 #define STORE_ROW_OFFSET(entry) ((entry) & 0x1FFF)
-#define STORE_ROW_FLAGS(entry) ((entry) >> 13)	/* HEAP_HASNULL .. HEAP_HASEXTERNAL */
+#define STORE_ROW_FLAGS(entry) ((entry) >> 13)	/* HEAP_HASNULL ..
+												 * HEAP_HASEXTERNAL */
 #define STORE_ROW_ENTRY(offset, infomask) ((uint16) ((offset) | ((infomask) & 7) << 13))
 
 StaticAssertDecl(BLCKSZ <= 8192, "offsets of rows have 13 bits");
@@ -117,7 +119,8 @@ typedef struct StoreLinks
 
 /* In place of a ledger tuple, as offset number with block number 0: */
 #define STORE_LINK_RECLAIMED 0xFFFF /* dead to all and in no index any more */
-#define STORE_LINK_DEAD 0xFFFE	/* dead to all from birth: the seal did not get the row */
+#define STORE_LINK_DEAD 0xFFFE	/* dead to all from birth: the seal did not
+								 * get the row */
 
 /*
  * Flag in the offset number: the link leads to the sealed row that takes this one's place,
@@ -147,18 +150,21 @@ typedef enum StoreRunState
 	RUN_COMMITTED = 1,
 	RUN_ABORTED = 2,
 	RUN_CLEAN = 3,				/* aborted, and no index has entries of it */
-	RUN_DEAD = 4				/* no snapshot sees a row of it, no index has entries of
-								 * it, and no link of a row that counts leads to it */
+	RUN_DEAD = 4				/* no snapshot sees a row of it, no index has
+								 * entries of it, and no link of a row that
+								 * counts leads to it */
 } StoreRunState;
 
-#define STORE_RUN_MOVED 1		/* its rows are from other runs, whose links lead here */
+#define STORE_RUN_MOVED 1		/* its rows are from other runs, whose links
+								 * lead here */
 
 /* A run: pages blocks of rows from first, then pages of groups. */
 typedef struct StoreRun
 {
 	uint64		id;
-	uint64		fxid;			/* 0: visible to all snapshots; of a dead run: who does
-								 * not see this may have it in hand; 0: not known yet */
+	uint64		fxid;			/* 0: visible to all snapshots; of a dead run:
+								 * who does not see this may have it in hand;
+								 * 0: not known yet */
 	uint64		rows;
 	uint64		bytes;			/* of rows, without page overhead */
 	TimestampTz sealed_at;
@@ -183,8 +189,9 @@ typedef struct StoreList
 	StoreHeader h;
 	uint64		generation;		/* grows with each change; on block 0 */
 	BlockNumber next;			/* continuation, InvalidBlockNumber: none */
-	BlockNumber seal_from;		/* on block 0: where the next seal begins to read, a
-								 * hint; 0: from the beginning; or STORE_ENTRIES_LEFT */
+	BlockNumber seal_from;		/* on block 0: where the next seal begins to
+								 * read, a hint; 0: from the beginning; or
+								 * STORE_ENTRIES_LEFT */
 	StoreRun	runs[FLEXIBLE_ARRAY_MEMBER];
 } StoreList;
 

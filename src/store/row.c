@@ -162,7 +162,11 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 	t->t_hoff = hoff;
 	if (unlikely(length < bitmap))
 		store_map_raise(rel, p->table, p->block);
-	/* padding is compared by who compares tuples, and written by who copies them */
+
+	/*
+	 * padding is compared by who compares tuples, and written by who copies
+	 * them
+	 */
 	if (bitmap == 0)
 		t->t_bits[0] = 0;
 	else

@@ -295,7 +295,7 @@ static OffsetNumber
 next_row_of_page(StoreScan *scan, bool backward)
 {
 	HeapScanDesc heap = scan->heap;
-	int			at = (int) heap->rs_cindex;	/* not signed on all versions */
+	int			at = (int) heap->rs_cindex; /* not signed on all versions */
 	int			step = backward ? -1 : 1;
 	int			max;
 

@@ -146,7 +146,10 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 		n = free_rows(rel, heap, snapshot, rows);
 		for (i = 0; i < n && (what->pages || store_writer_rows(w) < what->rows); i++)
 		{
-			/* pinned, so it stays where it is; what others change of it now is not copied */
+			/*
+			 * pinned, so it stays where it is; what others change of it now
+			 * is not copied
+			 */
 			Page		page = BufferGetPage(heap->rs_cbuf);
 			ItemId		item = PageGetItemId(page, rows[i]);
 			HeapTupleData tuple;
@@ -274,7 +277,8 @@ update_statistics(Relation rel, BlockNumber added)
 {
 	Form_pg_class form = rel->rd_rel;
 	double		rows = form->reltuples;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);	/* others make it longer, too */
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);	/* others make it
+															 * longer, too */
 
 	if (rows < 0 || form->relpages <= 0)
 		return;
@@ -353,7 +357,10 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");
 
-		/* so that the commit, for which writers will wait, has little left to flush */
+		/*
+		 * so that the commit, for which writers will wait, has little left to
+		 * flush
+		 */
 		if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF && RelationNeedsWAL(rel))
 			XLogFlush(XactLastRecEnd);
 		what->losers = store_stamp(rel, moves, snapshot, xid, cid);
@@ -447,7 +454,10 @@ open_table(Oid relid, LOCKMODE mode)
 	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 
-	/* what is wrong already need not wait for others, nor may they wait for pins of ours */
+	/*
+	 * what is wrong already need not wait for others, nor may they wait for
+	 * pins of ours
+	 */
 	if (ConditionalLockRelationOid(relid, AccessShareLock))
 	{
 		rel = table_open(relid, NoLock);
@@ -468,7 +478,11 @@ store_seal_open(Oid relid)
 	if (!store_is_whole(rel))
 	{
 		store_check_all_log(rel);
-		/* readers and writers must be out while it gets its list; see store_make_whole() */
+
+		/*
+		 * readers and writers must be out while it gets its list; see
+		 * store_make_whole()
+		 */
 		table_close(rel, ShareUpdateExclusiveLock);
 		rel = open_table(relid, AccessExclusiveLock);
 		LockRelation(rel, ShareUpdateExclusiveLock);
@@ -511,7 +525,7 @@ Datum
 kyro_snapshot(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	StoreSeal	what = {.rows = PG_UINT64_MAX,.older_than = DT_NOEND,.place = STORE_ANY_PLACE};
+	StoreSeal	what = {.rows = PG_UINT64_MAX, .older_than = DT_NOEND, .place = STORE_ANY_PLACE};
 	List	   *tables;
 	ListCell   *lc;
 	BlockNumber first = 0;
@@ -559,7 +573,10 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 		what.sealed = 0;
 		if (store_seal(rel, &what, &run))
 		{
-			/* what this command calls next must see it, above all another seal */
+			/*
+			 * what this command calls next must see it, above all another
+			 * seal
+			 */
 			CommandCounterIncrement();
 			duration->time += run.duration;
 			first = run.first;

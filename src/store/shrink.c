@@ -188,7 +188,7 @@ plan_tail(Relation rel, StoreTable *table, const StoreStep *waste, uint64 batch)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	BlockNumber end = store_tail(rel);
-	Tail		tail = {.table = table,.batch = batch,.empty = store_space_count(rel, end)};
+	Tail		tail = {.table = table, .batch = batch, .empty = store_space_count(rel, end)};
 	bool	   *behind = palloc(table->nruns * sizeof(bool));
 	int			pays = 0;
 

@@ -37,15 +37,18 @@ typedef struct StoreTable
 	KyroLocator locator;		/* hash key */
 	Oid			relid;
 	MemoryContext cxt;			/* of all that hangs on this */
-	uint64		incarnation;	/* random, of block 0; 0: no list, the table is all log */
+	uint64		incarnation;	/* random, of block 0; 0: no list, the table
+								 * is all log */
 	uint64		generation;		/* of the run list, as read */
 	int			nruns;
 	int			max_runs;		/* there is room for */
 	StoreRun   *runs;			/* by first block; one palloc'd array */
 	BlockNumber *list_block;	/* list page that holds each */
-	List	   *retired;		/* such arrays of before, for who still uses them */
+	List	   *retired;		/* such arrays of before, for who still uses
+								 * them */
 	int			last;			/* run found last */
-	BlockNumber list_room;		/* first page of the list with room, or the last */
+	BlockNumber list_room;		/* first page of the list with room, or the
+								 * last */
 	BlockNumber seal_from;		/* see StoreList */
 	StoreMap   *map;
 	HTAB	   *links;			/* see ledger.c */
@@ -57,10 +60,12 @@ typedef struct StoreTable
 	dlist_node	by_use;
 	dlist_node	of_relid;
 	dlist_node	suspect_node;
-	int			suspect;		/* transactions begun since an invalidation, 0: none came */
+	int			suspect;		/* transactions begun since an invalidation,
+								 * 0: none came */
 	Size		bytes;
 
-	UsageTable *usage;			/* where to count what is done to it in this transaction ... */
+	UsageTable *usage;			/* where to count what is done to it in this
+								 * transaction ... */
 	Oid			usage_relid;	/* ... as this table */
 } StoreTable;
 
@@ -864,7 +869,8 @@ extern void store_writer_put(StoreWriter *writer, HeapTuple tuple);
 /* Where a run is to lie. */
 typedef struct StorePlace
 {
-	BlockNumber before;			/* in the place of empty log pages, all before this block; 0: not there */
+	BlockNumber before;			/* in the place of empty log pages, all before
+								 * this block; 0: not there */
 	bool		or_at_end;		/* else at the end of the file */
 } StorePlace;
 
@@ -885,18 +891,21 @@ extern void store_writer_end(StoreWriter *writer);
 typedef struct StoreSeal
 {
 	uint64		rows;			/* so many at most */
-	bool		pages;			/* whole pages, from .. end - 1, with a few more rows */
+	bool		pages;			/* whole pages, from .. end - 1, with a few
+								 * more rows */
 	BlockNumber from;
 	BlockNumber end;
 	TimestampTz older_than;		/* committed before; DT_NOEND: all */
-	bool		move;			/* rows of runs, not of the log, from .. end - 1 */
+	bool		move;			/* rows of runs, not of the log, from .. end -
+								 * 1 */
 	const uint64 *runs;			/* ids of those runs; NULL: all */
 	int			nruns;
 	StorePlace	place;			/* of the run */
 
 	BlockNumber next;			/* where to go on; 0: all was read */
 	uint64		sealed;
-	uint64		losers;			/* rows that somebody changed or locked meanwhile */
+	uint64		losers;			/* rows that somebody changed or locked
+								 * meanwhile */
 	bool		no_place;		/* there were rows, but no place */
 } StoreSeal;
 

@@ -40,12 +40,15 @@ typedef struct RelidEntry
 static HTAB *tables;
 static HTAB *relids;
 static MemoryContext tables_cxt;
-static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last comes first */
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last
+														 * comes first */
 static dlist_head suspects = DLIST_STATIC_INIT(suspects);
-static Size total_bytes;		/* of all entries, as of the end of a transaction */
-static StoreTable *checked_last; /* the one checked last, or NULL */
+static Size total_bytes;		/* of all entries, as of the end of a
+								 * transaction */
+static StoreTable *checked_last;	/* the one checked last, or NULL */
 static uint64 clock_hand;
-static uint64 xact_began;		/* clock_hand at the end of the last transaction */
+static uint64 xact_began;		/* clock_hand at the end of the last
+								 * transaction */
 
 static void (*settle) (Relation rel);
 

@@ -196,7 +196,10 @@ store_trim(Relation rel, BlockNumber log_end)
 	end = find_end(rel, table, log_end);
 	if (end < RelationGetNumberOfBlocks(rel))
 	{
-		/* first the list: pages that no run has are harmless, a run without pages is not */
+		/*
+		 * first the list: pages that no run has are harmless, a run without
+		 * pages is not
+		 */
 		store_list_cut(rel, end);
 		DEBUG_POINT("trim-listed");
 		RelationTruncate(rel, end);

@@ -68,17 +68,20 @@ typedef struct StoreVacuum
 	TransactionId horizon;
 	HTAB	   *dead_pages;
 	double		rows;			/* alive, of table */
-	double	   *index_rows;		/* of which each index holds so many, as was known before */
+	double	   *index_rows;		/* of which each index holds so many, as was
+								 * known before */
 	double		sealed;			/* rows of committed runs */
 	double		reclaimable;	/* of them dead, with index entries */
 	bool		aborted;		/* a run of which indexes may have entries */
 	uint64	   *dead_rows;		/* of each run: in no index already, */
 	uint64	   *dying_rows;		/* and to be */
-	bool	   *needed;			/* a moved row leads there that may be seen where it was, */
+	bool	   *needed;			/* a moved row leads there that may be seen
+								 * where it was, */
 	bool	   *leaving;		/* or that is to be reclaimed */
 	bool		retires;		/* a run is dead when the indexes are clean */
 	uint64		newest_move;	/* xid of the newest move of these */
-	BlockNumber links_end;		/* no link to a ledger tuple that is gone leads there or behind */
+	BlockNumber links_end;		/* no link to a ledger tuple that is gone
+								 * leads there or behind */
 	BlockNumber reclaimable_end;	/* of those that are to be reclaimed */
 
 	/* setting visibility map bits */
@@ -417,7 +420,10 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	info.num_heap_tuples = v->rows;
 	info.strategy = strategy;
 
-	/* pruning has told standbys of rows with ledger tuples; nothing has of those that were moved */
+	/*
+	 * pruning has told standbys of rows with ledger tuples; nothing has of
+	 * those that were moved
+	 */
 	if (v->newest_move != 0 && RelationNeedsWAL(v->rel))
 		(void) kyro_log_conflict(v->rel, v->newest_move);
 

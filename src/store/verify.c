@@ -209,7 +209,8 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	if (store_page_kind(page) == STORE_ROWS || store_page_kind(page) == STORE_GROUPS)
-		;						/* a run has the place since the tuple, and all others, were removed */
+		;						/* a run has the place since the tuple, and
+								 * all others, were removed */
 	else if (store_page_is_ours(page))
 		*problem = "link leads to a page that is not of the log";
 	else if (!store_log_tuple(page, offset, &t, &length))
@@ -272,11 +273,15 @@ run_is_gone(StoreVerify *v, const StoreRun *run)
 typedef struct RunWalk
 {
 	StoreRun   *run;
-	BlockNumber *link_blocks;	/* of each group: its link page, if any row was touched */
-	bool	   *group_ok;		/* of each group: its link page can be looked at */
+	BlockNumber *link_blocks;	/* of each group: its link page, if any row
+								 * was touched */
+	bool	   *group_ok;		/* of each group: its link page can be looked
+								 * at */
 	uint32		group;			/* on the last page */
-	uint32		base;			/* in the group: of the row after the last page's */
-	bool		gaps;			/* pages right before this one could not be looked at */
+	uint32		base;			/* in the group: of the row after the last
+								 * page's */
+	bool		gaps;			/* pages right before this one could not be
+								 * looked at */
 	bool		all;			/* all pages could, so count holds all rows */
 	uint64		count;
 	char	   *link_page;		/* a copy of the link page last read, */
@@ -577,7 +582,10 @@ columns_are_known(StoreVerify *v, HeapTupleHeader t)
 	if (HeapTupleHeaderXminInvalid(t))
 		return false;
 
-	/* in this order, as everywhere; who is in progress has added no column beside our lock */
+	/*
+	 * in this order, as everywhere; who is in progress has added no column
+	 * beside our lock
+	 */
 	return TransactionIdIsCurrentTransactionId(xmin) || TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin);
 }
 
@@ -630,7 +638,8 @@ tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
 		return NULL;
 	item = PageGetItemId(v->again, offset);
 	if (!ItemIdIsNormal(item) || !tuple_is_in_place(v->again, item))
-		return NULL;			/* gone; or the page has changed, and is damaged otherwise */
+		return NULL;			/* gone; or the page has changed, and is
+								 * damaged otherwise */
 	return tuple_problem(v, v->again, block, offset);
 }
 

@@ -124,11 +124,11 @@ verify_toast(StoreVerify *v, Snapshot snapshot)
 			VARATT_EXTERNAL_GET_POINTER(pointer, value);
 			if (pointer.va_toastrelid != RelationGetRelid(toast))
 				VERIFY_REPORT(v, ItemPointerGetBlockNumber(&slot->tts_tid), "row (%u,%u), column \"%s\": its value is in another TOAST table",
-					   ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid), NameStr(att->attname));
+							  ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid), NameStr(att->attname));
 			else if (!toast_is_complete(v, toast, indexes, valid, &pointer))
 				VERIFY_REPORT(v, ItemPointerGetBlockNumber(&slot->tts_tid), "row (%u,%u), column \"%s\": TOAST value %u is incomplete",
-					   ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid),
-					   NameStr(att->attname), pointer.va_valueid);
+							  ItemPointerGetBlockNumber(&slot->tts_tid), ItemPointerGetOffsetNumber(&slot->tts_tid),
+							  NameStr(att->attname), pointer.va_valueid);
 		}
 	}
 	table_endscan(scan);
@@ -153,7 +153,8 @@ typedef struct IndexCheck
 	FmgrInfo	equal[INDEX_MAX_KEYS];
 	StrategyNumber strategy;
 	uint64		nrows;
-	Tuplesortstate *keys;		/* hash value or NULL, keys, address: see begin_sort_keys() */
+	Tuplesortstate *keys;		/* hash value or NULL, keys, address: see
+								 * begin_sort_keys() */
 	Tuplesortstate *rows;		/* addresses of rows that should be found */
 	Tuplesortstate *found;		/* addresses that were */
 	TupleTableSlot *slot;		/* of the table */
@@ -430,7 +431,10 @@ search_keys(IndexCheck *c, TupleDesc desc, int memory)
 		slot_getallattrs(keys);
 		if (!TTS_EMPTY(last))
 		{
-			/* equal keys have equal hash values, which must be told apart from others only if it matters */
+			/*
+			 * equal keys have equal hash values, which must be told apart
+			 * from others only if it matters
+			 */
 			again = c->hash && keys->tts_values[HASH_COLUMN] == last->tts_values[HASH_COLUMN];
 			if (c->hash ? again && c->unique : true)
 			{

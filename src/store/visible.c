@@ -112,7 +112,10 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 		snapshot->speculativeToken = 0;
 		if (store_run_in_progress(p->run))
 		{
-			/* as a row that the sealing transaction inserts: the reader waits for that */
+			/*
+			 * as a row that the sealing transaction inserts: the reader waits
+			 * for that
+			 */
 			link = store_link_read(rel, p, row);
 			if (store_link_is_dead(&link))
 				return false;

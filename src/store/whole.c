@@ -57,8 +57,9 @@ typedef struct Rows
 	OffsetNumber max;			/* items on the page */
 	OffsetNumber roots[MaxHeapTuplesPerPage];	/* by item */
 	bool		dead[MaxHeapTuplesPerPage];
-	OffsetNumber indexed[MaxHeapTuplesPerPage]; /* by root: the version whose columns
-												 * indexes have, or none */
+	OffsetNumber indexed[MaxHeapTuplesPerPage]; /* by root: the version whose
+												 * columns indexes have, or
+												 * none */
 } Rows;
 
 void

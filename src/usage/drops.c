@@ -30,7 +30,8 @@ typedef struct Change
 {
 	UsageKey	key;
 	bool		made;
-	bool		stays;			/* it is there when the transaction is about to commit */
+	bool		stays;			/* it is there when the transaction is about
+								 * to commit */
 } Change;
 
 static Change *changes;
@@ -51,7 +52,7 @@ note(Oid database, Oid relid, bool made)
 			changes = repalloc_huge(changes, want * sizeof(Change));
 		max_changes = want;
 	}
-	changes[nchanges++] = (Change) {.key = {database, relid},.made = made};
+	changes[nchanges++] = (Change) {.key = {database, relid}, .made = made};
 }
 
 static void
@@ -142,7 +143,10 @@ usage_sweep(void)
 	n = usage_list(MyDatabaseId, &keys);
 	for (int i = 0; i < n; i++)
 	{
-		/* one that is being made is not seen yet: whoever makes it holds a lock on it */
+		/*
+		 * one that is being made is not seen yet: whoever makes it holds a
+		 * lock on it
+		 */
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(keys[i].relid)) &&
 			ConditionalLockRelationOid(keys[i].relid, AccessShareLock))
 		{

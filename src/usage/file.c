@@ -33,7 +33,8 @@
 #include "usage/shared.h"
 
 #define FILE_NAME	PGSTAT_STAT_PERMANENT_DIRECTORY "/kyrodb.stat"
-#define FILE_MAGIC	0x4B59524F5553414EULL	/* KYROUSAN; other byte orders have another */
+#define FILE_MAGIC	0x4B59524F5553414EULL	/* KYROUSAN; other byte orders
+											 * have another */
 
 /* To be raised whenever UsageSums is changed. */
 #define FILE_VERSION	1
@@ -204,7 +205,10 @@ read_file(void)
 					 errdetail("Statistics of use of kyrodb begin anew.")));
 		else
 		{
-			/* those used last first, should there be more than there is room for */
+			/*
+			 * those used last first, should there be more than there is room
+			 * for
+			 */
 			for (uint32 i = header->entries; i-- > 0;)
 				(void) usage_put(&sums[i]);
 		}

@@ -79,7 +79,7 @@ find(UsageKind kind, Oid relid)
 	}
 	if (pending == NULL)
 		pending = hash_create("kyrodb statistics of use", 16,
-							  &(HASHCTL) {.keysize = sizeof(Oid),.entrysize = sizeof(Pending),.hcxt = pending_cxt},
+							  &(HASHCTL) {.keysize = sizeof(Oid), .entrysize = sizeof(Pending), .hcxt = pending_cxt},
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	p = hash_search(pending, &relid, HASH_ENTER, &found);
 	if (!found || p->kind != kind)
@@ -223,7 +223,11 @@ usage_init(void)
 		return;
 	usage_shared_init();
 	usage_file_init();
-	/* called in the opposite order: what is dropped goes after it was counted for */
+
+	/*
+	 * called in the opposite order: what is dropped goes after it was counted
+	 * for
+	 */
 	usage_drops_init();
 	RegisterXactCallback(at_xact_end, NULL);
 	RegisterSubXactCallback(at_subxact_end, NULL);

@@ -236,7 +236,8 @@ usage_add_table(Oid relid, const UsageTable *counts)
 /* ---- rebuilds that run ---- */
 
 static Oid	rebuilding = InvalidOid;	/* by this process ... */
-static int	rebuilding_level;		/* ... in a (sub)transaction of this nesting level */
+static int	rebuilding_level;	/* ... in a (sub)transaction of this nesting
+								 * level */
 
 void
 usage_rebuild_begins(Oid relid)

@@ -142,6 +142,7 @@ extern int	usage_list(Oid database, UsageKey **keys);
 /* For file.c, while no other process is there: call f for all entries, the one not used for longest first. */
 extern void usage_each(bool (*f) (const UsageSums *sums, void *arg), void *arg);
 extern int	usage_number(void);
+
 /* Add an entry as it was written, as the one not used for longest; false if there is no room, or there is one already. */
 extern bool usage_put(const UsageSums *sums);
 

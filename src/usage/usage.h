@@ -19,14 +19,16 @@
 #include "postgres_ext.h"
 
 /* Classes of a look-up of one key: where it was found, from where the line had predicted it. */
-#define USAGE_PLACES	4		/* one slot before, there, one behind, further away or not at all */
+#define USAGE_PLACES	4		/* one slot before, there, one behind, further
+								 * away or not at all */
 /* Entries that it has compared, up to here; what is more counts as that many. */
 #define USAGE_COMPARED	32
 
 /* The way of an entry into the index. */
 typedef enum UsageInsert
 {
-	USAGE_INSERT_APPEND,		/* at the end of the last leaf, or into a new one behind it */
+	USAGE_INSERT_APPEND,		/* at the end of the last leaf, or into a new
+								 * one behind it */
 	USAGE_INSERT_RUN,			/* to the insert run of a leaf */
 	USAGE_INSERT_MERGE,			/* which was merged into its blocks first */
 	USAGE_INSERT_SPLIT,			/* into a half of a leaf that was split for it */
@@ -53,9 +55,11 @@ typedef struct UsageIndex
 {
 	uint64		lookups;		/* places that scans have looked up */
 	uint64		keys[USAGE_PLACES][USAGE_COMPARED]; /* those of one key */
-	uint64		landings_off;	/* searches, of writers, too, that did not land on the leaf */
+	uint64		landings_off;	/* searches, of writers, too, that did not
+								 * land on the leaf */
 	uint64		pages_walked;	/* pages beside it that they have looked at */
-	uint64		no_model;		/* searches through the shared directory, or along the chain */
+	uint64		no_model;		/* searches through the shared directory, or
+								 * along the chain */
 	uint64		inserts[USAGE_INSERTS];
 	uint64		removed;		/* entries of dead rows, without VACUUM */
 	uint64		vacuumed;		/* by VACUUM */
@@ -82,8 +86,10 @@ typedef struct UsageTable
 {
 	uint64		map_reads;		/* sealed pages read through a map */
 	uint64		buffer_reads;	/* ... through shared buffers */
-	uint64		verified;		/* sealed pages of which the checksum was computed */
-	uint64		ledger_tuples;	/* sealed rows of which a ledger tuple was made */
+	uint64		verified;		/* sealed pages of which the checksum was
+								 * computed */
+	uint64		ledger_tuples;	/* sealed rows of which a ledger tuple was
+								 * made */
 } UsageTable;
 
 /*

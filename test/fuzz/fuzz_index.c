@@ -36,7 +36,8 @@ static RmiCarrier carrier;
 static KyroFence *entries;		/* what is on the chain of leaves */
 static int	nentries;
 static bool chain_ends;			/* the chain could be followed to its end */
-static bool bad_tid;			/* an entry has an address that no row can have */
+static bool bad_tid;			/* an entry has an address that no row can
+								 * have */
 
 static void
 mend(Page page, BlockNumber block, int how)
@@ -47,8 +48,8 @@ mend(Page page, BlockNumber block, int how)
 
 	if (kind == 0)
 		return;
-	*t = (KyroPageTrailer) {.index_id = INDEX_ID,.block = block,.kind = (uint8) kind,
-		.format = KYRO_PAGE_FORMAT,.page_id = KYRO_PAGE_ID};
+	*t = (KyroPageTrailer) {.index_id = INDEX_ID, .block = block, .kind = (uint8) kind,
+							.format = KYRO_PAGE_FORMAT, .page_id = KYRO_PAGE_ID};
 	if (how & 16)
 	{
 		p->pd_flags = 0;
@@ -101,7 +102,7 @@ mend(Page page, BlockNumber block, int how)
 			if (kind == RMI_PAGE_MODEL && h->level == 0 && h->count == bytes && bytes >= sizeof(LearnedModel))
 			{
 				/* a model of one piece has a checksum of its own */
-				LearnedModel   *m = (LearnedModel *) body;
+				LearnedModel *m = (LearnedModel *) body;
 
 				m->generation = GENERATION;
 				if (m->bytes <= bytes && m->bytes >= sizeof(LearnedModel) + sizeof(uint64))
@@ -181,7 +182,7 @@ read_directory(void *session)
 	Relation	index = server_relation(*(int *) session);
 	RmiMetaData meta;
 	RmiFenceList list;
-	LearnedModel   *model;
+	LearnedModel *model;
 	bool		stale;
 
 	rmi_read_meta(index, &meta);
@@ -194,7 +195,7 @@ read_directory(void *session)
 		EXPECT(learned_check(model, model->bytes) == NULL);
 		for (int i = 0; i < 20 && model->nentries > 0; i++)
 		{
-			LearnedWindow	w = learned_predict(model, some_fence().key);
+			LearnedWindow w = learned_predict(model, some_fence().key);
 
 			EXPECT(w.lo <= w.predicted && w.predicted <= w.hi && w.hi < model->nentries);
 		}
@@ -384,7 +385,7 @@ read_everything(int session)
 	{
 		KyroFence	a = some_fence();
 		KyroFence	b = some_fence();
-		ScanOf		s = {.session = session,.sound = sound,.forward = i & 1,.pinned = i & 2};
+		ScanOf		s = {.session = session, .sound = sound, .forward = i & 1, .pinned = i & 2};
 		bool		done;
 
 		s.range = i < 2 ? INDEX_ALL : i == 2 ? INDEX_NULLS : INDEX_KEYS;

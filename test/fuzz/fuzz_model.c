@@ -38,7 +38,7 @@ use_model(const LearnedModel *m)
 	{
 		int64_t		key = some_key();
 		uint32_t	route = 0;
-		LearnedWindow	w;
+		LearnedWindow w;
 		const LearnedLine *lm;
 
 		if (i & 1)
@@ -60,7 +60,7 @@ static void
 any_bytes(FuzzInput *in, int what)
 {
 	size_t		size = in->left;
-	LearnedModel   *m = malloc(size ? size : 1);
+	LearnedModel *m = malloc(size ? size : 1);
 
 	memcpy(m, in->p, size);
 	if (what & 1 && size >= sizeof(LearnedModel) + 8)
@@ -73,7 +73,7 @@ any_bytes(FuzzInput *in, int what)
 		if (what & 2)
 		{
 			/* as many models as there is room for, one after the other */
-			LearnedLine  *lm = (LearnedLine *) (m + 1);
+			LearnedLine *lm = (LearnedLine *) (m + 1);
 			int64_t    *splits;
 
 			m->nmodels = (uint32_t) ((size - sizeof(LearnedModel) - 8) / (sizeof(LearnedLine) + 8));
@@ -139,7 +139,7 @@ train(FuzzInput *in)
 	uint32_t	n = 0;
 	size_t		stride = 8 * (1 + rng % 3);
 	char	   *spaced;
-	LearnedModel   *m;
+	LearnedModel *m;
 
 	/* stretches of a step each, with some noise */
 	while (in->left >= 4 && n < KEYS_MAX)
@@ -172,7 +172,7 @@ train(FuzzInput *in)
 	for (uint32_t i = 0; i < n * 3 + 100 && n > 0; i++)
 	{
 		int64_t		k = i < n * 3 ? (int64_t) ((uint64_t) keys[i / 3] + i % 3 - 1) : some_key();
-		LearnedWindow	w = learned_predict(m, k);
+		LearnedWindow w = learned_predict(m, k);
 		uint32_t	at = last_at(keys, n, k);
 
 		EXPECT(w.lo <= at && at <= w.hi && w.hi < n);

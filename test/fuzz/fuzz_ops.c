@@ -82,7 +82,7 @@ static struct
 	long		folds;
 	long		verified;
 	long		pages;			/* of the files in the end */
-} done;
+}			done;
 
 static uint64
 rnd(uint64 n)
@@ -223,7 +223,7 @@ free_place(bool sequential)
 static void
 new_row(int place, int64 key, bool isnull)
 {
-	rows[place] = (Row) {.key = isnull ? 0 : key,.isnull = isnull,.used = true,.born = now};
+	rows[place] = (Row) {.key = isnull ? 0 : key, .isnull = isnull, .used = true, .born = now};
 	sorted_valid = false;
 }
 

@@ -316,7 +316,7 @@ clear_slot(TupleTableSlot *slot)
 	b->base.tuple = NULL;
 }
 
-const TupleTableSlotOps TTSOpsBufferHeapTuple = {.base_slot_size = sizeof(BufferHeapTupleTableSlot),.clear = clear_slot};
+const TupleTableSlotOps TTSOpsBufferHeapTuple = {.base_slot_size = sizeof(BufferHeapTupleTableSlot), .clear = clear_slot};
 
 /* ---- reading ---- */
 
@@ -504,7 +504,7 @@ touch_row(void *rel)
 static void
 change_list(void *rel)
 {
-	StoreRun	run = {.id = 77,.state = RUN_COMMITTED,.first = server_blocks(),.pages = 1,.groups = 1};
+	StoreRun	run = {.id = 77, .state = RUN_COMMITTED, .first = server_blocks(), .pages = 1, .groups = 1};
 
 	store_list_resolve(rel);
 	store_list_clean(rel);

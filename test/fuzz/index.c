@@ -281,8 +281,8 @@ ReadNextFullTransactionId(void)
 	return FullTransactionIdFromEpochAndXid(0, FirstNormalTransactionId + 1);
 }
 
-static TableAmRoutine heap_am = {.index_build_range_scan = build_scan,.index_delete_tuples = delete_tuples};
-static RelationData heap_rel = {.rd_rel = &heap_class,.rd_tableam = &heap_am};
+static TableAmRoutine heap_am = {.index_build_range_scan = build_scan, .index_delete_tuples = delete_tuples};
+static RelationData heap_rel = {.rd_rel = &heap_class, .rd_tableam = &heap_am};
 
 Relation
 rmi_open_for_function(Oid indexoid, LOCKMODE lockmode, bool need_owner, Relation *heap)
@@ -485,7 +485,7 @@ vacuum_callback(ItemPointer tid, void *arg)
 long
 idx_vacuum(int session, bool (*dead) (uint64 tid))
 {
-	IndexVacuumInfo info = {.index = session_index(session),.num_heap_tuples = 1e9};
+	IndexVacuumInfo info = {.index = session_index(session), .num_heap_tuples = 1e9};
 	IndexBulkDeleteResult *stats;
 
 	is_dead = dead;

@@ -41,19 +41,25 @@ extern int	idx_row_cmp(const void *a, const void *b);
  * generic WAL until idx_adopt().
  */
 extern void idx_reset(bool own_carrier);
+
 /* Let the next VACUUM give the index the own carrier. */
 extern void idx_adopt(void);
+
 /* One session forgets what it knew, as one that has just begun. */
 extern void idx_forget(int session);
 
 extern void idx_build(int session, const IndexRow *rows, int n, int fillfactor);
+
 /* aminsert, version: of a row with the same key; or many at once as a seal does. */
 extern void idx_insert(int session, IndexRow row, bool version);
 extern void idx_bulk_insert(int session, const IndexRow *rows, int n);
+
 /* VACUUM: ambulkdelete and amvacuumcleanup.  Returns the number removed. */
 extern long idx_vacuum(int session, bool (*dead) (uint64 tid));
+
 /* kyro.rebuild() */
 extern void idx_rebuild(int session);
+
 /* kyro.verify(): the number of problems; the first one is printed if asked for. */
 extern int	idx_verify(int session, bool print);
 
@@ -76,6 +82,7 @@ extern IndexScanDesc idx_scan_begin(int session, IndexRange range, int64 lo, int
  */
 extern bool (*idx_is_dead) (uint64 tid);
 extern void (*idx_deleted) (uint64 tid);
+
 /* The next row; its key only if the scan is pinned. */
 extern bool idx_scan_next(IndexScanDesc scan, bool forward, IndexRow *row);
 extern void idx_scan_end(IndexScanDesc scan);

@@ -43,7 +43,7 @@
 #include "server.h"
 #include "usage/usage.h"
 
-#define MAX_ALLOC ((Size) 64 << 20)	/* no input describes more */
+#define MAX_ALLOC ((Size) 64 << 20) /* no input describes more */
 
 /* ---- what the server's headers refer to ---- */
 
@@ -919,7 +919,8 @@ server_relation(int session)
 	static FormData_pg_class class;
 	static FormData_pg_index form;
 	static Oid	opcintype = INT8OID;
-	static SMgrRelationData smgr;	/* never opened anew: nobody truncates the file */
+	static SMgrRelationData smgr;	/* never opened anew: nobody truncates the
+									 * file */
 
 	class.relpersistence = RELPERSISTENCE_PERMANENT;
 	strcpy(NameStr(class.relname), "fuzz");

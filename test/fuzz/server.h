@@ -34,6 +34,7 @@ extern void server_reset(void);
 /* Page of a block, which must exist.  No pin, no lock. */
 extern Page server_page(BlockNumber block);
 extern BlockNumber server_blocks(void);
+
 /* Make the file that long; new pages are zero. */
 extern void server_extend(BlockNumber blocks);
 
@@ -48,6 +49,7 @@ extern Relation server_relation(int session);
  */
 extern bool server_try(void (*command) (void *arg), void *arg, int pins, bool keep);
 extern int	server_pins(void);
+
 /* Of the last error: its SQLSTATE; and warnings since server_reset(). */
 extern int	server_sqlstate;
 extern int	server_warnings;
@@ -65,6 +67,7 @@ typedef void (*ServerRedo) (int kind, Page page, BlockNumber block, const uint8 
 extern ServerRedo server_redo;
 /* Called when a record gets data of its own, beside those of blocks. */
 extern void (*server_data_logged) (void);
+
 /* Pages that were replayed and compared. */
 extern long server_records;
 

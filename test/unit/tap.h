@@ -49,7 +49,7 @@ tap_done(const char *name)
 /* A test of one condition, with a name made as by printf; returns cond. */
 __attribute__((format(printf, 2, 3)))
 static inline bool
-ok(bool cond, const char *fmt, ...)
+ok(bool cond, const char *fmt,...)
 {
 	char		name[512];
 	va_list		args;

@@ -581,10 +581,11 @@ test_verify(void)
 	CHECK(strcmp(leaf_verify(page), "number of slots differs from the header's") == 0);
 	leaf_header(page)->nslot--;
 	CHECK(leaf_verify(page) == NULL);
+
 	/*
-	 * Descriptor bits: any change of offset, slots, epsilon, exponent, widths,
-	 * mode or runs shows.  (A slightly different slope, another radix or tid
-	 * base may well be another sound page.)
+	 * Descriptor bits: any change of offset, slots, epsilon, exponent,
+	 * widths, mode or runs shows.  (A slightly different slope, another radix
+	 * or tid base may well be another sound page.)
 	 */
 	for (int bit = 0; bit < 24 * 8; bit++)
 	{
@@ -634,7 +635,10 @@ test_checksum(void)
 	}
 	CHECK(missed == 0);
 
-	/* keeping it comes to the same as a new one: whatever leaf_append() does, too */
+	/*
+	 * keeping it comes to the same as a new one: whatever leaf_append() does,
+	 * too
+	 */
 	for (int i = 0; i < KYRO_RUN_CAP; i++)
 	{
 		CHECK(leaf_run_add(page, (KyroEntry) {i * 1000003, (uint64_t) i}, true) && leaf_sum_ok(page));

@@ -70,7 +70,7 @@ static bool
 holds(const LearnedModel *m, const int64_t *keys, int64_t target)
 {
 	uint32_t	answer = last_at_or_before(keys, m->nentries, target);
-	LearnedWindow	w = learned_predict(m, target);
+	LearnedWindow w = learned_predict(m, target);
 	const LearnedLine *lm;
 
 	if (w.model >= m->nmodels)
@@ -94,7 +94,7 @@ holds_around(const LearnedModel *m, const int64_t *keys, int64_t target)
 static LearnedModel *
 train(const int64_t *keys, uint32_t n)
 {
-	LearnedModel   *m = malloc(learned_bytes(n));
+	LearnedModel *m = malloc(learned_bytes(n));
 
 	learned_train(m, keys, sizeof(int64_t), n, 77);
 	return m;
@@ -103,7 +103,7 @@ train(const int64_t *keys, uint32_t n)
 static void
 check_keys(const char *name, const int64_t *keys, uint32_t n)
 {
-	LearnedModel   *m = train(keys, n);
+	LearnedModel *m = train(keys, n);
 	const char *problem = learned_check(m, learned_bytes(n));
 	bool		good = true;
 	double		eps_sum = 0;
@@ -257,7 +257,7 @@ static void
 check_quality(void)
 {
 	int64_t		keys[640];
-	LearnedModel   *m;
+	LearnedModel *m;
 
 	/* A straight line must be found as such, whatever its slope. */
 	for (int shift = 0; shift < 54; shift++)
@@ -273,7 +273,10 @@ check_quality(void)
 			break;
 	}
 
-	/* The middle line of a bend: 0 .. 31 at steps of 1, 32 .. 63 at steps of 3. */
+	/*
+	 * The middle line of a bend: 0 .. 31 at steps of 1, 32 .. 63 at steps of
+	 * 3.
+	 */
 	for (int i = 0; i < 64; i++)
 		keys[i] = i < 32 ? i : 32 + 3 * (i - 32);
 	m = train(keys, 64);
@@ -298,8 +301,8 @@ check_stride(void)
 		uint32_t	more;
 	}			items[1000];
 	int64_t		keys[1000];
-	LearnedModel   *a;
-	LearnedModel   *b = malloc(learned_bytes(1000));
+	LearnedModel *a;
+	LearnedModel *b = malloc(learned_bytes(1000));
 
 	for (int i = 0; i < 1000; i++)
 	{
@@ -330,7 +333,7 @@ safe_to_use(const LearnedModel *m)
 	for (int i = 0; i < 200 && m->nentries > 0; i++)
 	{
 		int64_t		key = i == 0 ? INT64_MIN : i == 1 ? INT64_MAX : (int64_t) (rnd() >> (rnd() % 64));
-		LearnedWindow	w = learned_predict(m, key);
+		LearnedWindow w = learned_predict(m, key);
 
 		if (w.model >= m->nmodels || w.lo > w.predicted || w.predicted > w.hi ||
 			w.hi >= m->nentries)
@@ -344,8 +347,8 @@ check_damage(void)
 {
 	int64_t		keys[700];
 	size_t		size = learned_bytes(700);
-	LearnedModel   *good;
-	LearnedModel   *bad = malloc(size);
+	LearnedModel *good;
+	LearnedModel *bad = malloc(size);
 	bool		rejected = true;
 	bool		safe = true;
 	int			accepted = 0;
@@ -411,8 +414,8 @@ check_forgery(void)
 {
 	int64_t		keys[200];
 	size_t		size = learned_bytes(200);
-	LearnedModel   *good;
-	LearnedModel   *bad = malloc(size);
+	LearnedModel *good;
+	LearnedModel *bad = malloc(size);
 
 	for (int i = 0; i < 200; i++)
 		keys[i] = (int64_t) i * i;
