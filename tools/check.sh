@@ -443,7 +443,7 @@ guard_versions() {
 # is its name, or a hook's (src/README.md, Names).
 guard_statics() {
   awk 'FNR == 1 { static = 0 }
-       static && /^(kyro|leaf|learned|rmi|store|keys|usage)_[a-z_0-9A-Z]+\(/ { print FILENAME ": static " $1 }
+       static && /^(kyro|leaf|learned|rmi|store|keys|usage|event)_[a-z_0-9A-Z]+\(/ { print FILENAME ": static " $1 }
        { static = /^static / }' src/*.c src/[!m]*/*.c src/model/*.c |
     grep -Ev '_(ProcessUtility|object_access|ExecutorRun|ExecutorStart|set_rel_pathlist|get_relation_info)\(|src/rmi/(redo|handler)\.c|src/store/handler\.c' || [ $? = 1 ]
 }
