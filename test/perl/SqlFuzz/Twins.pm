@@ -376,9 +376,16 @@ sub commit_serializable
 		my $end = $r{$twin}{tag} eq 'ROLLBACK' ? undef : $k eq $h ? 'COMMIT' : 'ROLLBACK';
 		$s->{$twin}->run("$end PREPARED 'serializable $twin'") if $end;
 	}
+	my $why = $k ne 'committed' && $k ne $h && $self->excused($s, $k, "PREPARE TRANSACTION");
 	$self->follow($s, 'COMMIT', $k ne 'committed');
-	return "COMMIT: kyro $k, heap $h" if $k ne $h && $k ne '40001';
-	$self->{excuses}{serialization}++ if $k ne $h;
+	if ($why)
+	{
+		$self->{excuses}{$why}++;
+		return;
+	}
+	$why = $h eq '40001' && $k eq 'committed' && $self->other_plans && 'serialization, other plans';
+	$self->{excuses}{$why}++ if $why;
+	return "COMMIT: kyro $k, heap $h" if $k ne $h && !$why;
 	return;
 }
 
