@@ -233,6 +233,21 @@ usage_add_table(Oid relid, const UsageTable *counts)
 	LWLockRelease(lock);
 }
 
+/* The entry of a relation, made if need be, with the lock held exclusively; or NULL without, if nothing is counted. */
+static UsageEntry *
+lock_entry(UsageKind kind, Oid relid)
+{
+	UsageEntry *entry;
+
+	if (entries == NULL)
+		return NULL;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entry = get_entry(kind, relid);
+	if (entry == NULL)
+		LWLockRelease(lock);
+	return entry;
+}
+
 /* ---- rebuilds that run ---- */
 
 static Oid	rebuilding = InvalidOid;	/* by this process ... */
@@ -242,19 +257,14 @@ static int	rebuilding_level;	/* ... in a (sub)transaction of this nesting
 void
 usage_rebuild_begins(Oid relid)
 {
-	UsageEntry *entry;
+	UsageEntry *entry = OidIsValid(rebuilding) ? NULL : lock_entry(USAGE_INDEX, relid);
 
-	if (entries == NULL || OidIsValid(rebuilding))
+	if (entry == NULL)
 		return;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = get_entry(USAGE_INDEX, relid);
-	if (entry != NULL)
-	{
-		entry->rebuilding = MyProcPid;
-		pg_atomic_fetch_add_u32(&control->rebuilds, 1);
-		rebuilding = relid;
-		rebuilding_level = GetCurrentTransactionNestLevel();
-	}
+	entry->rebuilding = MyProcPid;
+	pg_atomic_fetch_add_u32(&control->rebuilds, 1);
+	rebuilding = relid;
+	rebuilding_level = GetCurrentTransactionNestLevel();
 	LWLockRelease(lock);
 }
 
@@ -299,22 +309,17 @@ usage_is_rebuilding(Oid relid)
 void
 usage_add_training(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds)
 {
-	UsageEntry *entry;
+	UsageEntry *entry = lock_entry(USAGE_INDEX, relid);
+	UsageIndexSums *sums;
 
-	if (entries == NULL)
+	if (entry == NULL)
 		return;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = get_entry(USAGE_INDEX, relid);
-	if (entry != NULL)
-	{
-		UsageIndexSums *sums = &entry->sums.u.index;
-
-		sums->trainings[why]++;
-		sums->training_time += microseconds;
-		sums->trained_leaves += leaves;
-		sums->landings_off_then = sums->landings_off;
-		sums->searches_then = usage_searches(sums);
-	}
+	sums = &entry->sums.u.index;
+	sums->trainings[why]++;
+	sums->training_time += microseconds;
+	sums->trained_leaves += leaves;
+	sums->landings_off_then = sums->landings_off;
+	sums->searches_then = usage_searches(sums);
 	LWLockRelease(lock);
 }
 
@@ -323,42 +328,32 @@ usage_add_training(Oid relid, UsageTraining why, uint64 leaves, uint64 microseco
 void
 usage_sealed(Oid table, uint64 rows, uint64 microseconds, uint64 wal_bytes)
 {
-	UsageEntry *entry;
+	UsageEntry *entry = lock_entry(USAGE_TABLE, table);
+	UsageTableSums *sums;
 
-	if (entries == NULL)
+	if (entry == NULL)
 		return;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = get_entry(USAGE_TABLE, table);
-	if (entry != NULL)
-	{
-		UsageTableSums *sums = &entry->sums.u.table;
-
-		sums->seals++;
-		sums->rows_sealed += rows;
-		sums->seal_time += microseconds;
-		sums->seal_wal += wal_bytes;
-	}
+	sums = &entry->sums.u.table;
+	sums->seals++;
+	sums->rows_sealed += rows;
+	sums->seal_time += microseconds;
+	sums->seal_wal += wal_bytes;
 	LWLockRelease(lock);
 }
 
 void
 usage_seal_failed(Oid table, const char *message)
 {
-	UsageEntry *entry;
+	UsageEntry *entry = lock_entry(USAGE_TABLE, table);
+	UsageTableSums *sums;
 
-	if (entries == NULL)
+	if (entry == NULL)
 		return;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = get_entry(USAGE_TABLE, table);
-	if (entry != NULL)
-	{
-		UsageTableSums *sums = &entry->sums.u.table;
-
-		sums->failures++;
-		sums->last_error_at = GetCurrentTimestamp();
-		strlcpy(sums->last_error, message, USAGE_MESSAGE);
-		sums->last_error[pg_mbcliplen(sums->last_error, strlen(sums->last_error), USAGE_MESSAGE - 1)] = '\0';
-	}
+	sums = &entry->sums.u.table;
+	sums->failures++;
+	sums->last_error_at = GetCurrentTimestamp();
+	strlcpy(sums->last_error, message, USAGE_MESSAGE);
+	sums->last_error[pg_mbcliplen(sums->last_error, strlen(sums->last_error), USAGE_MESSAGE - 1)] = '\0';
 	LWLockRelease(lock);
 }
 
