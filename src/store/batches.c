@@ -38,8 +38,9 @@
 
 PG_FUNCTION_INFO_V1(kyro_seal);
 
-void
-store_next_transaction(MemoryContext context)
+/* The transaction that is open becomes one of ours, or a new one begins. */
+static void
+next_transaction(MemoryContext context)
 {
 	CommitTransactionCommand();
 	StartTransactionCommand();
@@ -48,14 +49,25 @@ store_next_transaction(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-void
-store_procedure_check(FunctionCallInfo fcinfo, const char *name)
+/* Look at a call of a procedure of arguments tbl and batch, which commits.  Returns batch. */
+static uint64
+check_call(FunctionCallInfo fcinfo, const char *name, Oid *relid)
 {
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tbl" : "batch")));
+	*relid = PG_GETARG_OID(0);
+	if (PG_GETARG_INT64(1) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be greater than 0")));
 	PreventInTransactionBlock(IsA(fcinfo->context, CallContext) &&
 							  !((CallContext *) fcinfo->context)->atomic &&
 							  !SPI_inside_nonatomic_context(), name);
 	PreventCommandIfReadOnly(name);
 	PreventCommandDuringRecovery(name);
+	return PG_GETARG_INT64(1);
 }
 
 /*
@@ -74,7 +86,7 @@ begin_tables(Oid relid, MemoryContext *context, char **name)
 	 */
 	ForgetPortalSnapshots();
 	*context = AllocSetContextCreate(lasting, "kyrodb batch", ALLOCSET_DEFAULT_SIZES);
-	store_next_transaction(*context);
+	next_transaction(*context);
 	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
 		tables = store_partitions(relid);
 	else
@@ -84,6 +96,14 @@ begin_tables(Oid relid, MemoryContext *context, char **name)
 	*name = get_rel_name(relid);
 	MemoryContextSwitchTo(*context);
 	return tables;
+}
+
+/* And its end. */
+static void
+end_tables(MemoryContext context)
+{
+	MemoryContextSwitchTo(PortalContext);
+	MemoryContextDelete(MemoryContextGetParent(context));
 }
 
 /* Is this a partition that was dropped since? */
@@ -146,17 +166,7 @@ kyro_seal(PG_FUNCTION_ARGS)
 	uint64		rows = 0;
 	uint64		batches = 0;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tbl" : "batch")));
-	relid = PG_GETARG_OID(0);
-	if (PG_GETARG_INT64(1) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be greater than 0")));
-	what.rows = PG_GETARG_INT64(1);
-	store_procedure_check(fcinfo, "CALL kyro.seal");
+	what.rows = check_call(fcinfo, "CALL kyro.seal", &relid);
 	if (!PG_ARGISNULL(2))
 		what.older_than = moment_before(PG_GETARG_INTERVAL_P(2));
 
@@ -175,7 +185,7 @@ kyro_seal(PG_FUNCTION_ARGS)
 			rows += sealed;
 			batches += sealed > 0;
 			what.from = what.next;
-			store_next_transaction(context);
+			next_transaction(context);
 			MemoryContextReset(context);
 			DEBUG_POINT("seal-batch-done");
 		} while (what.next != 0);
@@ -183,8 +193,7 @@ kyro_seal(PG_FUNCTION_ARGS)
 
 	ereport(NOTICE,
 			(errmsg("sealed " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT, rows, name, batches)));
-	MemoryContextSwitchTo(PortalContext);
-	MemoryContextDelete(MemoryContextGetParent(context));
+	end_tables(context);
 	PG_RETURN_VOID();
 }
 
@@ -211,7 +220,7 @@ static void
 close_batch(Relation rel, MemoryContext context)
 {
 	table_close(rel, NoLock);
-	store_next_transaction(context);
+	next_transaction(context);
 	MemoryContextReset(context);
 }
 
@@ -220,7 +229,7 @@ static Relation
 open_vacuumed(Oid relid, MemoryContext context)
 {
 	kyro_vacuum(relid, MemoryContextGetParent(context));
-	store_next_transaction(context);
+	next_transaction(context);
 	return open_batch(relid);
 }
 
@@ -323,17 +332,7 @@ kyro_compact(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 	Compacted	done = {0};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tbl" : "batch")));
-	relid = PG_GETARG_OID(0);
-	if (PG_GETARG_INT64(1) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be greater than 0")));
-	batch = PG_GETARG_INT64(1);
-	store_procedure_check(fcinfo, "CALL kyro.compact");
+	batch = check_call(fcinfo, "CALL kyro.compact", &relid);
 
 	tables = begin_tables(relid, &context, &name);
 	foreach(lc, tables)
@@ -344,7 +343,6 @@ kyro_compact(PG_FUNCTION_ARGS)
 	ereport(NOTICE,
 			(errmsg("moved " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT ", pages before: " UINT64_FORMAT
 					", after: " UINT64_FORMAT, done.rows, name, done.batches, done.before, done.after)));
-	MemoryContextSwitchTo(PortalContext);
-	MemoryContextDelete(MemoryContextGetParent(context));
+	end_tables(context);
 	PG_RETURN_VOID();
 }

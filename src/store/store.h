@@ -971,14 +971,6 @@ typedef struct StoreStep
  */
 extern List *store_shrink_plan(Relation rel, uint64 batch);
 
-/* --- batches.c ------------------------------------------------------------------- */
-
-/* The transaction that is open becomes one of ours, or a new one begins. */
-extern void store_next_transaction(MemoryContext context);
-
-/* Raise an error unless a procedure may commit. */
-extern void store_procedure_check(FunctionCallInfo fcinfo, const char *name);
-
 /* --- tree.c ----------------------------------------------------------------------- */
 
 /*
