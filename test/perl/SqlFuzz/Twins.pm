@@ -376,16 +376,13 @@ sub commit_serializable
 		my $end = $r{$twin}{tag} eq 'ROLLBACK' ? undef : $k eq $h ? 'COMMIT' : 'ROLLBACK';
 		$s->{$twin}->run("$end PREPARED 'serializable $twin'") if $end;
 	}
-	my $why = $k ne 'committed' && $k ne $h && $self->excused($s, $k, "PREPARE TRANSACTION");
+	my $why = $k ne $h && $k ne 'committed' ? $self->excused($s, $k, 'PREPARE TRANSACTION') : undef;
+
 	$self->follow($s, 'COMMIT', $k ne 'committed');
-	if ($why)
-	{
-		$self->{excuses}{$why}++;
-		return;
-	}
-	$why = $h eq '40001' && $k eq 'committed' && $self->other_plans && 'serialization, other plans';
-	$self->{excuses}{$why}++ if $why;
+	# asked outside of the transaction
+	$why = 'serialization, other plans' if $k eq 'committed' && $h eq '40001' && $self->other_plans;
 	return "COMMIT: kyro $k, heap $h" if $k ne $h && !$why;
+	$self->{excuses}{$why}++ if $why;
 	return;
 }
 
