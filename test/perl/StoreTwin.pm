@@ -475,6 +475,12 @@ sub session
 			$details = $expected{$code} || $expected_in_crash{$code} ? 0 : 12;
 			push @unexpected, $line if $details;
 		}
+		elsif ($line =~ /connection to server .* failed: FATAL: .* due to conflict with recovery/)
+		{
+			# while it connected, when psql does not print SQLSTATEs yet
+			$errors{'40001'}++;
+			$conflict = $failed = 1;
+		}
 		elsif ($line =~ /server closed the connection|connection to server (?:was lost|.* failed)|could not (?:send|receive) data|no connection to the server/i)
 		{
 			$lost = $failed = 1;
