@@ -51,6 +51,10 @@ int			kyro_cost_limit = 200;
 
 double		kyro_cost_delay = 2;
 
+int			kyro_busy_sessions = -1;
+
+int			kyro_busy_patience = 60 * 60;
+
 double		kyro_sample_rate = 0;
 
 bool		kyro_sampling = false;
@@ -154,6 +158,20 @@ define_autopilot(void)
 							 2, 0, 100,
 							 PGC_SIGHUP, GUC_UNIT_MS,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.busy_sessions",
+							"Number of sessions at work above which the autopilot puts off what is due.",
+							"Zero: it does not; -1: twice as many as there are processors.",
+							&kyro_busy_sessions,
+							-1, -1, INT_MAX / 2,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("kyro.busy_patience",
+							"Time after which the autopilot does what it has put off, though the server is busy.",
+							NULL,
+							&kyro_busy_patience,
+							60 * 60, 0, INT_MAX / 1000,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 }
 
 void

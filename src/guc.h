@@ -62,6 +62,13 @@ extern double kyro_retrain_misses_scale_factor;
 extern int	kyro_cost_limit;
 extern double kyro_cost_delay;
 
+/*
+ * The autopilot puts off what is due while more sessions than this are at work (0: never;
+ * -1: twice the number of processors), for so many seconds at most.
+ */
+extern int	kyro_busy_sessions;
+extern int	kyro_busy_patience;
+
 /* kyro.sample_rate: the part of look-ups that are timed; kyro_sampling: it is above 0. */
 extern double kyro_sample_rate;
 extern bool kyro_sampling;

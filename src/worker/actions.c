@@ -128,6 +128,7 @@ seal(const WorkerTask *task, WorkerResult *result)
 	StoreSeal	what = {.pages = true, .rows = task->batch, .older_than = DT_NOEND, .place = STORE_ANY_PLACE};
 	uint64		rows = 0;
 	uint64		batches = 0;
+	char	   *busy = NULL;
 
 	if (task->after != NULL)
 		what.older_than = moment_before(task->after);
@@ -152,10 +153,15 @@ seal(const WorkerTask *task, WorkerResult *result)
 		batches += what.sealed > 0;
 		what.from = what.next;
 		pause_work(NULL);
-	} while (what.next != 0 && kyro_autopilot);
+		if (what.next != 0 && !task->urgent)
+			busy = worker_server_is_busy();
+	} while (what.next != 0 && kyro_autopilot && busy == NULL);
 
-	result->what = psprintf("sealed " UINT64_FORMAT " rows, batches: " UINT64_FORMAT, rows, batches);
-	if (rows == 0)
+	result->what = psprintf("sealed " UINT64_FORMAT " rows, batches: " UINT64_FORMAT "%s%s", rows, batches,
+							busy != NULL ? "; then stepped back: " : "", busy != NULL ? busy : "");
+	if (busy != NULL)
+		result->next = GetCurrentTimestamp() + (int64) kyro_autopilot_naptime * USECS_PER_SEC;
+	else if (rows == 0)
 	{
 		int64		wait = (int64) kyro_autopilot_naptime * NOTHING_NAPTIMES * USECS_PER_SEC;
 

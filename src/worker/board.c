@@ -64,6 +64,8 @@ typedef struct Record
 	TimestampTz started;
 	TimestampTz finished;		/* 0: it has not yet */
 	TimestampTz next;			/* 0: when it is due */
+	TimestampTz put_off;		/* since when, as the server is busy; 0: it is
+								 * not */
 	char		relation[NAME_SPACE];
 	char		why[TEXT_SPACE];
 	char		text[TEXT_SPACE];	/* result, or error if failures > 0 */
@@ -355,10 +357,40 @@ worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result)
 	r = get_record(MyDatabaseId, task);
 	r->pid = 0;
 	r->failures = 0;
+	r->put_off = 0;
 	r->finished = GetCurrentTimestamp();
 	r->next = next;
 	set_text(r->text, result, TEXT_SPACE);
 	LWLockRelease(board_lock);
+}
+
+/*
+ * A task is put off until `next`, for what reason; false if that was done for kyro.busy_patience
+ * already, so it should be done now.  Where it has failed, error and backoff are kept.
+ */
+bool
+worker_put_off(const WorkerTask *task, TimestampTz next, const char *why)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		put_off;
+	Record	   *r;
+
+	LWLockAcquire(board_lock, LW_EXCLUSIVE);
+	r = get_record(MyDatabaseId, task);
+	if (r->put_off == 0)
+		r->put_off = now;
+	put_off = !TimestampDifferenceExceeds(r->put_off, now, kyro_busy_patience * 1000);
+	if (put_off)
+	{
+		r->next = next;
+		if (r->failures == 0)
+		{
+			r->started = r->finished = now;
+			set_text(r->text, why, TEXT_SPACE);
+		}
+	}
+	LWLockRelease(board_lock);
+	return put_off;
 }
 
 /* A failure: the next try waits twice as long as this one did.  The lock is held. */

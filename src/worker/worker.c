@@ -302,14 +302,28 @@ do_it(void *arg)
 		worker_do(doing->task, &doing->result);
 }
 
+/* Is a task put off, since the server is busy?  Not reading what is in use after a start of the server: that would come too late. */
+static bool
+is_put_off(WorkerTask *task)
+{
+	char	   *why = task->action == WORKER_WARM ? NULL : worker_server_is_busy();
+
+	if (why == NULL)
+		return false;
+	task->urgent = !worker_put_off(task, next_naptime(), psprintf("stepped back: %s", why));
+	return !task->urgent;
+}
+
 static void
-do_task(MemoryContext cxt, const WorkerTask *task)
+do_task(MemoryContext cxt, WorkerTask *task)
 {
 	Doing		doing = {.task = task};
 	char	   *activity = psprintf("kyrodb: %s %s (%s)", verb(task), task->relation, task->why);
 	TimestampTz start;
 	long		ms;
 
+	if (is_put_off(task))
+		return;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	start = worker_begin(task);
 	if (attempt(cxt, task, do_it, &doing) != DONE)
@@ -363,7 +377,7 @@ visit(bool first)
 	}
 	foreach(lc, l.tasks)
 	{
-		const WorkerTask *task = (const WorkerTask *) lfirst(lc);
+		WorkerTask *task = (WorkerTask *) lfirst(lc);
 		TimestampTz not_before = worker_not_before(MyDatabaseId, task);
 
 		CHECK_FOR_INTERRUPTS();

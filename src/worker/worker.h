@@ -42,6 +42,9 @@ typedef struct WorkerTask
 	/* of WORKER_SEAL */
 	int64		batch;			/* rows */
 	Interval   *after;			/* NULL: rows of any age */
+
+	bool		urgent;			/* put off for too long: also while the server
+								 * is busy */
 } WorkerTask;
 
 /* --- board.c: shared memory ------------------------------------------------------ */
@@ -77,6 +80,7 @@ extern volatile sig_atomic_t worker_was_sent_away;
 
 /* what was done */
 extern TimestampTz worker_begin(const WorkerTask *task);
+extern bool worker_put_off(const WorkerTask *task, TimestampTz next, const char *why);
 extern void worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result);
 extern void worker_failed(Oid database, const WorkerTask *task, const char *error);
 extern void worker_crashed(Oid database, const WorkerTask *task, int failures);
@@ -88,6 +92,10 @@ extern void worker_forget_databases(bool (*exists) (Oid database, void *arg), vo
 extern void worker_mark(int slot, Oid database, const WorkerTask *task, int failures);
 extern void worker_unmark(int slot);
 extern void worker_read_marks(void (*f) (Oid database, const WorkerTask *task, int failures));
+
+/* --- busy.c ------------------------------------------------------------------------- */
+
+extern char *worker_server_is_busy(void);
 
 /* --- actions.c ---------------------------------------------------------------------- */
 

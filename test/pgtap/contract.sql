@@ -177,7 +177,7 @@ SELECT is_empty($$SELECT * FROM kyro.verify(rel => 't_k', deep => true)$$, 'veri
 
 -- settings
 SELECT isnt(short_desc, '', name || ' has a description') FROM pg_settings WHERE name LIKE 'kyro.%';
-SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.autopilot', 'kyro.autopilot_naptime', 'kyro.autowarm', 'kyro.constraint_index_method', 'kyro.cost_delay', 'kyro.cost_limit', 'kyro.directory_cache', 'kyro.log_min_duration', 'kyro.max_workers', 'kyro.mmap', 'kyro.resource_manager', 'kyro.retrain_misses_scale_factor', 'kyro.retrain_misses_threshold', 'kyro.retrain_scale_factor', 'kyro.retrain_threshold', 'kyro.sample_rate', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
+SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%'), ARRAY['kyro.autopilot', 'kyro.autopilot_naptime', 'kyro.autowarm', 'kyro.busy_patience', 'kyro.busy_sessions', 'kyro.constraint_index_method', 'kyro.cost_delay', 'kyro.cost_limit', 'kyro.directory_cache', 'kyro.log_min_duration', 'kyro.max_workers', 'kyro.mmap', 'kyro.resource_manager', 'kyro.retrain_misses_scale_factor', 'kyro.retrain_misses_threshold', 'kyro.retrain_scale_factor', 'kyro.retrain_threshold', 'kyro.sample_rate', 'kyro.sealed_load', 'kyro.table_cache'], 'settings');
 
 -- the version: one upgrade path to it from nothing
 SELECT ok(EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'kyrodb' AND installed AND superuser AND NOT relocatable), 'installed by a superuser, not relocatable');
