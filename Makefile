@@ -5,6 +5,7 @@
 #
 #   make check        install what is missing, build, run every test
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
+#   make check-backups   pgBackRest, Barman, PgBouncer, pg_partman (installs them)
 #   make check-deb    Debian packages: built, checked by lintian, installed in a fresh Debian and removed (needs root)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
@@ -34,7 +35,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-core check-deb check-load check-metrics check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-backups check-core check-deb check-load check-metrics check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json sbom
 
 all:
@@ -76,6 +77,10 @@ check-deb:
 
 sbom: all
 	@tools/sbom.sh
+
+check-backups:
+	@tools/setup.sh backups
+	@KYRO_BACKUPS=1 PARTS=tap TESTS="both_pgbackrest both_barman both_pgbouncer both_partman" tools/check.sh
 
 check-metrics:
 	@tools/setup.sh metrics

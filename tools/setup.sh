@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|deb|metrics|static|indent|memory|fuzz
+# setup.sh build|demo|bench|plots|check|backups|deb|metrics|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -25,6 +25,9 @@ case $purpose in
     [ "$PG_MAJOR" != 15 ] || tools+=(pg-bsd-indent)
     server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
             libtap-parser-sourcehandler-pgtap-perl) ;;
+  backups)
+    tools=(pgbackrest barman rsync pgbouncer)
+    server=("postgresql-$PG_MAJOR-partman") ;;
   deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   static)
@@ -35,7 +38,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|deb|metrics|static|indent|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")

@@ -23,7 +23,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(new_node own_carrier add_index_checks indexes_agree sound
   read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
-  send_query returned has_debug_points need_debug_points sparse_leaves add_twice log_lacks
+  send_query returned has_debug_points need_debug_points need_backup_tools settle_restored sparse_leaves add_twice log_lacks
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE PAGE_HISTORY);
 
 use constant {
@@ -336,6 +336,33 @@ sub need_debug_points
 	my ($node) = @_;
 
 	plan skip_all => 'built without DEBUG_POINTS=1' if !has_debug_points($node);
+}
+
+=item need_backup_tools(program...)
+
+Skips all tests but under `make check-backups`, which installs what they need; dies there where one of them is missing.
+
+=cut
+
+sub need_backup_tools
+{
+	plan skip_all => 'make check-backups installs what it needs, and runs it' if !$ENV{KYRO_BACKUPS};
+	my @missing = grep { my $p = $_; !grep { -x "$_/$p" } split /:/, "$ENV{PATH}:/usr/bin:/usr/sbin" } @_;
+	die "missing: @missing" if @missing;
+}
+
+=item settle_restored(node)
+
+A tool has written the data directory of a node, which is to run here, and to archive nothing.
+
+=cut
+
+sub settle_restored
+{
+	my ($node) = @_;
+
+	chmod 0700, $node->data_dir;
+	$node->append_conf('postgresql.conf', 'port = ' . $node->port . "\nunix_socket_directories = '" . $node->host . "'\narchive_mode = off\n");
 }
 
 =item sparse_leaves(node, table)

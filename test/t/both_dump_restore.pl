@@ -66,6 +66,13 @@ foreach my $format ('plain', 'custom', 'directory')
 	is($node->safe_psql($format, $rows), $node->safe_psql('src', $rows), "$format: the same rows");
 	indexes_agree($node, $format, "$format: indexes agree", @indexes);
 }
+# or without kyro tables
+$node->safe_psql('postgres', 'CREATE DATABASE heaps');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '--no-table-access-method', '-d', $node->connstr('heaps'), "$PostgreSQL::Test::Utils::tmp_check/dump_custom" ], 'restore, --no-table-access-method');
+is($node->safe_psql('heaps', q{SELECT count(*) FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE amname = 'kyro'}), '0', 'all tables are heaps');
+is($node->safe_psql('heaps', $rows), $node->safe_psql('src', $rows), 'with the same rows');
+is($node->safe_psql('heaps', $defs), $node->safe_psql('src', $defs), 'and the same indexes');
+indexes_agree($node, 'heaps', 'heaps: indexes agree', @indexes);
 # the extension's own objects are not dumped
 my ($dump) = run_command([ 'pg_dump', '-s', '-d', $node->connstr('src') ]);
 unlike($dump, qr/CREATE FUNCTION kyro\.|CREATE ACCESS METHOD|CREATE OPERATOR CLASS/, 'the dump has CREATE EXTENSION, not its members');
