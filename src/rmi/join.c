@@ -649,7 +649,10 @@ forget(RmiJoin *j, int k)
 	j->n -= k;
 }
 
-/* Join leaves at hand as long as that pays.  At most one, the last, stays at hand. */
+/*
+ * Join leaves at hand as long as that pays.  The last of what they become stays at hand, with those
+ * behind it, for the leaf to come may join them; unless there is no room.
+ */
 static void
 join_at_hand(RmiJoin *j)
 {
@@ -669,27 +672,29 @@ join_at_hand(RmiJoin *j)
 		memcpy(&j->leaves->items[at], kept.items, kept.n * sizeof(RmiDirItem));
 		memmove(&j->leaves->items[at + kept.n], &j->leaves->items[at + k], behind * sizeof(RmiDirItem));
 		j->leaves->n -= k - kept.n;
-		if (last != NULL && k == j->n)
+		if (last == NULL)
 		{
-			/* others may join it */
-			for (int i = 0; i < k; i++)
-			{
-				if (j->leaf[i] == last)
-				{
-					j->leaf[i] = j->leaf[k - 1];
-					j->leaf[k - 1] = last;
-					break;
-				}
-			}
-			forget(j, k - 1);
-			j->fill += fill_of_image(last->page.data) - last->fill;
-			last->fill = fill_of_image(last->page.data);
-			last->removed = 0;
-			return;
+			forget(j, k);
+			continue;
 		}
-		forget(j, k);
+		for (int i = 0; i < k; i++)
+		{
+			if (j->leaf[i] == last)
+			{
+				j->leaf[i] = j->leaf[k - 1];
+				j->leaf[k - 1] = last;
+				break;
+			}
+		}
+		forget(j, k - 1);
+		j->fill += fill_of_image(last->page.data) - last->fill;
+		last->fill = fill_of_image(last->page.data);
+		last->removed = 0;
+		if (last->fill > FILL_FIRST)
+			forget(j, 1);
 	}
-	forget(j, j->n);
+	if (j->n == JOIN_LEAVES)
+		forget(j, j->n);
 }
 
 /* ---- the walk ---- */
