@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * batches.c
- *	  CALL kyro.seal and kyro.compact: seal a table, and make its file smaller, in batches,
- *	  each in a transaction of its own.
+ *	  CALL kyro.seal: seal a table in batches.  CALL kyro.compact: make its file
+ *	  smaller, in batches.  Each batch is a transaction of its own.
  *
- * So writers wait for one batch's stamps and commit at most, VACUUM and others
- * get their turn in between, and where it stops, by an error, a cancel or a
- * crash, what was sealed stays so and the next call takes the rest.
+ * So writers wait for the stamps and the commit of one batch at most, and VACUUM
+ * and others get their turn in between.  After an error, a cancel or a crash,
+ * batches that were committed stay sealed, and the next call takes the rest.
  *
- * The file is read once, up to where it ended at the beginning: with writers at
- * work there would be no end otherwise.
+ * kyro.seal reads the file once, up to where it ended when the call began: with
+ * writers at work it might not end otherwise.
  *
  * IDENTIFICATION
  *	  src/store/batches.c
@@ -38,18 +38,21 @@
 
 PG_FUNCTION_INFO_V1(kyro_seal);
 
-/* The transaction that is open becomes one of ours, or a new one begins. */
+/* Commit, and begin a transaction for the next batch. */
 static void
 next_transaction(MemoryContext context)
 {
 	CommitTransactionCommand();
 	StartTransactionCommand();
-	/* whatever the default: each batch has a snapshot of its own */
+	/* each batch takes a snapshot of its own, whatever the session's default */
 	XactIsoLevel = XACT_READ_COMMITTED;
 	MemoryContextSwitchTo(context);
 }
 
-/* Look at a call of a procedure of arguments tbl and batch, which commits.  Returns batch. */
+/*
+ * Check the call of a procedure that commits, with arguments tbl and batch; returns
+ * batch.
+ */
 static uint64
 check_call(FunctionCallInfo fcinfo, const char *name, Oid *relid)
 {
@@ -71,8 +74,10 @@ check_call(FunctionCallInfo fcinfo, const char *name, Oid *relid)
 }
 
 /*
- * In a procedure that commits: the tables that it is to do, and the name of what was asked for, in
- * *context, which is made.  A transaction begins.
+ * The tables that a call is for: the kyro partitions of a partitioned table, or the
+ * table itself.  *name is the name of what was given.  Begins a transaction, with
+ * *context as the memory of a batch; the result and *name are in its parent, which
+ * end_tables() deletes.
  */
 static List *
 begin_tables(Oid relid, MemoryContext *context, char **name)
@@ -81,8 +86,8 @@ begin_tables(Oid relid, MemoryContext *context, char **name)
 	MemoryContext lasting = AllocSetContextCreate(PortalContext, "kyrodb batches", ALLOCSET_DEFAULT_SIZES);
 
 	/*
-	 * the snapshot of the procedure's call would outlive its transaction, and
-	 * others wait for it
+	 * the snapshot of the CALL would last over all batches, and hold back the
+	 * horizon of VACUUM
 	 */
 	ForgetPortalSnapshots();
 	*context = AllocSetContextCreate(lasting, "kyrodb batch", ALLOCSET_DEFAULT_SIZES);
@@ -98,7 +103,6 @@ begin_tables(Oid relid, MemoryContext *context, char **name)
 	return tables;
 }
 
-/* And its end. */
 static void
 end_tables(MemoryContext context)
 {
@@ -106,14 +110,17 @@ end_tables(MemoryContext context)
 	MemoryContextDelete(MemoryContextGetParent(context));
 }
 
-/* Is this a partition that was dropped since? */
+/* Is this a partition that was dropped since the call began? */
 static bool
 is_gone(Oid table, Oid relid)
 {
 	return table != relid && get_rel_relkind(table) == '\0';
 }
 
-/* The moment before which rows were committed that are this old now; raises an error if that is not known. */
+/*
+ * The moment that is this long ago.  Raises an error if it is in the future, or if
+ * the server does not record when transactions commit.
+ */
 static TimestampTz
 moment_before(Interval *age)
 {
@@ -133,14 +140,17 @@ moment_before(Interval *age)
 	return moment;
 }
 
-/* One batch, in this transaction; returns how many rows were sealed.  The first one sets what->end. */
+/*
+ * Seal one batch in this transaction; returns how many rows were sealed.  The first
+ * batch of a table sets what->end.
+ */
 static uint64
 seal_batch(Oid relid, StoreSeal *what)
 {
 	Relation	rel = store_seal_open(relid);
 	StoreRun	run;
 
-	/* one more, if the rows of block 0 are to move (whole.c) */
+	/* one more block, to which the rows of block 0 may move (whole.c) */
 	if (what->from == 0)
 		what->end = RelationGetNumberOfBlocks(rel) + 1;
 	what->sealed = 0;
@@ -150,9 +160,10 @@ seal_batch(Oid relid, StoreSeal *what)
 }
 
 /*
- * kyro.seal(tbl regclass, batch bigint, older_than interval): seal the rows of
- * the log, those of so many rows' pages at a time; of a partitioned table, of one
- * partition after the other.  The owner's, not in a transaction block.
+ * kyro.seal(tbl regclass, batch bigint, older_than interval): seal the rows of the
+ * log, in transactions of whole pages that have about `batch` rows; of a partitioned
+ * table, one partition after the other.  For the owner, outside of transaction
+ * blocks.
  */
 Datum
 kyro_seal(PG_FUNCTION_ARGS)
@@ -203,8 +214,8 @@ typedef struct Compacted
 {
 	uint64		rows;			/* moved */
 	uint64		batches;
-	uint64		held;			/* rows that somebody held */
-	uint64		before;			/* blocks */
+	uint64		held;			/* not moved: somebody changed or locked them */
+	uint64		before;			/* blocks of the file */
 	uint64		after;
 } Compacted;
 
@@ -224,7 +235,7 @@ close_batch(Relation rel, MemoryContext context)
 	MemoryContextReset(context);
 }
 
-/* The same after a VACUUM. */
+/* VACUUM the table, then open it as open_batch() does. */
 static Relation
 open_vacuumed(Oid relid, MemoryContext context)
 {
@@ -246,7 +257,7 @@ has_dead_runs(Relation rel)
 	return false;
 }
 
-/* Take one step of a plan, in batches; false if there was no place. */
+/* Carry out one step of a plan, in batches; false if there was no place. */
 static bool
 take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context, Compacted *done)
 {
@@ -288,8 +299,8 @@ compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
 	close_batch(rel, context);
 
 	/*
-	 * what is dead leaves the log and the indexes: then there is room; so
-	 * there is where dead runs were
+	 * the first VACUUM makes room in the log, and finds runs that are dead;
+	 * the second makes room of these
 	 */
 	rel = open_vacuumed(relid, context);
 	if (has_dead_runs(rel))
@@ -308,7 +319,7 @@ compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
 			break;
 	}
 
-	/* and what was moved leaves its old place */
+	/* remove what was moved from its old place, and cut the file off */
 	rel = done->rows > moved ? open_vacuumed(relid, context) : open_batch(relid);
 	done->after += RelationGetNumberOfBlocks(rel);
 	close_batch(rel, context);
@@ -317,9 +328,9 @@ compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
 PG_FUNCTION_INFO_V1(kyro_compact);
 
 /*
- * kyro.compact(tbl regclass, batch bigint): move sealed rows so that the file can be
- * cut off, and vacuum; of a partitioned table, one partition after the other.  The owner's, not
- * in a transaction block.
+ * kyro.compact(tbl regclass, batch bigint): move sealed rows so that the end of the
+ * file becomes free, and vacuum; of a partitioned table, one partition after the
+ * other.  For the owner, outside of transaction blocks.
  */
 Datum
 kyro_compact(PG_FUNCTION_ARGS)

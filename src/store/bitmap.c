@@ -3,10 +3,10 @@
  * bitmap.c
  *	  Bitmap scans.
  *
- * The executor names the pages, and from PostgreSQL 18 on leaves it to us to take
- * them from the bitmap, and to ask for those ahead.  What is done with a page is
- * the same: its rows in the bitmap, or all of them where that has forgotten
- * which, as far as the snapshot sees them.
+ * Up to PostgreSQL 17 the executor names one page after the other; from 18 on we
+ * take the pages from the bitmap ourselves, and ask the kernel for those that come
+ * next.  Of each page we return the rows that are in the bitmap, or all rows if the
+ * bitmap has only the page, as far as the snapshot sees them.
  *
  * IDENTIFICATION
  *	  src/store/bitmap.c
@@ -26,7 +26,7 @@
 
 #include "store/store.h"
 
-/* The visible ones of all rows of the log page in hand, which is locked. */
+/* Find the visible rows among all rows of the log page in hand, which is locked. */
 static void
 see_all(StoreScan *scan)
 {
@@ -54,7 +54,7 @@ see_all(StoreScan *scan)
 	}
 }
 
-/* The same of those n that the bitmap names: each is the begin of a HOT chain. */
+/* The same among n that the bitmap names: each is the root of a HOT chain. */
 static void
 see_some(StoreScan *scan, const OffsetNumber *offsets, int n)
 {
@@ -71,7 +71,7 @@ see_some(StoreScan *scan, const OffsetNumber *offsets, int n)
 	}
 }
 
-/* Find the visible rows of a log page, of n that the bitmap names; n < 0: of all. */
+/* Find the visible rows of a log page, among n that the bitmap names; n < 0: among all. */
 static void
 read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, int n)
 {
@@ -79,8 +79,9 @@ read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, i
 	Relation	rel = scan->base.rs_rd;
 
 	/*
-	 * Blocks that were not there when the scan began have no rows for it; but
-	 * a serializable transaction must hear of those that it does not see.
+	 * Blocks that were not there when the scan began have no rows that it
+	 * sees.  A serializable transaction must register conflicts with those
+	 * that it does not see.
 	 */
 	if (block >= heap->rs_nblocks && !IsolationIsSerializable())
 		return;
@@ -96,7 +97,7 @@ read_log_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, i
 	store_scan_drop_ledgers(heap);
 }
 
-/* The same of any page, which is then the one in hand. */
+/* Read a log page or a page of rows, which is then the one in hand. */
 static void
 read_page(StoreScan *scan, BlockNumber block, const OffsetNumber *offsets, int n)
 {
@@ -158,20 +159,20 @@ store_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tbmre
 
 #define MAX_AHEAD	64			/* pages */
 
-/* A ring of pages that come next, and that the kernel was asked for. */
+/* A ring of the pages that come next; the kernel was asked for all but the first. */
 struct StoreBitmap
 {
-	int			size;			/* of the ring: effective_io_concurrency of
-								 * the table's tablespace, and one */
-	int			ahead;			/* how many may be in it by now: more with
-								 * each page, a query may want few */
+	int			size;			/* of the ring: 1 + effective_io_concurrency
+								 * of the table's tablespace */
+	int			ahead;			/* how many may be in it now: grows by one
+								 * with each page, as a query may want few */
 	int			first;
 	int			count;
 	bool		exhausted;
 	TBMIterateResult pages[FLEXIBLE_ARRAY_MEMBER];
 };
 
-/* Ahead of a page that is read at once nothing is asked for.  In the memory of the scan. */
+/* Make a ring, in the memory context of the scan. */
 static struct StoreBitmap *
 make_ring(StoreScan *scan)
 {
@@ -196,7 +197,7 @@ fill_ring(StoreScan *scan, struct StoreBitmap *ring)
 			ring->exhausted = true;
 			return;
 		}
-		/* sealed pages, too: their maps are of the same file */
+		/* for sealed pages, too: they are mapped from the same file */
 		if (ring->count++ > 0 && page->blockno < scan->heap->rs_nblocks)
 			PrefetchBuffer(scan->base.rs_rd, MAIN_FORKNUM, page->blockno);
 	}

@@ -3,9 +3,9 @@
  * build.c
  *	  Reading a table to build an index on it.
  *
- * What heap code does for heaps: every tuple that some snapshot may want is
- * indexed, a heap-only tuple under the TID of the root of its chain.  Sealed
- * rows have no chains.  Ledger tuples are skipped.
+ * As heap code does for heaps: every tuple that some snapshot may see is indexed, a
+ * heap-only tuple under the TID of the root of its HOT chain.  Sealed rows have no
+ * chains.  Ledger tuples are skipped.
  *
  * IDENTIFICATION
  *	  src/store/build.c
@@ -36,14 +36,14 @@ typedef struct Build
 	IndexInfo  *info;
 	StoreScan  *scan;
 	TransactionId oldest_xmin;	/* invalid: the scan has an MVCC snapshot */
-	bool		anyvisible;
-	bool		unique;			/* checks uniqueness or exclusion */
+	bool		anyvisible;		/* rows in progress count as alive */
+	bool		unique;			/* the index checks uniqueness or exclusion */
 	ExprState  *predicate;
 	EState	   *estate;
 	TupleTableSlot *slot;
 	double		rows;
 
-	/* of the log page in hand */
+	/* roots of HOT chains, of the log page root_block */
 	BlockNumber root_block;
 	OffsetNumber roots[MaxHeapTuplesPerPage];
 } Build;
@@ -68,7 +68,7 @@ build_end(Build *b)
 {
 	ExecDropSingleTupleTableSlot(b->slot);
 	FreeExecutorState(b->estate);
-	/* these pointed into it */
+	/* these pointed into the executor state */
 	b->info->ii_ExpressionsState = NIL;
 	b->info->ii_PredicateState = NULL;
 }
@@ -97,7 +97,7 @@ root_of(Build *b, HeapTuple tuple)
 		find_roots(b);
 	if (HeapTupleIsHeapOnly(tuple))
 	{
-		/* with a weak lock on the table, chains may grow while we look */
+		/* with a weak lock on the table, chains may have grown since */
 		if (!OffsetNumberIsValid(b->roots[offset - 1]))
 			find_roots(b);
 		if (!OffsetNumberIsValid(b->roots[offset - 1]))
@@ -111,8 +111,8 @@ root_of(Build *b, HeapTuple tuple)
 }
 
 /*
- * The status of the row in question; what `tuple` and `row` are, see judge().
- * *hot_updated is as of the same moment.
+ * The status of a row; tuple and row as for judge().  *hot_updated is read under the
+ * same lock.
  */
 static HTSV_Result
 status_of(Build *b, HeapTuple tuple, OffsetNumber row, TransactionId *xwait, bool *hot_updated)
@@ -137,7 +137,8 @@ status_of(Build *b, HeapTuple tuple, OffsetNumber row, TransactionId *xwait, boo
 
 /*
  * Is a row to be indexed?  `tuple` is the log tuple, NULL for a sealed row, whose
- * number is `row`.  *alive: it counts for uniqueness.
+ * number is `row`.  *alive: whether it counts for uniqueness.  May wait for another
+ * transaction to end.
  */
 static bool
 judge(Build *b, HeapTuple tuple, OffsetNumber row, bool *alive)
@@ -164,8 +165,8 @@ judge(Build *b, HeapTuple tuple, OffsetNumber row, bool *alive)
 			case HEAPTUPLE_RECENTLY_DEAD:
 
 				/*
-				 * of a HOT chain only the live end is indexed, which old
-				 * snapshots cannot use
+				 * only the live end of a HOT chain is indexed, so snapshots
+				 * that see this version must not use the index
 				 */
 				*alive = false;
 				if (hot_updated)
@@ -211,7 +212,7 @@ judge(Build *b, HeapTuple tuple, OffsetNumber row, bool *alive)
 				break;
 		}
 
-		/* in progress, and how it ends matters */
+		/* it matters how the transaction ends: wait, and look again */
 		ItemPointerSet(&tid, b->scan->heap->rs_cblock, tuple != NULL ? ItemPointerGetOffsetNumber(&tuple->t_self) : row);
 		XactLockTableWait(xwait, b->rel, &tid, XLTW_InsertIndexUnique);
 	}
@@ -230,7 +231,7 @@ form_entry(Build *b, Datum *values, bool *isnull)
 	return true;
 }
 
-/* A log tuple of the page in hand; false if there is none at the offset. */
+/* A log tuple of the page in hand; false if there is none, or a ledger tuple. */
 static bool
 get_log_tuple(Build *b, OffsetNumber offset, HeapTuple tuple)
 {
@@ -253,7 +254,10 @@ get_log_tuple(Build *b, OffsetNumber offset, HeapTuple tuple)
 	return tuple->t_data != NULL && !store_is_ledger(tuple->t_data);
 }
 
-/* Number of candidates on the page in hand, and the i-th (from 0). */
+/*
+ * The number of rows to look at on the page in hand, and the offset of the i-th (from
+ * 0): those that the MVCC snapshot sees, or all.
+ */
 static int
 candidates(Build *b)
 {
@@ -371,20 +375,21 @@ store_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *inf
 
 /* ---- validation of a concurrent build ---- */
 
-/* The TIDs that are in the index, sorted. */
+/* The TIDs that are in the index, read in ascending order. */
 typedef struct Entries
 {
 	Tuplesortstate *sort;
 	bool		done;
-	bool		valid;			/* `tid` is one not passed yet */
+	bool		valid;			/* `tid` was read, and not passed yet */
 	ItemPointerData tid;
-	BlockNumber block;			/* passed on this block: */
+	BlockNumber block;			/* passed[] are offsets that were passed on
+								 * this block */
 	bool		passed[MaxHeapTuplesPerPage];
 } Entries;
 
 /*
- * Is a TID in the index?  To be asked in the order of blocks; within a block in
- * any order, as roots of HOT chains come.
+ * Is a TID in the index?  To be called in the order of blocks, within a block in any
+ * order, because roots of HOT chains come in any.
  */
 static bool
 is_in_index(Entries *e, ItemPointer tid)
@@ -457,9 +462,9 @@ store_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info,
 				continue;
 
 			/*
-			 * Uniqueness is checked even if the row is dead by now: a HOT
-			 * chain is checked through its root, and its live end may be the
-			 * row.
+			 * Uniqueness is checked even if the row is dead by now: a later
+			 * version in its HOT chain, which has the same TID in the index,
+			 * may be alive.
 			 */
 			index_insert(index, values, isnull, &tid, rel,
 						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);

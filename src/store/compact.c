@@ -4,13 +4,13 @@
  *	  VACUUM FULL and CLUSTER: write the table anew, as one run.
  *
  * Rows that every snapshot sees are sealed into one run, which is visible to
- * all.  Whatever some snapshot may see differently goes into the new log, with
- * its transaction ids and its place in its chain of versions, by core's rewrite
- * of heaps: recently deleted rows, rows of a recent seal, rows of our own
- * transaction, and the few rows too wide to be sealed.
+ * all.  What some snapshots see and others do not goes into the new log, with its
+ * transaction ids and its place in its chain of versions, by core's rewrite of heaps
+ * (rewriteheap.c): recently deleted rows, rows of a recent seal, rows of our own
+ * transaction.  So do the few rows that are too wide to be sealed.
  *
- * The rewrite writes from its first block on, past the buffer manager, so the
- * run follows when it is done.
+ * The rewrite writes the file from its beginning, past the buffer manager, so the
+ * run is written when that is done.
  *
  * IDENTIFICATION
  *	  src/store/compact.c
@@ -74,7 +74,7 @@ put_log(Compaction *c, HeapTuple old_tuple, HeapTuple row)
 	heap_freetuple(tuple);
 }
 
-/* Seal a row that everyone sees; if it does not fit, freeze it in the log. */
+/* Seal a row that everyone sees; if it does not fit a run, it is frozen in the log. */
 static void
 put_run(Compaction *c, HeapTuple old_tuple)
 {
@@ -82,7 +82,7 @@ put_run(Compaction *c, HeapTuple old_tuple)
 
 	if (HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD)
 	{
-		/* TOAST values move to the new table's TOAST table */
+		/* move its TOAST values to the new table's TOAST table */
 		HeapTuple	toasted = heap_toast_insert_or_update(c->new_table, tuple, NULL,
 														  HEAP_INSERT_SKIP_FSM | HEAP_INSERT_NO_LOGICAL);
 
@@ -98,7 +98,7 @@ put_run(Compaction *c, HeapTuple old_tuple)
 	heap_freetuple(tuple);
 }
 
-/* A transaction that every snapshot sees. */
+/* Does every snapshot see what this transaction, which has committed, has done? */
 static bool
 seen_by_all(Compaction *c, TransactionId xid)
 {
@@ -130,9 +130,9 @@ log_tuple(Compaction *c, HeapTuple tuple, HTSV_Result status)
 }
 
 /*
- * A sealed row: as a log tuple its xmin is that of the seal, so that old snapshots
- * go on seeing the log tuple that it was sealed from, which points to it; and
- * if it was touched, its xmax is that of its ledger tuple.
+ * Copy a sealed row.  If it becomes a log tuple, its xmin is the transaction of the
+ * seal, so that old snapshots go on seeing the log tuple that it was sealed from,
+ * which points to it; and its xmax is that of its ledger tuple, if it was touched.
  */
 static void
 sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
@@ -165,7 +165,7 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 		return;
 	}
 
-	/* The row's place in its chain: what heap code would have there. */
+	/* give the tuple the header that it would have in a heap */
 	old_tuple = heap_copytuple(tuple);
 	if (store_link_is_moved(&link))
 	{

@@ -4,15 +4,15 @@
  *	  What a serializable transaction must know of rows that were sealed since
  *	  its snapshot.
  *
- * It still reads such a row in the log, where the tuple says that the seal took
- * it away, and no more.  Who deleted or updated the row since did that to the
- * sealed row; the next page or index entry that the reader meets need not
- * be that of the sealed row, and an update may have given it another key.
- * So each log tuple that a serializable transaction reads is followed to the
- * sealed row, and a conflict with who changed that is on record.
+ * It still reads such a row in the log, where the tuple tells that the seal took it
+ * away, but not who has deleted or updated the row since: that was done to the
+ * sealed row.  The reader may never meet the sealed row, whose new version may
+ * even have another key.  So each log tuple that a serializable transaction reads
+ * is followed to the sealed row, and a conflict with who changed that is
+ * registered.
  *
- * The reader has locked the table for conflict detection before it looks.  So
- * a writer that it does not find here finds that lock.
+ * The reader has taken its predicate lock on the table before it looks.  So a
+ * writer that is not found here finds that lock.
  *
  * IDENTIFICATION
  *	  src/store/conflict.c
@@ -38,8 +38,8 @@ typedef struct NextVersion
 } NextVersion;
 
 /*
- * If a seal may have taken this tuple away, or an update, which after VACUUM FULL
- * looks the same, where is the row now?  The buffer is locked.
+ * If a seal may have taken this tuple away, where is the row now?  An update looks
+ * the same.  The buffer is locked.
  */
 static bool
 next_version(HeapTupleHeader t, ItemPointer self, NextVersion *next)
@@ -54,8 +54,8 @@ next_version(HeapTupleHeader t, ItemPointer self, NextVersion *next)
 }
 
 /*
- * Register the conflict with who changed a row that is there now.  *p is an empty
- * page, or one that was in hand before.
+ * Register conflicts with those who have changed the row at `next`, and follow it
+ * through further moves.  *p is empty, or the page that was in hand before.
  */
 static void
 check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, Snapshot snapshot)
@@ -70,8 +70,8 @@ check_version(Relation rel, StoreTable *table, StorePage *p, NextVersion next, S
 		Buffer		buffer;
 
 		/*
-		 * nobody else can have changed what a transaction in progress has
-		 * made
+		 * nobody can have changed a version whose transaction has not
+		 * committed, or that is our own
 		 */
 		if (TransactionIdIsCurrentTransactionId(next.made_by) || TransactionIdIsInProgress(next.made_by) ||
 			!TransactionIdDidCommit(next.made_by))
@@ -133,7 +133,7 @@ store_conflicts_unseen(Relation rel, StoreTable *table, Snapshot snapshot)
 		if (xid == InvalidTransactionId || store_run_older_than(run, snapshot->xmin) || store_run_visible(run, snapshot) ||
 			store_run_aborted(run) || TransactionIdIsCurrentTransactionId(xid))
 			continue;
-		/* no older than TransactionXmin, so that pg_subtrans knows it */
+		/* not older than TransactionXmin, so pg_subtrans knows it */
 		CheckForSerializableConflictOut(rel, SubTransGetTopmostTransaction(xid), snapshot);
 	}
 }
@@ -160,7 +160,8 @@ store_conflicts_ledger(Relation rel, StoreTable *table, HeapTupleHeader t, ItemP
 	if (store_find_run(table, ItemPointerGetBlockNumber(&next.tid)) == NULL)
 		table = store_open(rel);
 	if (store_find_run(table, ItemPointerGetBlockNumber(&next.tid)) == NULL)
-		return;					/* updated, and who did that is known */
+		return;					/* it was updated, not moved: that conflict is
+								 * registered already */
 	check_version(rel, table, &p, next, snapshot);
 	store_page_release(&p);
 }
@@ -190,7 +191,7 @@ store_conflicts_out(Relation rel, Buffer buffer, const OffsetNumber *offsets, in
 	if (found == 0)
 		return;
 
-	/* the list names the run before a tuple points there */
+	/* a run is in the list before a tuple points there, so open it now */
 	table = store_open(rel);
 	for (int i = 0; i < found; i++)
 	{

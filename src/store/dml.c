@@ -3,18 +3,17 @@
  * dml.c
  *	  Deleting, updating and locking rows.
  *
- * Rows in the log are heap code's.  What is done to a sealed row is done to its
- * ledger tuple: heap code deletes and locks it, update.c updates it.  It then
- * points to the new version in the log, so that whoever waits for the row
- * follows.  A log row that was sealed points to its sealed place in the same
- * way.
+ * Rows in the log are left to heap code.  What is done to a sealed row is done to
+ * its ledger tuple: heap code deletes and locks it, update.c updates it.  An updated
+ * ledger tuple points to the new version in the log, so that whoever waits for the
+ * row follows.  A log tuple that was sealed points to the sealed row in the same way.
  *
- * Seals go on beside us.  But runs are written at the end of the file or in the place of
- * pages without items, so a block with a row that a snapshot sees, or to which a live
- * version leads, cannot change sides while we are here; and a row is not
- * sealed while we have it, as a seal takes only rows that nobody holds.  Heap
- * code that comes to a row that is being sealed waits for the seal, as for
- * a DELETE, and finds that the row has moved, unless the seal is rolled back.
+ * Seals go on beside us.  Runs are written at the end of the file or in the place of
+ * pages without items.  So a block with a row that a snapshot sees, or that a live
+ * version leads to, does not change between log and run while we are here.  A seal
+ * takes only rows that nobody holds, so it does not take one that we have locked.
+ * Heap code that meets a row that is being sealed waits for the seal, as for a
+ * DELETE, and then finds that the row was updated, unless the seal is rolled back.
  *
  * IDENTIFICATION
  *	  src/store/dml.c
@@ -49,9 +48,10 @@ find_sealed(Relation rel, ItemPointer tid, StorePage *p)
 }
 
 /*
- * The ledger tuple of a sealed row, made if need be: TM_Ok.  Else there is none, and *tmfd says
- * why: TM_Deleted, the row is dead to all or was never there; TM_Updated, it was moved
- * to another run; TM_BeingModified, that is in progress.
+ * Get the ledger tuple of a sealed row, made if there was none.  TM_Ok: *ledger is
+ * its place.  Else *tmfd is filled, and the row is dead to all or was never there
+ * (TM_Deleted), was moved to another run (TM_Updated), or is being moved
+ * (TM_BeingModified).
  */
 static TM_Result
 get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_FailureData *tmfd)
@@ -74,7 +74,7 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 		{
 			StoreRun   *run = store_moved_to(rel, p->table, ledger, &tmfd->ctid);
 
-			/* rolled back since; the next look touches the row */
+			/* rolled back since we looked; try again, which touches the row */
 			if (run == NULL)
 				return get_ledger(rel, p, tid, ledger, tmfd);
 			tmfd->xmax = (TransactionId) run->fxid;
@@ -90,8 +90,9 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 }
 
 /*
- * May a sealed row be changed, as far as that can be said before its ledger
- * tuple is locked?  Then *ledger is set, else *tmfd.
+ * Before a sealed row is changed: get its ledger tuple, waiting for a move if `wait`,
+ * and check what can be checked before that is locked.  TM_Ok: *ledger is set, else
+ * *tmfd.
  */
 static TM_Result
 begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Snapshot crosscheck,
@@ -175,6 +176,10 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 	return result;
 }
 
+/*
+ * Wait for a transaction by the policy of a row lock; false if it should be skipped.
+ * Raises ERRCODE_LOCK_NOT_AVAILABLE under NOWAIT.
+ */
 static bool
 wait_for(TransactionId xid, Relation rel, ItemPointer tid, LockWaitPolicy wait_policy)
 {
@@ -197,9 +202,9 @@ wait_for(TransactionId xid, Relation rel, ItemPointer tid, LockWaitPolicy wait_p
 }
 
 /*
- * *tid is a version of the row whose lock we want, made by `made_by`.  Follow
- * to the latest version and put its TID in *tid.  TM_Ok: lock that; else there
- * is none to lock.
+ * *tid is a version of the row that we want to lock, made by transaction made_by.
+ * Follow its updates in the log and put the TID of the next version that can be
+ * locked into *tid: TM_Ok.  Other results: there is none to lock.
  */
 static TM_Result
 follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
@@ -223,7 +228,7 @@ follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
 
 		if (find_sealed(rel, tid, &p))
 		{
-			/* by the seal that took the version before */
+			/* made by the transaction that ended the version before? */
 			same = (TransactionId) p.run->fxid == made_by;
 			store_page_release(&p);
 			return same ? TM_Ok : TM_Deleted;
@@ -232,7 +237,10 @@ follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
 		tuple.t_self = *tid;
 		if (heap_fetch(rel, &dirty, &tuple, &buffer, true))
 		{
-			/* another row may have taken the place of a removed version */
+			/*
+			 * another row may have taken the place of a version that was
+			 * removed
+			 */
 			if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), made_by) ||
 				store_is_ledger(tuple.t_data))
 			{
@@ -252,7 +260,7 @@ follow(Relation rel, ItemPointer tid, TransactionId made_by, CommandId cid,
 					return TM_WouldBlock;
 				continue;
 			}
-			/* made by a later command of our own? */
+			/* was it made by this command or a later one of ours? */
 			if (TransactionIdIsCurrentTransactionId(made_by) && HeapTupleHeaderGetCmin(tuple.t_data) >= cid)
 			{
 				tmfd->xmax = made_by;
@@ -288,10 +296,10 @@ store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 	bool		follow_updates = (flags & TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS) != 0;
 
 	/*
-	 * Logical replication without a usable key copies the row that it found
-	 * into another slot, and locks what that slot says: but ExecCopySlot() of
-	 * a tuple that a slot owns, as it does a sealed row, leaves tts_tid
-	 * unset.
+	 * Logical replication without a usable key copies the row that it has
+	 * found into another slot, and locks the TID of that slot.  But
+	 * ExecCopySlot() of a tuple that its slot owns, as a sealed row, leaves
+	 * tts_tid unset.
 	 */
 	if (!ItemPointerIsValid(tid) && !TTS_EMPTY(slot) && bslot->base.tuple != NULL)
 		*tid = bslot->base.tuple->t_self;

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * fetch.c
- *	  Rows by TID: index scans, row versions, and what indexes ask about
- *	  entries that they want to delete.
+ *	  Rows by TID: for index scans, for row versions, and for indexes that want to
+ *	  know which entries they may delete.
  *
- * What a block is, is seen on the page in hand.  The run list of the backend
- * is asked first, because that saves reading a page through a buffer; a block
- * that it does not know is read as a log page by heap code, which finds
- * nothing on a page of ours, and then we look again.
+ * The backend's copy of the run list is asked first, because a page of rows can then
+ * be read without a buffer.  A block that is in no run of the copy is read by heap
+ * code, as a log page.  If it turns out to be a page of ours, heap code finds nothing
+ * there, and the list is read again.
  *
  * IDENTIFICATION
  *	  src/store/fetch.c
@@ -61,8 +61,8 @@ store_index_fetch_end(IndexFetchTableData *scan)
 }
 
 /*
- * A log row is in the slot, by heap code.  False, with the slot empty, if it is a
- * ledger tuple, which is no row.
+ * Heap code has put a log tuple into the slot.  False, with the slot cleared, if it
+ * is a ledger tuple, which is no row.
  */
 static bool
 log_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
@@ -94,7 +94,7 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		fetch->table = store_open(rel);
 		store_conflicts_unseen(rel, fetch->table, snapshot);
 	}
-	/* not if the row before was on the same page */
+	/* of no use if the row before was on the same page */
 	if (!again && (fetch->p.page == NULL || fetch->p.block != ItemPointerGetBlockNumber(tid)))
 		store_map_prefetch(fetch->table, tid);
 	if (!again && !store_page_get(rel, fetch->table, ItemPointerGetBlockNumber(tid), NULL, &fetch->p))
@@ -105,7 +105,7 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		{
 			if (log_row(rel, slot, snapshot))
 				return true;
-			/* no index knows ledger tuples */
+			/* no index has entries of ledger tuples: the TID is an old one */
 			*call_again = false;
 			if (all_dead)
 				*all_dead = false;
@@ -115,8 +115,7 @@ store_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 			return false;
 
 		/*
-		 * sealed since the list was read, or by a transaction that was rolled
-		 * back
+		 * the run was sealed after the list was read, or was rolled back
 		 */
 		fetch->table = store_open(rel);
 		if (all_dead)
@@ -175,7 +174,7 @@ store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snap
 		return store_heap()->tuple_satisfies_snapshot(rel, slot, snapshot);
 	if (!store_page_get(rel, store_open(rel), ItemPointerGetBlockNumber(&slot->tts_tid), NULL, &p))
 	{
-		/* a log tuple that was copied into the slot: look at the original */
+		/* the slot has a copy of a log tuple: look at the original */
 		TupleTableSlot *fetched = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsBufferHeapTuple);
 
 		visible = store_heap()->tuple_fetch_row_version(rel, &slot->tts_tid, snapshot, fetched);
@@ -188,7 +187,7 @@ store_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snap
 	return visible;
 }
 
-/* How many pages of rows bottom-up deletion looks at, as heap code does. */
+/* Bottom-up deletion looks at so many pages of rows; as in heapam.c. */
 #define BOTTOMUP_PAGES 6
 
 static int
@@ -219,8 +218,8 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 		TM_IndexDelete *entry = &delstate->deltids[i];
 
 		/*
-		 * entries that lead to the list are left over from before it was
-		 * there (whole.c)
+		 * block 0, if it is the list, is in no run, but its entries can go:
+		 * they are left over from before (whole.c)
 		 */
 		if (store_find_run(table, ItemPointerGetBlockNumber(&entry->tid)) == NULL &&
 			(ItemPointerGetBlockNumber(&entry->tid) != 0 || table->incarnation == 0))
@@ -228,14 +227,14 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			delstate->deltids[nlog++] = *entry;
 			ask_heap |= delstate->status[entry->id].knowndeletable;
 		}
-		/* bottom-up, what is no duplicate is most probably alive */
+		/* in a bottom-up deletion, rows without duplicates are probably alive */
 		else if (!delstate->bottomup || delstate->status[entry->id].promising)
 			sealed[nsealed++] = *entry;
 	}
 
 	/*
-	 * unless it may come back with nothing, heap code wants something to
-	 * delete
+	 * heap code expects that at least one entry can be deleted, unless the
+	 * deletion is bottom-up
 	 */
 	delstate->ndeltids = ask_heap ? nlog : 0;
 	if (delstate->ndeltids > 0)
@@ -256,8 +255,8 @@ store_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			if (!store_page_get(rel, table, block, NULL, &p))
 			{
 				/*
-				 * a run that was rolled back, or the list: nobody sees a row
-				 * there
+				 * the page is the list, or of a run that was rolled back or
+				 * is dead: nobody sees a row there
 				 */
 				status->knowndeletable = true;
 				delstate->deltids[delstate->ndeltids++] = sealed[i];

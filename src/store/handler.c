@@ -58,7 +58,10 @@ store_relation_nontransactional_truncate(Relation rel)
 	store_list_recreate(rel);
 }
 
-/* New rows are log rows, but for bulk loads; a table that cannot be read takes none. */
+/*
+ * New rows go into the log, except those of bulk loads.  A table that cannot be read
+ * takes none.
+ */
 
 static void
 store_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, struct BulkInsertStateData *bistate)
@@ -99,9 +102,7 @@ store_finish_bulk_insert(Relation rel, int options)
 		store_heap()->finish_bulk_insert(rel, options);
 }
 
-/*
- * As of any table made of blocks; rows of a load count when they are there.
- */
+/* As of any table made of blocks, after rows of a load were written. */
 static uint64
 store_relation_size(Relation rel, ForkNumber fork)
 {
@@ -117,8 +118,8 @@ store_relation_toast_am(Relation rel)
 }
 
 /*
- * As for a heap, unless nothing was counted yet: then the run list knows how
- * many rows are sealed.
+ * As for a heap.  Before the first ANALYZE or VACUUM the run list tells how many rows
+ * are sealed.
  */
 static void
 store_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples, double *allvisfrac)

@@ -23,13 +23,13 @@ store_heap(void)
 	return GetHeapamTableAmRoutine();
 }
 
-/* What we leave to heap code as it is, we take from its routine. */
 /*
- * Is there a table of access method kyro, which a partitioned table is not, with this
- * OID?  No lock is needed; store_is_kyro() asks less of who has the table open.
+ * Is there a table of access method kyro with this OID?  False for partitioned
+ * tables.  No lock is needed; store_is_kyro() is cheaper if the table is open.
  */
 extern bool store_is_kyro_oid(Oid relid);
 
+/* From _PG_init(): take from heap's routine the callbacks that we leave as they are. */
 extern void store_handler_init(void);
 
 #endif							/* KYRO_STORE_HANDLER_H */

@@ -3,18 +3,17 @@
  * ledger.c
  *	  Links from sealed rows to ledger tuples, and the first touch of a row.
  *
- * A sealed row that is deleted, updated or locked for the first time is
- * copied to a heap tuple on a log page, its ledger tuple; from then on heap
- * code does the work there, and what it says of the ledger tuple holds for
- * the row.  One generic WAL record writes the copy and the link.  The link is
- * set once and verifies itself: it is good if what it points to is an
- * ordinary tuple that carries the row's TID as its tag.  Heap code removes a
- * ledger tuple only when it is dead to all, and whatever is there later does not
- * carry that tag.
+ * When a sealed row is deleted, updated or locked for the first time, it is copied
+ * into a heap tuple on a log page, its ledger tuple.  From then on heap code
+ * deletes, locks and prunes the ledger tuple, and what is true of it is true of the
+ * row.  One generic WAL record writes the copy and the link.  The link is set once
+ * and verifies itself: it is good if it leads to an ordinary tuple that carries the
+ * row's TID as its tag.  Heap code removes a ledger tuple only when it is dead to
+ * all, and whatever takes its place has another tag or none.
  *
- * A ledger tuple is frozen at birth: it is live until somebody deletes it,
- * and the transaction that touched the row first may well abort.  It fits a
- * page that is marked all-visible, and the mark stays true.
+ * A ledger tuple is frozen at birth: it is live until somebody deletes it, even if
+ * the transaction that touched the row is rolled back.  So it may be put on a page
+ * that is marked all-visible.
  *
  * Locks: heap page, then link page, then map page.  Group pages are locked
  * alone, except while a new link page is made.
@@ -36,10 +35,10 @@
 #include "store/store.h"
 
 /*
- * What a backend knows of link pages: where they are, which never changes, and
- * with which LSN their checksums were seen to match.  (Pages of tables that are
- * not logged have no LSNs, and are looked at each time.)  Kept for each group
- * page that was needed, 16 bytes for each group on it.
+ * What a backend knows of a link page: its place, which never changes, and the LSN
+ * with which its checksum was seen to match.  (Pages of tables that are not logged
+ * have no LSNs, and are verified each time.)  Kept for all groups of each group page
+ * that was needed, 16 bytes for each group.
  */
 typedef struct LinkPage
 {
@@ -54,10 +53,10 @@ typedef struct LinkPages
 } LinkPages;
 
 /*
- * The links of the page of rows last asked for, as they were then.  A link that was
- * set stays as good as it was, so who comes again for the same row, as a
- * DELETE does after its scan, need not look at the link page; one that was
- * not may be by now.
+ * The links of the page of rows last asked for, as they were then.  A link to a
+ * ledger tuple never changes, so a second look at the same row, as that of a DELETE
+ * after its scan, need not read the link page again.  A link that was not set then
+ * may be set by now.
  */
 typedef struct LinksSeen
 {
@@ -66,27 +65,33 @@ typedef struct LinksSeen
 	ItemPointerData links[MaxHeapTuplesPerPage];
 
 	/*
-	 * Rows whose ledger tuples were there, and alive to our snapshot, when
-	 * this was our xmin.  While it is, whoever deletes one has an xid that we
-	 * hold the horizon back for, so that nobody prunes it.
+	 * Rows whose ledger tuples a snapshot of ours has seen alive when xmin
+	 * was the xmin of this backend.  As long as it still is, nobody prunes
+	 * them: whoever deletes one has an xid that is not older.
 	 */
 	TransactionId xmin;
 	bool		there[MaxHeapTuplesPerPage];
 
 	BlockNumber touched_block;	/* page of rows of the last touch */
-	int			touched;		/* how many rows before it were touched then */
+	int			touched;		/* so many rows in a row before it were
+								 * touched then */
 } LinksSeen;
 
 /*
- * When this many rows in a row were touched, the next touch touches a fraction
- * of that number of rows ahead, too, as far as they lie on the same page and
- * their ledger tuples fit the same log page.  Queues, and whoever removes old rows, go on so, and
- * most of what a touch costs it costs once, for however many rows.
+ * When TOUCH_AHEAD_AFTER neighbouring rows were touched, the next touch also touches
+ * rows ahead: half as many, TOUCH_AHEAD_MAX at most, as far as they lie on the same
+ * page and their ledger tuples fit the same log page.  Queues, and deletions of old
+ * rows, go on like this, and most of the cost of a touch does not depend on the
+ * number of rows.
  */
 #define TOUCH_AHEAD_AFTER 16
 #define TOUCH_AHEAD_FRACTION 2
 #define TOUCH_AHEAD_MAX 128
-/* so many pages of rows lose their bits in the visibility map at once then: the map is logged as a page */
+
+/*
+ * Then so many pages of rows lose their visibility map bits at once, because each
+ * change of the map is logged as a whole page.
+ */
 #define MAP_AHEAD 8
 
 /* Block of the group page with the entry of p's group, and the entry's place. */
@@ -99,6 +104,7 @@ group_page_of(const StorePage *p, int *place)
 	return p->run->first + p->run->pages + group / STORE_GROUPS_PER_PAGE;
 }
 
+/* What is known of the link page of p's group. */
 static LinkPage *
 link_page(Relation rel, const StorePage *p)
 {
@@ -134,7 +140,10 @@ link_page(Relation rel, const StorePage *p)
 	return &pages->links[place];
 }
 
-/* Raise an error unless the locked page is what it should be. */
+/*
+ * Raise an error unless the locked page is of this kind and run, and sound.  *checked
+ * (may be NULL) is the LSN with which it was found sound before, and is updated.
+ */
 static void
 check_page(Relation rel, Buffer buffer, StorePageKind kind, const StoreRun *run, XLogRecPtr *checked)
 {
@@ -159,6 +168,7 @@ set_hash(Page page, BlockNumber block)
 	StorePageGetHeader(page)->hash = store_page_hash(page, block);
 }
 
+/* Read and lock the group page with the entry of p's group; *place is that of the entry. */
 static Buffer
 read_group_page(Relation rel, const StorePage *p, int lockmode, int *place)
 {
@@ -237,7 +247,7 @@ same_link(const ItemPointerData *one, const ItemPointerData *two)
 	return memcmp(one, two, sizeof(ItemPointerData)) == 0;
 }
 
-/* Is `seen`, which may be NULL, of the page in hand? */
+/* Are the links in `seen`, which may be NULL, those of the page in hand? */
 static inline bool
 links_seen_of(const StorePage *p, const LinksSeen *seen)
 {
@@ -283,7 +293,7 @@ store_link_known(const StorePage *p, OffsetNumber row)
 {
 	const LinksSeen *seen = p->table->links_seen;
 
-	/* that of a moved row does not last, if the move is rolled back */
+	/* the link of a moved row may change if the move is rolled back */
 	return links_seen_of(p, seen) && seen->links[row - 1].ip_posid != 0 && !store_link_is_moved(&seen->links[row - 1]);
 }
 
@@ -324,7 +334,8 @@ store_if_untouched(Relation rel, StorePage *p, void (*found) (void *arg), void *
 	bool		none = StorePageGetGroups(BufferGetPage(buffer))->links[place] == InvalidBlockNumber;
 
 	if (none)
-		found(arg);				/* who makes the link page needs our page */
+		found(arg);				/* a link page is made under a lock on this
+								 * page */
 	UnlockReleaseBuffer(buffer);
 	if (!none)
 	{
@@ -357,7 +368,10 @@ make_link_page(Relation rel, const StorePage *p)
 		GenericXLogState *state;
 		Page		page;
 
-		/* Heap code takes a new page for its own unless it is initialised. */
+		/*
+		 * the new page stays locked until it is initialised, or heap code
+		 * might take it for its own
+		 */
 		if (!local)
 			LockRelationForExtension(rel, ExclusiveLock);
 		new_buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
@@ -381,7 +395,10 @@ make_link_page(Relation rel, const StorePage *p)
 	return block;
 }
 
-/* Set links of some rows of the page in hand, whose link page is locked exclusively, to a number, or none. */
+/*
+ * Set links of some rows of the page in hand to (0, mark); mark 0 clears them.  The
+ * link page is locked exclusively.
+ */
 static void
 mark_links(Relation rel, StorePage *p, const bool *which, OffsetNumber mark)
 {
@@ -471,9 +488,7 @@ store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const Ite
 	unlock_links(p);
 }
 
-/*
- * A ledger tuple: the row, with its TID in the bytes before t_hoff, frozen.
- */
+/* Form a ledger tuple: the row, frozen, with its TID in the bytes before t_hoff. */
 static HeapTuple
 form_ledger(Relation rel, StorePage *p, OffsetNumber row)
 {
@@ -497,7 +512,7 @@ form_ledger(Relation rel, StorePage *p, OffsetNumber row)
 	return tuple;
 }
 
-/* How many rows next to a link of a link page were touched, in one direction. */
+/* The number of rows next to a row, in one direction, that were touched without a gap. */
 static int
 touched_beside(const StoreLinks *page, int link, int step)
 {
@@ -508,7 +523,7 @@ touched_beside(const StoreLinks *page, int link, int step)
 	return n;
 }
 
-/* How many rows beyond a row are to be touched with it; *step says where. */
+/* The number of rows to touch ahead of a row; *step is the direction, 1 or -1. */
 static int
 touch_ahead(const StorePage *p, OffsetNumber row, Page link_page, int *step)
 {
@@ -517,7 +532,7 @@ touch_ahead(const StorePage *p, OffsetNumber row, Page link_page, int *step)
 	int			link = store_page_rows(p)->group_base + row - 1;
 	int			touched = touched_beside(links, link, -1);
 
-	/* another group begins, and we come from the one before */
+	/* at the begin of a group, go on counting from the page before */
 	if (link == 0 && p->block == seen->touched_block + 1)
 		touched = seen->touched;
 	seen->touched_block = p->block;
@@ -589,12 +604,12 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 		int			ahead,
 					step;
 
-		/* whoever goes on from here soon comes to the pages behind this one */
+		/* if rows ahead are touched, the next pages will soon be touched, too */
 		ahead = touch_ahead(p, row, BufferGetPage(p->link_buffer), &step);
 		store_vm_clear(rel, p->block, ahead > 0 && step > 0 ? Min(MAP_AHEAD, run_end - p->block) : 1, &p->vmbuffer);
 		DEBUG_CRASH("touch-map-cleared");
 		state = GenericXLogStart(rel);
-		/* nobody has logged how a new page was initialised */
+		/* a page without items may be new, and its initialisation not logged */
 		page = GenericXLogRegisterBuffer(state, buffer, empty ? GENERIC_XLOG_FULL_IMAGE : 0);
 		link_page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
 		add_ledger(rel, p, row, tuple, page, block, link_page);
@@ -658,11 +673,10 @@ store_log_tuple(Page page, OffsetNumber offset, HeapTupleHeader *t, uint32 *leng
 }
 
 /*
- * Lock the page that a link leads to in share mode, in *buffer, which may have
- * been pinned.  If this row's ledger tuple is there, fill *tuple; else the row is dead to
- * all, and false is returned with the page unlocked, but pinned, if
- * there is one.  prune: remove what is dead from the page first, as
- * heap code does with pages that it comes to; no lock on a page may be held.
+ * Lock the page that a link leads to in share mode.  *buffer is a pinned page or
+ * invalid, and is that page afterwards.  If this row's ledger tuple is there, fill
+ * *tuple.  Else the row is dead to all: false, with the page unlocked but pinned, if
+ * there is one.  prune as for store_ledger_lock().
  */
 static bool
 lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapTuple tuple, Buffer *buffer)
@@ -679,7 +693,7 @@ lock_ledger(Relation rel, ItemPointer ledger, ItemPointer row, bool prune, HeapT
 	if (!BufferIsValid(*buffer) || BufferGetBlockNumber(*buffer) != block)
 	{
 		*buffer = ReleaseAndReadBuffer(*buffer, rel, block);
-		/* what a damaged link leads to is not for heap code to change */
+		/* a damaged link may lead anywhere: never prune a page of ours */
 		if (prune && !store_page_is_ours(BufferGetPage(*buffer)))
 			heap_page_prune_opt(rel, *buffer);
 	}

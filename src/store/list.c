@@ -3,11 +3,11 @@
  * list.c
  *	  The list of runs: block 0 of the table and its continuations.
  *
- * It changes under a lock on the table that keeps writers and VACUUM out (a
- * seal, VACUUM itself), so that one writer at a time is certain; readers need
- * the share lock of the page.  Each change is one generic WAL record of one
- * page, or of two when a continuation is added.  The generation on block 0 is
- * what readers compare, so it changes last.
+ * It is changed by seals, loads and VACUUM, whose locks on the table exclude one
+ * another: there is one writer at a time.  Readers take the share lock of the page.
+ * Each change is one generic WAL record, of one page, or of two when a continuation
+ * is added.  Readers compare the generation on block 0, so that is changed last, by
+ * a record of its own.
  *
  * IDENTIFICATION
  *	  src/store/list.c
@@ -101,7 +101,7 @@ store_list_recreate(Relation rel)
 		UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
-/* Pin and share-lock a page of the list, and check it. */
+/* Pin and lock a page of the list, and check it. */
 static Buffer
 list_read(Relation rel, BlockNumber block, int lockmode)
 {
@@ -163,8 +163,9 @@ store_has_blocks(Relation rel, BlockNumber n, BlockNumber *nblocks)
 }
 
 /*
- * Forget what is known of the pages of runs that are not in the list any more:
- * they were cut off, or VACUUM gave them to the log.
+ * Forget what is known of the pages of runs that are not in the list any more: they
+ * were cut off, or VACUUM made log pages of them.  order: the runs of the list, by
+ * first block.
  */
 static void
 forget_gone_runs(StoreTable *table, StoreRun *const *order, int n)
@@ -201,7 +202,7 @@ continues_copy(const StoreTable *table, StoreRun *const *order, int n)
 	return true;
 }
 
-/* Make room for a new copy of the list; scans of ours may still point to the old one. */
+/* Allocate a new copy of the list, for n runs; scans of ours may still point to the old one. */
 static void
 replace_copy(StoreTable *table, int n)
 {
@@ -279,7 +280,7 @@ store_list_load(Relation rel, StoreTable *table)
 		UnlockReleaseBuffer(buffer);
 	}
 
-	/* what may fail comes first, and leaves the copy as it is */
+	/* check everything first, so that an error leaves the copy as it is */
 	order = palloc(Max(n, 1) * sizeof(StoreRun *));
 	for (int i = 0; i < n; i++)
 		order[i] = &runs[i];
@@ -301,7 +302,7 @@ store_list_load(Relation rel, StoreTable *table)
 		uint16		known = i < table->nruns ? table->runs[i].state : RUN_IN_DOUBT;
 
 		table->runs[i] = *order[i];
-		/* what clog has told once need not be asked again */
+		/* keep the state that was looked up in clog before */
 		if (table->runs[i].state == RUN_IN_DOUBT)
 			table->runs[i].state = known;
 		table->list_block[i] = blocks[order[i] - runs];
@@ -316,7 +317,7 @@ store_list_load(Relation rel, StoreTable *table)
 	table->generation = generation;
 }
 
-/* Tell readers that the list is a new one, and the next seal where to begin. */
+/* Increase the generation, and if seal_from is not NULL, set that of block 0. */
 static void
 list_bump(Relation rel, const BlockNumber *seal_from)
 {
@@ -404,8 +405,9 @@ typedef enum ListChange
 } ListChange;
 
 /*
- * Call change() for each run of the list, and write down what it changes.  The
- * caller holds a lock that excludes other changes of the list.
+ * Call change() for a copy of each run of the list, and write back or remove the run
+ * by what it returns.  The caller holds a lock that excludes other changes of the
+ * list.
  */
 static void
 list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void *arg)
@@ -444,7 +446,10 @@ list_change(Relation rel, ListChange (*change) (StoreRun *run, void *arg), void 
 			}
 			if (what == LIST_DROP)
 			{
-				/* the last one takes its place, and is looked at next */
+				/*
+				 * the last run of the page takes its place, and is looked at
+				 * next
+				 */
 				list->runs[i--] = list->runs[--list->h.count];
 				memset(&list->runs[list->h.count], 0, sizeof(StoreRun));
 			}
@@ -476,8 +481,9 @@ resolve(StoreRun *run, void *arg)
 }
 
 /*
- * No index has entries of an aborted run any more, and no link leads there: but of one that
- * rows were moved to somebody may have a link in hand.
+ * No index has entries of an aborted run any more, and no link leads there.  But
+ * somebody may have read a link to a run that rows were to be moved to, so that is
+ * dead, and waits for its date.
  */
 static ListChange
 clean(StoreRun *run, void *arg)
@@ -587,7 +593,7 @@ store_list_date(Relation rel)
 {
 	uint64		fxid;
 
-	/* one that we have had before would say nothing */
+	/* an xid from before the runs were called dead would be no date */
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
 	fxid = U64FromFullTransactionId(ReadNextFullTransactionId());

@@ -4,20 +4,20 @@
  *	  Bulk loads that go straight into runs.
  *
  * CREATE TABLE AS, REFRESH, rewrites and COPY insert with a BulkInsertState, and
- * most of them say when they are done.  Where no index wants the rows at once they are
- * packed into pages as they come, and are a run in the end, of the loading
- * transaction and command: so who sees it, and what becomes of it if that is
- * rolled back, is as with a run that was sealed (README, S11).
+ * most of them call finish_bulk_insert at the end.  If the table has no index, the
+ * rows are packed into pages as they come, and become a run of the loading
+ * transaction and command.  Who sees that run, and what a rollback does to it, is as
+ * for a run that was sealed (README, S11).
  *
- * A load is settled, which means that what there is of it is written and listed,
- * when the command says so, or before anything of this backend looks at the table or writes to
- * it in another way, or when the (sub)transaction ends.  So triggers, and functions
- * that read the table, find its rows.
+ * To settle a load means to write what there is of it and to put that into the list.
+ * This happens at finish_bulk_insert, before anything else in this backend reads the
+ * table or writes to it in another way, and at the end of the (sub)transaction.  So
+ * triggers, and functions that read the table, find the rows.
  *
- * Into a file that the transaction itself has made nobody else writes, and its
- * rows have their TIDs at once.  In an older file, which must be empty, the end
- * is not ours alone: pages are kept in memory, and each time that there are
- * enough they are written as a run.
+ * A file that was made by the transaction itself is written by nobody else, so rows
+ * get their TIDs at once.  In an older file, which must be empty, others may extend
+ * the file: pages are kept in memory, and whenever there are enough they are written
+ * as a run.
  *
  * IDENTIFICATION
  *	  src/store/load.c
@@ -42,35 +42,40 @@
 #include "store/store.h"
 
 /*
- * A run of fewer pages takes more than the log would: its page of groups, and as many again if its
- * rows are updated.  It is what a load leaves that is settled too early, say by a trigger that reads the
- * table for each row.  A file in which there are so many of them gets no more.
+ * A run of fewer pages than SHORT_RUN is wasteful, because each run has a page of
+ * groups, and a page of links once a row is touched.  Short runs arise if loads are
+ * settled early, say by a trigger that reads the table for each row.  A file with
+ * MAX_SHORT_RUNS of them gets no more runs by loads.
  */
 #define SHORT_RUN 64
 #define MAX_SHORT_RUNS 8
 
-/* Pages first kept in memory; twice as many each time, within maintenance_work_mem, up to the maximum. */
+/*
+ * Pages kept in memory for the first run of a load; twice as many for each further
+ * one, up to KEEP_MAX and within maintenance_work_mem.
+ */
 #define KEEP_FIRST 256
 #define KEEP_MAX 8192
 
 typedef struct StoreLoad
 {
 	dlist_node	node;
-	MemoryContext cxt;			/* of all that hangs on this */
+	MemoryContext cxt;			/* everything of the load is allocated here */
 	Oid			relid;
 	KyroLocator locator;
-	SubTransactionId subid;		/* whose rows they are */
+	SubTransactionId subid;		/* rows are inserted by this one */
 	CommandId	cid;
 	bool		frozen;			/* visible to all at once */
 	uint64		fxid;
-	int			keep;			/* pages; 0: the file is our transaction's */
-	StorePack  *pack;			/* NULL: no row yet */
-	TimestampTz start;
+	int			keep;			/* pages in memory; 0: the file was made by
+								 * our transaction */
+	StorePack  *pack;			/* the run being made; NULL: no row yet */
+	TimestampTz start;			/* of this run */
 } StoreLoad;
 
 static dlist_head loads = DLIST_STATIC_INIT(loads);
 
-/* What was refused last, and need not be asked again for each row. */
+/* The command whose rows were refused last, to save asking again for each row. */
 static struct
 {
 	struct BulkInsertStateData *bistate;
@@ -95,8 +100,9 @@ find_load(Relation rel)
 }
 
 /*
- * Write and list what there is of a run, which may be an outer subtransaction's.  The load is not in
- * our list, as what we call opens the table.
+ * Write what there is of a run, and put it into the list.  The load is not in `loads`,
+ * because opening the table would settle it again.  It may be a load of an outer
+ * subtransaction.
  */
 static void
 finish_run(StoreLoad *load, Relation rel)
@@ -117,9 +123,9 @@ finish_run(StoreLoad *load, Relation rel)
 	DEBUG_POINT("load-listed");
 
 	/*
-	 * Who read the table before it could find the run in the list has left
-	 * its lock, see heap_insert(); who did later has found the run
-	 * (store_conflicts_unseen).
+	 * A serializable reader that read the list before has left its predicate
+	 * lock, which is found here, as in heap_insert(); one that reads it later
+	 * finds the run (store_conflicts_unseen).
 	 */
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	MemoryContextSwitchTo(old);
@@ -132,7 +138,7 @@ drop_load(StoreLoad *load)
 	MemoryContextDelete(load->cxt);
 }
 
-/* rel has the file of the load. */
+/* Settle a load; rel has its file. */
 static void
 settle(StoreLoad *load, Relation rel)
 {
@@ -163,15 +169,19 @@ store_load_forget(Relation rel)
 		drop_load(load);
 }
 
-/* ---- what is loaded so ---- */
+/* ---- which rows are loaded into runs ---- */
 
+/* Was the file made by this transaction? */
 static bool
 file_is_ours(Relation rel)
 {
 	return rel->rd_createSubid != InvalidSubTransactionId || kyro_new_file_subid(rel) != InvalidSubTransactionId;
 }
 
-/* Will there be nothing but the list until we write?  Locked against seals and VACUUM. */
+/*
+ * May a file that is older than our transaction be loaded?  It must have no block but
+ * the list.  If so, locks the table against seals and VACUUM.
+ */
 static bool
 may_load_old_file(Relation rel)
 {
@@ -179,20 +189,20 @@ may_load_old_file(Relation rel)
 
 	if (RelationGetNumberOfBlocks(rel) != 1)
 		return false;
-	/* their events hold TIDs */
+	/* events of AFTER ROW triggers need TIDs */
 	if (!local && rel->trigdesc != NULL && rel->trigdesc->trig_insert_after_row)
 		return false;
 
 	/*
-	 * until the end, so that whoever finds a run in progress can rely on its
-	 * holding the lock
+	 * kept until the end of the transaction, because seals and VACUUM rely on
+	 * meeting no run in progress
 	 */
 	if (!local && !ConditionalLockRelation(rel, ShareUpdateExclusiveLock))
 		return false;
 	return RelationGetNumberOfBlocks(rel) == 1;
 }
 
-/* Has the file enough short runs? */
+/* Does the file have so many short runs that it should get no more? */
 static bool
 has_short_runs(StoreTable *table)
 {
@@ -212,8 +222,8 @@ may_load(Relation rel, int options)
 		return false;
 
 	/*
-	 * pages of runs are not decoded; nor are the rows of rewrites, whose
-	 * tables come from nowhere
+	 * logical decoding does not know pages of runs; rows of rewrites are not
+	 * to be decoded
 	 */
 	if (RelationIsLogicallyLogged(rel) && !OidIsValid(rel->rd_rel->relrewrite))
 		return false;
@@ -232,7 +242,7 @@ may_load(Relation rel, int options)
 	return (options & HEAP_INSERT_FROZEN) == 0 && may_load_old_file(rel);
 }
 
-/* The load that a row belongs to, begun if need be; NULL: it goes into the log. */
+/* The load for a row, begun if there is none; NULL: the row goes into the log. */
 static StoreLoad *
 get_load(Relation rel, CommandId cid, int options, struct BulkInsertStateData *bistate)
 {
@@ -271,7 +281,7 @@ get_load(Relation rel, CommandId cid, int options, struct BulkInsertStateData *b
 	return load;
 }
 
-/* So many pages may a load keep, if all share maintenance_work_mem. */
+/* The number of pages that a load may keep, if all share maintenance_work_mem. */
 static int
 pages_to_keep(int wanted)
 {
@@ -336,8 +346,8 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 	else
 	{
 		/*
-		 * too wide for a run; heap code will make TOAST values of its own,
-		 * and may not delete while workers are at it
+		 * too wide for a run.  Heap code will make its own TOAST values, so
+		 * ours are deleted, which is not possible in parallel mode
 		 */
 		settle(load, rel);
 		if (HeapTupleHasExternal(row) && row != tuple && !IsInParallelMode())
@@ -356,7 +366,7 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 static void
 settle_late(StoreLoad *load)
 {
-	/* it may have been dropped, or have another file */
+	/* the table may have been dropped, or have got another file */
 	Relation	rel = try_relation_open(load->relid, RowExclusiveLock);
 
 	if (rel != NULL && memcmp(&load->locator, &kyro_locator(rel), sizeof(KyroLocator)) == 0)
@@ -377,7 +387,7 @@ at_xact_end(XactEvent event, void *arg)
 			settle_late(dlist_head_element(StoreLoad, node, &loads));
 	}
 	else if (event != XACT_EVENT_PARALLEL_PRE_COMMIT)
-		dlist_init(&loads);		/* their memory goes with the transaction's */
+		dlist_init(&loads);		/* their memory is the transaction's */
 }
 
 static void

@@ -3,25 +3,25 @@
  * map.c
  *	  Reading sealed pages through memory maps of the table's file.
  *
- * A page of rows never changes once it is written, so it can be read where
- * the kernel has it, without a buffer.  What is mapped need not be what was
- * written, though: on a standby, after a crash, or in a copy made by CREATE
- * DATABASE, the newest version of the page may exist in shared buffers only.
- * So a page is trusted when its checksum, over its block number and all that
- * is on it, was seen to match; a bitmap remembers for which pages this backend
- * has seen that.  Anything else is read through the buffer manager.
+ * A page of rows never changes once it is written, so it can be read in the
+ * kernel's page cache, without a buffer.  The file may lag behind, though: on a
+ * standby, after a crash, or in a copy made by CREATE DATABASE, the newest version
+ * of the page may be in shared buffers only.  So a mapped page is trusted once its
+ * checksum, which includes its block number, was seen to match; a bitmap remembers
+ * for which pages this backend has seen that.  Everything else is read through the
+ * buffer manager.
  *
- * Each segment of the file is mapped at its full possible size, and pages are
- * touched only below the end of the file as last asked for.  If the kernel
- * cannot deliver a page all the same (an I/O error, a file truncated by
- * somebody's hand), it sends SIGBUS: the handler puts a page of zeros there, sets
- * a flag, and returns; whoever read calls store_map_failed() afterwards and
- * raises an error instead of using the zeros.
+ * Each segment of the file is mapped at its largest possible size, and only pages
+ * before the end of the file, as last asked for, are touched.  If the kernel still
+ * cannot deliver a page (an I/O error, or somebody has truncated the file), it sends
+ * SIGBUS.  The handler maps zeros there, sets a flag, and returns; code that has
+ * read a mapped page calls store_map_failed() and raises an error instead of using
+ * the zeros.
  *
- * Mappings are kept until the table is truncated or its entry is forgotten, which
- * is what table.c does with those that were not used for long, within kyro.table_cache.
- * A file that is gone meanwhile is no harm: who reads has the table locked,
- * and has compared its incarnation.
+ * Mappings are kept until the table gets a new file or its entry is forgotten:
+ * table.c forgets those that were not used for longest, to stay within
+ * kyro.table_cache.  A mapping of a file that was removed does no harm: readers have
+ * the table locked, and have compared its incarnation.
  *
  * IDENTIFICATION
  *	  src/store/map.c
@@ -48,7 +48,7 @@
 #define MAP_READ_AHEAD 128		/* pages */
 #define MAP_STREAK 16			/* pages */
 
-/* Pages of a segment, one bit for each; grows with those put in. */
+/* A set of pages of a segment, one bit for each; grows as pages are added. */
 typedef struct PageSet
 {
 	uint32		nwords;
@@ -58,11 +58,11 @@ typedef struct PageSet
 typedef struct StoreSegment
 {
 	char	   *base;			/* NULL: not mapped */
-	BlockNumber nblocks;		/* of the segment, when last asked */
-	bool		failed;			/* do not try again */
+	BlockNumber nblocks;		/* in the file, when last asked for */
+	bool		failed;			/* cannot be mapped: do not try again */
 	BlockNumber next;			/* one past the page that was read last */
-	int			streak;			/* so many pages before it came in a row */
-	BlockNumber asked;			/* the kernel was asked for pages below this */
+	int			streak;			/* so many pages were read in sequence */
+	BlockNumber asked;			/* the kernel was asked to read up to here */
 	int			slot;			/* in maps[] */
 	PageSet		verified;		/* pages found sound as they are mapped */
 	PageSet		buffered;		/* found sound in a buffer: the file may not
@@ -77,8 +77,8 @@ struct StoreMap
 };
 
 /*
- * What the signal handler needs: where our maps are.  Linux allows a process
- * 65530 maps, if it was not told otherwise.
+ * For the signal handler: where our maps are.  Linux allows a process 65530 maps by
+ * default.
  */
 #define MAP_MAX 32768
 static struct
@@ -122,7 +122,7 @@ handle_sigbus(int signo, siginfo_t *info, void *context)
 			}
 		}
 	}
-	/* Not ours: let it happen again, to whom it belongs. */
+	/* not ours: it happens again, and the former handler gets it */
 	sigaction(SIGBUS, &old_action, NULL);
 	errno = save_errno;
 }
@@ -242,7 +242,10 @@ get_segment(StoreTable *table, BlockNumber block)
 	return &map->segments[n];
 }
 
-/* Map a file; what was not used for long makes room.  NULL if it cannot be. */
+/*
+ * Map a file; if there is no room, tables that were not used for long are unmapped.
+ * NULL if it cannot be mapped.
+ */
 static char *
 map_file(int fd, int *slot)
 {
@@ -265,7 +268,7 @@ map_file(int fd, int *slot)
 	}
 }
 
-/* Map a segment, or ask again for its size. */
+/* Map segment n of the file, or if it is mapped, ask again for its size. */
 static void
 map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 {
@@ -298,8 +301,8 @@ map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 			table->map->nmapped++;
 
 			/*
-			 * else a fault reads all around the page, megabytes on some
-			 * devices
+			 * without this a page fault reads around the page, up to
+			 * megabytes on some devices
 			 */
 			madvise(s->base, MAP_SEGMENT_SIZE, MADV_RANDOM);
 		}
@@ -310,9 +313,9 @@ map_segment(Relation rel, StoreTable *table, StoreSegment *s, int n)
 }
 
 /*
- * Have the kernel read what will be wanted.  Of who has read a number of pages
- * one after the other, which no short range does, it is the following megabyte; else a
- * page that is read for the first time, in one piece.
+ * Ask the kernel to read what will be needed: after MAP_STREAK pages in sequence,
+ * which no short range is, the next megabyte; else a page that is read for the first
+ * time, as a whole.
  */
 static inline void
 read_ahead(StoreSegment *s, BlockNumber b, bool first_time)
@@ -365,7 +368,7 @@ store_map_page(Relation rel, StoreTable *table, BlockNumber block)
 		return page;
 	if (store_rows_problem(page, block) != NULL || store_map_failed())
 	{
-		/* If the file is at fault, the buffer manager will say how. */
+		/* if the file is damaged, reading it through a buffer will tell how */
 		map_failed = 0;
 		return NULL;
 	}

@@ -4,8 +4,8 @@
  *	  Which sealed rows can be moved to a new run.
  *
  * A move is a seal (seal.c) whose rows come from runs instead of from the log: those
- * that a snapshot sees and nobody has changed or locked.  The old rows die with its
- * commit, and their runs with the last of them.
+ * that a snapshot sees and nobody has changed or locked.  The old rows die when it
+ * commits; a run dies with the last of its rows.
  *
  * IDENTIFICATION
  *	  src/store/move.c
@@ -20,7 +20,10 @@
 
 #include "store/store.h"
 
-/* Of the rows of a page that the snapshot sees, keep those that may be moved; returns how many. */
+/*
+ * The rows of a page that may be moved: the snapshot sees them, and nobody has changed
+ * or locked them.  Returns how many.
+ */
 static int
 free_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows)
 {
@@ -42,8 +45,8 @@ free_rows(Relation rel, StorePage *p, Snapshot snapshot, OffsetNumber *rows)
 			continue;
 
 		/*
-		 * a moved row that is visible was not moved after all: nobody else
-		 * moves rows now
+		 * a visible row with the link of a move is free: that move was rolled
+		 * back, because our lock excludes one in progress
 		 */
 		if (link->ip_posid != 0 && !store_link_is_moved(link))
 		{

@@ -3,15 +3,15 @@
  * moved.c
  *	  Rows that were moved from one run to another.
  *
- * A row that nobody has touched is moved by a link to its new place: from then
- * on the row is, to everyone, one that the transaction of the new run has updated
- * without changing it.  The new run says who that was and how it has ended, so there is no
- * tuple that stands for the row.  If it was rolled back, the row is as if never touched, and
- * the link may be overwritten.  (A row that was touched has a ledger tuple, which is stamped as
- * log tuples are by a seal.)
+ * A row that nobody has touched is moved by setting its link to its new place.
+ * From then on it is, to everyone, a row that the transaction of the new run has
+ * updated without changing it.  The new run knows that transaction and how it has
+ * ended, so no ledger tuple is needed.  If it was rolled back, the row is as if it
+ * had never been touched, and the link may be overwritten.  (A row that was touched
+ * has a ledger tuple, which is stamped, as a seal stamps log tuples.)
  *
- * What the link leads to is asked of the list.  The run stays there as long as anyone
- * can have the link in hand (README, S13).
+ * The run is found in the list by the block that the link leads to.  It stays in the
+ * list as long as anyone can have read the link (README, S13).
  *
  * IDENTIFICATION
  *	  src/store/moved.c
@@ -35,8 +35,8 @@ store_moved_to(Relation rel, StoreTable *table, const ItemPointerData *link, Ite
 	run = store_find_run(table, ItemPointerGetBlockNumber(to));
 
 	/*
-	 * the list names a run before a link leads there; and one that was there
-	 * before may be gone
+	 * a run is in the list before a link leads there, but our copy may be
+	 * older, and may have another run for this block, which is gone by now
 	 */
 	if (run == NULL || store_run_aborted(run))
 		run = store_find_run(store_open(rel), ItemPointerGetBlockNumber(to));

@@ -3,17 +3,18 @@
  * pack.c
  *	  Packing rows into the pages of a run.
  *
- * Pages are logged as images and written past the buffer manager at the end of
- * the file, a batch at a time.  Nobody else may make the file longer meanwhile:
- * so nobody has buffers of these blocks before they are there with what they will
- * always have; and nobody looks for rows in them before the run is in the list.
- * A crash or an error in between leaves pages that belong to no run.
+ * There are three ways:
  *
- * Where others may make the file longer before all rows are there, the pages are
- * kept in memory until then.
- *
- * Or they take the place of pages that were claimed (space.c).  These are in buffers, and
- * are written to the file before the run is listed, so that maps find them there.
+ * - Pages are logged as images and written past the buffer manager to the end of
+ *	  the file, a batch at a time.  Nobody else may make the file longer meanwhile, so
+ *	  nobody has buffers of these blocks before they have their final content.
+ *	  Nobody looks for rows in them before the run is in the list.  A crash or an
+ *	  error in between leaves pages that belong to no run.
+ * - The same, but others may make the file longer before all rows have come: pages
+ *	  are kept in memory until then.
+ * - The run takes the place of pages that were claimed (space.c).  These are changed
+ *	  in buffers, and written to the file before the run is listed, so that maps find
+ *	  them there.
  *
  * IDENTIFICATION
  *	  src/store/pack.c
@@ -37,8 +38,8 @@
 
 struct StorePack
 {
-	Relation	rel;			/* open in the call that is being executed */
-	StoreRun	run;			/* as far as it is */
+	Relation	rel;			/* valid during each call, not between calls */
+	StoreRun	run;			/* as far as it is known */
 	uint16		natts;
 
 	/* the page being filled */
@@ -46,18 +47,21 @@ struct StorePack
 	uint32		ndata;
 	uint16		entries[MaxHeapTuplesPerPage];
 	int			nrows;
-	BlockNumber block;			/* its number; from 0, if pages are kept */
-	uint32		group;
-	uint32		group_rows;
+	BlockNumber block;			/* its number; counted from 0, if pages are
+								 * kept */
+	uint32		group;			/* number of the current group */
+	uint32		group_rows;		/* rows of it on finished pages */
 
-	BlockNumber claimed_end;	/* 0: at the end of the file */
+	BlockNumber claimed_end;	/* end of the claimed blocks; 0: the run lies
+								 * at the end of the file */
 
-	/* pages that are ready */
-	bool		keep;			/* until the end */
+	/* finished pages */
+	bool		keep;			/* until the run is finished */
 	char	   *batch;
 	int			nbatch;
 	int			max_batch;
-	bool		missed;			/* a checkpoint may not have synced a page */
+	bool		missed;			/* a checkpoint may have missed a page: sync
+								 * at the end */
 };
 
 /* ---- rows as they are stored: null bitmap and data ---- */
@@ -112,9 +116,10 @@ store_pack_at_end(StorePack *pack)
 }
 
 /*
- * As many pages as a run of rows of these sizes may have.  A page ends because it has
- * the most rows that a page may have, or because the next row does not fit.  Of the first kind there are
- * as many as rows allow, or none: what is in between makes fewer.
+ * An upper bound for the pages of a run of rows of these sizes.  A page is full
+ * because it has MaxHeapTuplesPerPage rows, or because the next row does not fit.
+ * The number is greatest if there are as many pages of the first kind as the rows
+ * allow, with the narrowest rows, or none; anything between gives fewer pages.
  */
 static uint32
 most_pages(const StoreSizes *sizes)
@@ -156,7 +161,7 @@ store_pack_abandon(StorePack *pack)
 	pfree(pack);
 }
 
-/* Log pages and put them into buffers of claimed blocks. */
+/* Put pages into buffers of claimed blocks, and log them. */
 static void
 fill_pages(StorePack *pack, char *images, int n, BlockNumber first)
 {
@@ -185,7 +190,7 @@ fill_pages(StorePack *pack, char *images, int n, BlockNumber first)
 	}
 }
 
-/* Write the filled pages to the file, and give back what was claimed in vain. */
+/* Write the filled pages to the file, and give back blocks that were not needed. */
 static void
 finish_claimed(StorePack *pack)
 {
@@ -231,9 +236,9 @@ write_pages(StorePack *pack, char *images, int n, BlockNumber first)
 	}
 
 	/*
-	 * Each checkpoint that begins from now on syncs what was written.  One
-	 * that began between logging and writing a page may have synced before,
-	 * and recovery would begin behind the record.
+	 * Checkpoints that begin from now on sync what was written.  One that
+	 * began between logging and writing a page may have synced the file
+	 * before the write, although recovery would begin after the record.
 	 */
 	if (redo != GetRedoRecPtr())
 		pack->missed = true;
@@ -249,7 +254,7 @@ write_batch(StorePack *pack)
 	pack->nbatch = 0;
 }
 
-/* The next page of the batch, initialised; finish it with page_done(). */
+/* Initialise the next page of the batch; call page_done() when it is complete. */
 static Page
 next_page(StorePack *pack, StorePageKind kind)
 {
@@ -326,7 +331,7 @@ store_pack_row(StorePack *pack, Relation rel, uint16 infomask, uint32 size, Item
 bool
 store_pack_is_full(const StorePack *pack)
 {
-	/* one more is being filled */
+	/* one more page is being filled, and pages of groups follow */
 	return pack->keep && pack->nbatch + 1 + STORE_GROUP_PAGES(pack->group + 2) >= (uint32) pack->max_batch;
 }
 

@@ -3,13 +3,13 @@
  * page.h
  *	  The pages that table access method kyro adds to a heap.
  *
- * A kyro table has one main fork.  Its log pages are plain heap pages.  All
- * other pages look, to heap code, like heap pages without items and without
- * free space: pd_lower = pd_upper = SizeOfPageHeaderData.  No page that heap
- * code makes looks so (an empty one has pd_upper = pd_special, a full one
- * pd_lower beyond the header), so these two numbers, and the magic number
- * behind them, say what a page is.  PD_ALL_VISIBLE is set from birth: VACUUM
- * then leaves the page's visibility map bits alone, which are ours.
+ * A kyro table has one main fork.  Its log pages are plain heap pages.  To heap
+ * code all other pages look like heap pages without items and without free
+ * space: pd_lower = pd_upper = SizeOfPageHeaderData.  Heap code makes no such
+ * page (an empty one has pd_upper = pd_special, a full one pd_lower beyond the
+ * header), so these two numbers, and the magic number after the page header,
+ * say what a page is.  PD_ALL_VISIBLE is always set: so VACUUM leaves the bits
+ * of the page in the visibility map alone, which are ours.
  *
  * Every number is in the machine's byte order, as in all relation files.
  *
@@ -33,14 +33,15 @@
 typedef enum StorePageKind
 {
 	STORE_NOT_OURS = 0,			/* a log page, or zeros */
-	STORE_LIST = 1,				/* block 0 and its continuations: the runs */
+	STORE_LIST = 1,				/* the list of runs: block 0 and its
+								 * continuations */
 	STORE_ROWS = 2,				/* sealed rows; never changes */
-	STORE_GROUPS = 3,			/* where the link page of each group of a run
-								 * is */
-	STORE_LINKS = 4				/* links from sealed rows to ledger tuples */
+	STORE_GROUPS = 3,			/* for each group of a run, the block of its
+								 * link page */
+	STORE_LINKS = 4				/* for each row of a group, its link */
 } StorePageKind;
 
-/* What follows the page header of all of them. */
+/* What follows the page header of all these pages. */
 typedef struct StoreHeader
 {
 	uint32		magic;			/* STORE_MAGIC */
@@ -56,18 +57,18 @@ typedef struct StoreHeader
 
 /*
  * Sealed rows.  rows[] has count + 1 entries: 13 bits of offset from the start
- * of the page, 3 bits of the tuple's infomask (has nulls, has variable-width,
- * has external).  A row is its null bitmap, if it has nulls, and its data, with
- * no alignment between; the next entry's offset ends it.
+ * of the page, 3 bits of the tuple's infomask (HEAP_HASNULL, HEAP_HASVARWIDTH,
+ * HEAP_HASEXTERNAL).  A row is its null bitmap, if it has nulls, and its data, with
+ * no padding between; it ends where the next entry's offset begins.
  *
- * Pages of a run form groups, whose rows share a page of links: row r (from 1)
- * of this page has link group_base + r - 1 of the group.
+ * Consecutive pages of a run form groups, whose rows share a page of links: row r
+ * (from 1) of this page has link group_base + r - 1 of the group.
  */
 typedef struct StoreRows
 {
 	StoreHeader h;
 	uint64		fxid;			/* full xid that sealed; 0: visible to all */
-	uint32		group;			/* number of the group in the run */
+	uint32		group;			/* number of the group in the run, from 0 */
 	uint16		group_base;		/* rows of the group before this page */
 	uint16		natts;			/* attributes of each row */
 	uint16		rows[FLEXIBLE_ARRAY_MEMBER];
@@ -83,8 +84,9 @@ typedef struct StoreRows
 StaticAssertDecl(BLCKSZ <= 8192, "offsets of rows have 13 bits");
 
 /*
- * The widest row that is sealed, in bytes of its heap tuple.  A ledger tuple is
- * the row with a tag, and must fit a log page; and the row must fit a page.
+ * A row is sealed if its heap tuple has at most STORE_MAX_TUPLE bytes, so that its
+ * ledger tuple, which is longer by a tag, fits a log page; and if it takes at most
+ * STORE_MAX_DATA bytes as it is stored, so that it fits a page of rows.
  */
 #define STORE_TAG_SIZE 8
 #define STORE_ROWS_END (BLCKSZ - 1) /* the last offset that 13 bits hold */
@@ -104,7 +106,7 @@ typedef struct StoreGroups
 #define STORE_GROUPS_PER_PAGE \
 	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreGroups, links)) / sizeof(BlockNumber)))
 
-/* Links of a group's rows: (0, 0) untouched, else a ledger tuple's TID, or as below. */
+/* Links of a group's rows: (0, 0) untouched, else a ledger tuple's TID, or as follows. */
 typedef struct StoreLinks
 {
 	StoreHeader h;
@@ -117,20 +119,20 @@ typedef struct StoreLinks
 #define STORE_LINKS_PER_GROUP \
 	((int) ((BLCKSZ - SizeOfPageHeaderData - offsetof(StoreLinks, links)) / sizeof(ItemPointerData)))
 
-/* In place of a ledger tuple, as offset number with block number 0: */
+/* Offset numbers of links with block number 0, which lead nowhere: */
 #define STORE_LINK_RECLAIMED 0xFFFF /* dead to all and in no index any more */
 #define STORE_LINK_DEAD 0xFFFE	/* dead to all from birth: the seal did not
 								 * get the row */
 
 /*
- * Flag in the offset number: the link leads to the sealed row that takes this one's place,
- * from the transaction on that has sealed that (moved.c).
+ * Flag in the offset number: the link leads to the place in another run that the row
+ * was moved to (moved.c).
  */
 #define STORE_LINK_MOVED 0x4000
 
 StaticAssertDecl(MaxHeapTuplesPerPage < STORE_LINK_MOVED, "flag beside the number of a row");
 
-/* Does a link say that the row is dead, whatever there was? */
+/* Does a link say by itself that the row is dead? */
 static inline bool
 store_link_is_dead(const ItemPointerData *link)
 {
@@ -151,37 +153,37 @@ typedef enum StoreRunState
 	RUN_ABORTED = 2,
 	RUN_CLEAN = 3,				/* aborted, and no index has entries of it */
 	RUN_DEAD = 4				/* no snapshot sees a row of it, no index has
-								 * entries of it, and no link of a row that
-								 * counts leads to it */
+								 * entries of it, and no row that somebody can
+								 * see has a link to it */
 } StoreRunState;
 
-#define STORE_RUN_MOVED 1		/* its rows are from other runs, whose links
-								 * lead here */
+#define STORE_RUN_MOVED 1		/* flag: its rows were moved from other runs,
+								 * whose links lead here */
 
-/* A run: pages blocks of rows from first, then pages of groups. */
+/* A run: blocks first .. first + pages - 1 have rows, then come pages of groups. */
 typedef struct StoreRun
 {
-	uint64		id;
-	uint64		fxid;			/* 0: visible to all snapshots; of a dead run:
-								 * who does not see this may have it in hand;
-								 * 0: not known yet */
+	uint64		id;				/* random */
+	uint64		fxid;			/* full xid that sealed; 0: visible to all. Of
+								 * a dead run: date of its death, see
+								 * store_list_date(); 0: not dated yet */
 	uint64		rows;
 	uint64		bytes;			/* of rows, without page overhead */
 	TimestampTz sealed_at;
 	uint64		duration;		/* of the seal, microseconds */
-	CommandId	cmin;
+	CommandId	cmin;			/* of the command that sealed */
 	BlockNumber first;
 	uint32		pages;			/* of rows */
 	uint32		groups;
 	uint16		state;			/* StoreRunState */
-	uint16		flags;
-	TransactionId xmin;			/* what its rows show as xmin, and nothing
-								 * else; 0: FrozenTransactionId */
+	uint16		flags;			/* STORE_RUN_MOVED */
+	TransactionId xmin;			/* what its rows show as xmin, for no other
+								 * use; 0: FrozenTransactionId */
 } StoreRun;
 
 #define STORE_GROUP_PAGES(groups) \
 	(((groups) + STORE_GROUPS_PER_PAGE - 1) / STORE_GROUPS_PER_PAGE)
-/* one past the last block */
+/* one past the last block, which is a page of groups */
 #define STORE_RUN_END(r) ((r)->first + (r)->pages + STORE_GROUP_PAGES((r)->groups))
 
 typedef struct StoreList
@@ -190,12 +192,11 @@ typedef struct StoreList
 	uint64		generation;		/* grows with each change; on block 0 */
 	BlockNumber next;			/* continuation, InvalidBlockNumber: none */
 	BlockNumber seal_from;		/* on block 0: where the next seal begins to
-								 * read, a hint; 0: from the beginning; or
-								 * STORE_ENTRIES_LEFT */
+								 * read, as a hint, or STORE_ENTRIES_LEFT */
 	StoreRun	runs[FLEXIBLE_ARRAY_MEMBER];
 } StoreList;
 
-/* Indexes may have entries of rows that block 0 held before it was the list (whole.c). */
+/* Indexes may still have entries of rows that were in block 0 before the list (whole.c). */
 #define STORE_ENTRIES_LEFT InvalidBlockNumber
 
 #define StorePageGetList(page) ((StoreList *) StorePageGetHeader(page))
@@ -227,7 +228,7 @@ store_page_kind(const void *page)
 	return store_page_is_ours(page) ? (StorePageKind) StorePageGetHeader(page)->kind : STORE_NOT_OURS;
 }
 
-/* True if a heap tuple is a ledger tuple: its header is longer than need be. */
+/* True if a heap tuple is a ledger tuple: only its header is longer than needed. */
 static inline bool
 store_is_ledger(const HeapTupleHeaderData *tuple)
 {
@@ -236,7 +237,10 @@ store_is_ledger(const HeapTupleHeaderData *tuple)
 									 BITMAPLEN(tuple->t_infomask2 & HEAP_NATTS_MASK) : 0));
 }
 
-/* Row r (from 1) of a checked page of rows: its data, length and flags. */
+/*
+ * Row r (from 1) of a page for which store_rows_problem() has found nothing: its
+ * bytes as they are stored, their number, and its flags of the infomask.
+ */
 static inline const char *
 store_row_data(const StoreRows *rows, OffsetNumber r, uint32 *length, uint16 *flags)
 {
@@ -248,19 +252,23 @@ store_row_data(const StoreRows *rows, OffsetNumber r, uint32 *length, uint16 *fl
 	return (const char *) rows - SizeOfPageHeaderData + start;
 }
 
-/* An empty page of ours.  To heap code it is a page without items or room. */
+/*
+ * Initialise a page of ours, with count and hash 0.  run: id of its run, of a list
+ * page the table's incarnation.
+ */
 extern void store_page_init(Page page, StorePageKind kind, uint64 run);
 
 /*
- * XXH3 of everything behind the page header, the hash itself taken as 0, seeded
- * with the block number: a page that was moved does not pass for another.
+ * The checksum of a page: XXH3 (model/hash.h) of everything after the page header
+ * except the checksum itself, seeded with the block number, so that a page in the
+ * wrong place does not match.
  */
 extern uint64 store_page_hash(const void *page, BlockNumber block);
 
 /*
- * What is wrong with a page of sealed rows, or NULL.  Afterwards its row
- * directory can be followed without further checks.  Reads nothing beyond the
- * page, whatever is on it.
+ * What is wrong with a page of sealed rows, or NULL: then its row directory can be
+ * followed without further checks.  Reads nothing beyond the page, whatever is on
+ * it.
  */
 extern const char *store_rows_problem(const void *page, BlockNumber block);
 
@@ -268,8 +276,8 @@ extern const char *store_rows_problem(const void *page, BlockNumber block);
 extern const char *store_list_problem(const void *page, BlockNumber block);
 
 /*
- * Is this without doubt a page that heap code has made?  Neither noise nor a
- * page of ours with damage in some place passes, nor does a page of zeros.
+ * Is this certainly a page that heap code has made?  Random bytes, a damaged page
+ * of ours and a page of zeros are not.
  */
 extern bool store_page_is_heap(const void *page);
 

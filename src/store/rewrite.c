@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * rewrite.c
- *	  Say that a rewrite unseals, where it does.
+ *	  A notice before ALTER TABLE unseals rows.
  *
- * ALTER TABLE writes the rows of a table anew one by one.  They go into a run
- * (load.c), unless kyro.sealed_load is off: then they are all in the log afterwards.
- * An event trigger of the extension calls us for each table before.
+ * ALTER TABLE rewrites a table row by row.  The rows go into a run (load.c), unless
+ * kyro.sealed_load is off: then they are all in the log afterwards.  An event trigger
+ * of the extension calls kyro.on_rewrite() before each rewrite.
  *
  * IDENTIFICATION
  *	  src/store/rewrite.c
@@ -24,6 +24,7 @@
 #include "guc.h"
 #include "store/store.h"
 
+/* Does the table have sealed rows? */
 static bool
 is_sealed(Relation rel)
 {
@@ -40,8 +41,8 @@ is_sealed(Relation rel)
 PG_FUNCTION_INFO_V1(kyro_on_rewrite);
 
 /*
- * kyro.on_rewrite(): for table_rewrite.  Not where the table becomes one of
- * another access method, which can only be wanted.
+ * kyro.on_rewrite(): for event table_rewrite.  No notice if the access method of the
+ * table changes: then unsealing is what the user wants.
  */
 Datum
 kyro_on_rewrite(PG_FUNCTION_ARGS)
@@ -58,7 +59,7 @@ kyro_on_rewrite(PG_FUNCTION_ARGS)
 	if ((reason & AT_REWRITE_ACCESS_METHOD) || kyro_sealed_load == KYRO_SEALED_LOAD_AUTO)
 		PG_RETURN_NULL();
 
-	/* the command has it locked */
+	/* the command has locked it */
 	rel = table_open(DatumGetObjectId(OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID)), NoLock);
 	if (store_is_kyro(rel) && is_sealed(rel))
 		ereport(NOTICE,

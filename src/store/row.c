@@ -101,7 +101,7 @@ store_page_release(StorePage *p)
 	unpin(&p->link_buffer);
 }
 
-/* Length of the heap tuple that a row makes. */
+/* Length of the heap tuple that a row of `length` stored bytes becomes; *hoff is its t_hoff. */
 static inline Size
 tuple_size(const StoreRows *rows, uint32 length, uint16 flags, uint8 *hoff)
 {
@@ -111,21 +111,22 @@ tuple_size(const StoreRows *rows, uint32 length, uint16 flags, uint8 *hoff)
 	return *hoff + length - bitmap;
 }
 
+/* The stored bytes of a row of the page in hand. */
 static inline const char *
 row_bytes(Relation rel, StorePage *p, OffsetNumber row, uint32 *length, uint16 *flags)
 {
 	const char *data = store_row_data(store_page_rows(p), row, length, flags);
 
-	/* checked once; but the file may have lost the page since */
+	/* the page was verified, but zeros may have taken its place since (map.c) */
 	if (unlikely(*length > BLCKSZ || data + *length > p->page + BLCKSZ))
 		store_map_raise(rel, p->table, p->block);
 	return data;
 }
 
 /*
- * Copy the data of a row, up to COPY_CHUNK - 1 bytes more than there are: rows
- * are short, and two moves of constant size are faster than one memcpy().  What
- * is read beyond the row is on the same page.
+ * Copy n bytes of a row, and up to COPY_CHUNK - 1 bytes more: rows are short, and a
+ * few moves of constant size are faster than a memcpy().  The bytes that are read
+ * beyond the row are on the same page.
  */
 #define COPY_CHUNK 32
 
@@ -142,8 +143,8 @@ copy_data(char *to, const char *from, Size n, const char *page_end)
 }
 
 /*
- * Make the heap tuple at tuple->t_data, where COPY_CHUNK bytes more have room,
- * from a row with these bytes.
+ * Make a heap tuple at tuple->t_data from the stored bytes of a row.  There must be
+ * room for COPY_CHUNK bytes more than the tuple has.
  */
 static inline void
 form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 length, uint16 flags,
@@ -153,7 +154,7 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 	HeapTupleHeader t = tuple->t_data;
 	Size		bitmap = (flags & HEAP_HASNULL) ? BITMAPLEN(rows->natts) : 0;
 
-	/* as a frozen row of a heap, which shows who wrote it, but is everyone's */
+	/* like a frozen row of a heap, which still shows its xmin */
 	t->t_choice.t_heap.t_xmin = TransactionIdIsValid(p->run->xmin) ? p->run->xmin : FrozenTransactionId;
 	t->t_choice.t_heap.t_xmax = InvalidTransactionId;
 	t->t_choice.t_heap.t_field3.t_cid = FirstCommandId;
@@ -164,8 +165,7 @@ form(Relation rel, StorePage *p, OffsetNumber row, const char *data, uint32 leng
 		store_map_raise(rel, p->table, p->block);
 
 	/*
-	 * padding is compared by who compares tuples, and written by who copies
-	 * them
+	 * padding must be zero: tuples are compared and written with it
 	 */
 	if (bitmap == 0)
 		t->t_bits[0] = 0;

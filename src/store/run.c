@@ -3,11 +3,12 @@
  * run.c
  *	  Sorting rows and writing them as a run.
  *
- * Rows go through core's tuplesort as (key columns of an index, TID, row), so
- * that any key that an index can order will do and memory is bounded by
- * maintenance_work_mem.  They come back in order and are packed into pages, which
- * take the place of empty ones, or lie at the end of the file (pack.c).  Others write to the table meanwhile, but the
- * extension lock keeps them from making it longer.
+ * Rows go through core's tuplesort as (key columns of an index, TID, row): so any
+ * key that an index can order will do, and memory is bounded by
+ * maintenance_work_mem.  They come back in order and are packed into pages, in the
+ * place of empty pages or at the end of the file (pack.c).  Others may write to the
+ * table meanwhile; at the end of the file the extension lock keeps them from making
+ * it longer.
  *
  * IDENTIFICATION
  *	  src/store/run.c
@@ -36,8 +37,8 @@
 
 struct StoreWriter
 {
-	Relation	source;			/* rows are of this table */
-	Relation	target;
+	Relation	source;			/* rows come from this table */
+	Relation	target;			/* and go into a run of this one */
 	TupleDesc	desc;			/* of what is sorted */
 	Tuplesortstate *sort;
 	TupleTableSlot *slot;		/* what is sorted, going in */
@@ -47,7 +48,7 @@ struct StoreWriter
 	Relation	index;			/* orders the rows; NULL: none */
 	IndexInfo  *info;
 	EState	   *estate;
-	TupleTableSlot *row_slot;	/* a row, for FormIndexDatum */
+	TupleTableSlot *row_slot;	/* a row, for FormIndexDatum() */
 	StoreSizes	sizes;			/* of the rows so far */
 };
 

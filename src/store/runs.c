@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * runs.c
- *	  The runs that a backend knows of: which one a block belongs to, and
- *	  whether its rows exist for a snapshot.
+ *	  The runs that a backend knows of: which one a block belongs to, and which
+ *	  snapshots see it.
  *
  * IDENTIFICATION
  *	  src/store/runs.c
@@ -70,8 +70,9 @@ store_first_run_ending_after(const StoreTable *table, BlockNumber block)
 }
 
 /*
- * Commit state of a run: looks into clog once.  The list on disk is brought up
- * to date by VACUUM, before clog of the time can be truncated.
+ * Has a run committed?  Looks into clog, until the outcome is known, and remembers
+ * it in the copy of the list.  VACUUM writes it to the list on disk before that part
+ * of clog can be truncated.
  */
 static bool
 run_committed(StoreRun *run)
@@ -82,7 +83,11 @@ run_committed(StoreRun *run)
 
 		if (TransactionIdIsCurrentTransactionId(xid) || TransactionIdIsInProgress(xid))
 			return false;
-		/* In this order: a transaction leaves the proc array after clog. */
+
+		/*
+		 * in this order: a transaction writes clog before it leaves the proc
+		 * array
+		 */
 		run->state = TransactionIdDidCommit(xid) ? RUN_COMMITTED : RUN_ABORTED;
 	}
 	return run->state < RUN_ABORTED;

@@ -3,15 +3,14 @@
  * scan.c
  *	  Sequential, TID range, sample and ANALYZE scans; bitmap.c has the others.
  *
- * A scan keeps a heap scan of the same table, which decides how many blocks
- * there are, where to begin, and what strategy to use, and which reads log
- * pages by heap code.  We walk the blocks and read sealed pages.  Pages of
- * neither kind look empty to heap code.  Ledger tuples are skipped: the row
- * is reported where it is sealed.
+ * A scan has a heap scan of the same table, which decides how many blocks there
+ * are, where to begin, and what strategy to use, and which reads log pages by heap
+ * code.  We walk the blocks and read pages of rows ourselves.  Other pages look
+ * empty to heap code.  Ledger tuples are skipped: the row is returned where it is
+ * sealed.
  *
- * A serializable transaction that reads locks the whole table for conflict
- * detection: rows move from the log to sealed pages, and locks on single TIDs
- * would not move with them.
+ * A serializable reader takes a predicate lock on the whole table: rows move from
+ * the log into runs, and locks on single TIDs would not move with them.
  *
  * IDENTIFICATION
  *	  src/store/scan.c
@@ -37,8 +36,8 @@
 #include "store/store.h"
 
 /*
- * Bring the run list up to date, and see that the file has all the runs: blocks
- * that are not there would not be missed otherwise.
+ * Bring the run list up to date, and check that the file is long enough for all
+ * runs; otherwise a scan would silently leave out what is missing.
  */
 static void
 open_table(StoreScan *scan)
@@ -50,7 +49,7 @@ open_table(StoreScan *scan)
 	{
 		BlockNumber end = STORE_RUN_END(&table->runs[table->nruns - 1]);
 
-		/* a run sealed since the scan was told the size is no error */
+		/* the file may have become longer since the heap scan asked */
 		if (end > scan->heap->rs_nblocks && end > RelationGetNumberOfBlocks(rel))
 			store_corrupt(rel, end - 1, "run is past the end of the table");
 	}
@@ -158,7 +157,7 @@ load_page(StoreScan *scan, BlockNumber block)
 	}
 }
 
-/* The block to start with, as heap scans do. */
+/* The block to begin with, chosen as heap scans choose it. */
 static BlockNumber
 first_block(HeapScanDesc heap, bool backward)
 {
@@ -174,7 +173,7 @@ first_block(HeapScanDesc heap, bool backward)
 	if (!backward)
 		return heap->rs_startblock;
 
-	/* others would start where we report to be */
+	/* backwards, we must not report our position to other scans */
 	heap->rs_base.rs_flags &= ~SO_ALLOW_SYNC;
 	if (heap->rs_numblocks != InvalidBlockNumber)
 		return (heap->rs_startblock + heap->rs_numblocks - 1) % heap->rs_nblocks;
@@ -255,7 +254,7 @@ store_scan_row_slot(StoreScan *scan, OffsetNumber offset, TupleTableSlot *slot)
 	}
 }
 
-/* For snapshots that are not MVCC: judge one row now. */
+/* For snapshots that are not MVCC: is one row visible now? */
 static bool
 row_visible_now(StoreScan *scan, OffsetNumber offset)
 {
@@ -414,7 +413,7 @@ store_scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *scanst
 	return true;
 }
 
-/* Is a row among the visible ones of the page?  They are in order. */
+/* Is a row among the visible ones of the page?  They are in ascending order. */
 static bool
 in_visible(HeapScanDesc heap, OffsetNumber offset)
 {
@@ -495,7 +494,7 @@ store_scan_analyze_next_block(TableScanDesc sscan, ReadStream *stream)
 		ReleaseBuffer(buffer);
 	else
 	{
-		/* both go when the page's tuples are through */
+		/* heap code unlocks and releases it after the last tuple */
 		heap->rs_cbuf = buffer;
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	}

@@ -1,25 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * seal.c
- *	  kyro.snapshot(): move the rows of the log into a new run; and those of others (move.c).
+ *	  Seals: move rows of the log, or of other runs (move.c), into a new run.  SQL
+ *	  function kyro.snapshot().
  *
- * The lock keeps out VACUUM, other seals, index builds and what changes the
- * table's definition, but no reader and no writer.  With a snapshot that is
- * kept until the end:
+ * The lock on the table keeps out VACUUM, other seals, index builds and changes of
+ * its definition, but no reader and no writer.  With one snapshot, held until the
+ * end of the seal:
  *
- * 1. the rows of the log that it sees and nobody has changed or locked are
- *	  sorted and written as a run, in empty pages of the log or at the end of the file;
- * 2. the run is entered in the list, with the xid and command id that sealed;
- * 3. index entries for the sealed rows are inserted.  Nothing is checked: the
- *	  set of rows does not change;
- * 4. each log tuple that is still free is stamped as deleted by us, and points to
- *	  the sealed row; the sealed copies of the others are dead from birth
- *	  (stamp.c).
+ * 1. The rows of the log that it sees, and that nobody has changed or locked, are
+ *	  sorted and written as a run, in empty log pages or at the end of the file.
+ * 2. The run is added to the list, with the xid and command id that sealed it.
+ * 3. Index entries for the sealed rows are inserted.  Uniqueness is not checked: the
+ *	  set of rows does not change.
+ * 4. Each log tuple that is still free is stamped as deleted by us, with a link to
+ *	  the sealed row.  The sealed copies of the others are dead from birth (stamp.c).
  *
- * A snapshot that sees our transaction sees the run and not the log tuples,
- * any other sees the log tuples and not the run.  If we fail, or the server
- * does, the run is one of an aborted transaction and the stamps are too.
- * Stamps come last, because writers wait for them: for that step and the commit.
+ * A snapshot that sees our transaction sees the run and not the log tuples, any
+ * other sees the log tuples and not the run.  If we fail, or the server crashes,
+ * run and stamps are those of an aborted transaction.  Stamping comes last because
+ * writers of stamped rows wait until we commit.
  *
  * IDENTIFICATION
  *	  src/store/seal.c
@@ -65,7 +65,10 @@ PG_FUNCTION_INFO_V1(kyro_snapshot);
 
 /* ---- which rows ---- */
 
-/* Was a row committed before a moment?  One of which that is not known was. */
+/*
+ * Was a row committed before a moment?  Yes, if that is not known any more.  No, for
+ * rows of this transaction.
+ */
 static bool
 is_older(HeapTupleHeader t, TimestampTz moment)
 {
@@ -101,10 +104,10 @@ free_rows(Relation rel, HeapScanDesc heap, Snapshot snapshot, OffsetNumber *rows
 }
 
 /*
- * Collect rows of the log.  kyro.snapshot() reads it from where the last has
- * stopped, and at its end from the beginning, so that a series of calls
- * reads it once, and each finds whatever there is.  Returns where the next one
- * is to begin, 0 if this one has read all.
+ * Collect rows of the log.  Unless what->pages, begins where the last seal has
+ * stopped, and goes on from the beginning when it has come to the end: so a series
+ * of calls reads the log once, and no call misses rows.  Returns the block where the
+ * next seal is to begin, 0 if everything was read.
  */
 static BlockNumber
 collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *what, StoreWriter *w)
@@ -147,8 +150,8 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 		for (i = 0; i < n && (what->pages || store_writer_rows(w) < what->rows); i++)
 		{
 			/*
-			 * pinned, so it stays where it is; what others change of it now
-			 * is not copied
+			 * the page is pinned, so the tuple stays in place; the parts of
+			 * its header that others may change are not copied
 			 */
 			Page		page = BufferGetPage(heap->rs_cbuf);
 			ItemId		item = PageGetItemId(page, rows[i]);
@@ -166,7 +169,7 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 		MemoryContextReset(cxt);
 		if (store_writer_rows(w) >= what->rows)
 		{
-			/* there may be more on this page, unless it was taken as a whole */
+			/* unless whole pages are taken, this one may have more rows */
 			next = what->pages ? block + 1 : block;
 			break;
 		}
@@ -188,6 +191,7 @@ store_set_bulk_insert(const StoreBulkInsert *methods)
 	bulk_insert = methods;
 }
 
+/* Insert entries for the rows of a new run into all indexes. */
 static void
 insert_into_indexes(Relation rel, const StoreRun *run)
 {
@@ -209,7 +213,7 @@ insert_into_indexes(Relation rel, const StoreRun *run)
 	{
 		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
 
-		/* one being built, or being dropped, concurrently: its affair */
+		/* being built or dropped concurrently: it does not want entries now */
 		if (!index->rd_index->indisready)
 		{
 			index_close(index, RowExclusiveLock);
@@ -269,16 +273,17 @@ insert_into_indexes(Relation rel, const StoreRun *run)
 /* ---- the function ---- */
 
 /*
- * The planner takes the number of rows to grow with the number of pages, which a
- * seal does not do, if it adds some.  Right even if we roll back: the pages stay.
+ * The planner assumes that the number of rows grows with that of pages.  A seal adds
+ * pages, but no rows, so the number of rows a page in pg_class is corrected.  That is
+ * right even after a rollback: the pages stay.
  */
 static void
 update_statistics(Relation rel, BlockNumber added)
 {
 	Form_pg_class form = rel->rd_rel;
 	double		rows = form->reltuples;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);	/* others make it
-															 * longer, too */
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);	/* others may have added
+															 * pages, too */
 
 	if (rows < 0 || form->relpages <= 0)
 		return;
@@ -288,8 +293,8 @@ update_statistics(Relation rel, BlockNumber added)
 }
 
 /*
- * Lock all indexes that will be written to.  Once our run can be found others may
- * wait for us, and we for nobody, not even for who waits for a lock on an index.
+ * Lock all indexes that will be written to, before the run can be found.  From then
+ * on others may wait for us, so we must not wait for anybody.
  */
 static void
 lock_indexes(Relation rel)
@@ -302,7 +307,7 @@ lock_indexes(Relation rel)
 	list_free(oids);
 }
 
-/* Seal rows; false if there was none, or no place for them. */
+/* Seal rows; contract as for store_seal(). */
 static bool
 seal(Relation rel, StoreSeal *what, StoreRun *run)
 {
@@ -327,7 +332,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 	index = OidIsValid(order) ? index_open(order, AccessShareLock) : NULL;
 	store_trim(rel, InvalidBlockNumber);
 
-	/* nothing that it sees is removed while we have it */
+	/* what this snapshot sees is not pruned while we hold it */
 	PushActiveSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
 	table = store_open(rel);
@@ -358,8 +363,8 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		DEBUG_POINT("seal-indexed");
 
 		/*
-		 * so that the commit, for which writers will wait, has little left to
-		 * flush
+		 * flush now, so that the commit, which writers will wait for, has
+		 * little left to flush
 		 */
 		if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF && RelationNeedsWAL(rel))
 			XLogFlush(XactLastRecEnd);
@@ -415,7 +420,10 @@ store_seal(Relation rel, StoreSeal *what, StoreRun *run)
 	return any;
 }
 
-/* Raise an error unless we may seal this table, and now. */
+/*
+ * Raise an error unless this is a kyro table of the user's and no command of the
+ * session is using it.
+ */
 static void
 check_table(Relation rel)
 {
@@ -433,9 +441,7 @@ check_table(Relation rel)
 	CheckTableNotInUse(rel, "seal");
 }
 
-/*
- * Open a kyro table to seal it, and lock it.
- */
+/* Open a kyro table to seal it, with a lock of this mode. */
 static Relation
 open_table(Oid relid, LOCKMODE mode)
 {
@@ -450,13 +456,13 @@ open_table(Oid relid, LOCKMODE mode)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", get_rel_name(relid))));
-	/* before we wait for any lock */
+	/* check before waiting for a lock */
 	if (!kyro_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind), get_rel_name(relid));
 
 	/*
-	 * what is wrong already need not wait for others, nor may they wait for
-	 * pins of ours
+	 * errors that are known already should not wait for a lock; and while we
+	 * wait for it, nobody must wait for pins of this session's cursors
 	 */
 	if (ConditionalLockRelationOid(relid, AccessShareLock))
 	{
@@ -480,8 +486,7 @@ store_seal_open(Oid relid)
 		store_check_all_log(rel);
 
 		/*
-		 * readers and writers must be out while it gets its list; see
-		 * store_make_whole()
+		 * store_make_whole() needs the table for itself
 		 */
 		table_close(rel, ShareUpdateExclusiveLock);
 		rel = open_table(relid, AccessExclusiveLock);
@@ -493,8 +498,8 @@ store_seal_open(Oid relid)
 }
 
 /*
- * Nothing was found to seal.  Say so if an earlier call in the same command has
- * sealed what its snapshot still sees in the log.
+ * Nothing was found to seal.  Tell the user if that is because an earlier call in the
+ * same command has sealed the rows.
  */
 static void
 note_earlier_call(Relation rel)
@@ -574,8 +579,8 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 		if (store_seal(rel, &what, &run))
 		{
 			/*
-			 * what this command calls next must see it, above all another
-			 * seal
+			 * what this command calls next, above all another seal, must see
+			 * the run
 			 */
 			CommandCounterIncrement();
 			duration->time += run.duration;

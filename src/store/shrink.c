@@ -5,14 +5,15 @@
  *
  * Two kinds:
  *
- * - runs of which much is wasted: by rows that are dead, or because they are small,
- *	  as each run has a page of groups, and a last page that is not full.  The rows of all of
- *	  them go into new runs;
- * - runs at the end of the file, if there are enough empty log pages before them
- *	  to take their rows.  Then VACUUM cuts the file off where they began.  Where there are links or
- *	  ledger tuples of runs at the end, these are the runs to move.
+ * - Runs that waste much of their space: because rows are dead, or because the run
+ *	  is small, as each run has a page of groups and a last page that is not full.
+ *	  Their rows go into new runs.
+ * - Runs at the end of the file, if there are enough empty log pages before them to
+ *	  take their rows.  Then VACUUM cuts the file off where they began.  If there are
+ *	  pages of links or ledger tuples at the end, the runs that these belong to are
+ *	  moved.
  *
- * Nothing else moves: what is in the log is for seals.
+ * Nothing else is moved: rows of the log are for seals.
  *
  * IDENTIFICATION
  *	  src/store/shrink.c
@@ -25,19 +26,20 @@
 
 #include "store/store.h"
 
-/* So much of a run must be waste if it is moved for that, as kyro.health() says: percent; */
+/* Runs are moved for their waste if this percentage of their pages is waste, as in kyro.health(), */
 #define WASTE_PERCENT 30
-/* and so much must be gained by all of these together. */
+/* and if all of them together become smaller by this percentage. */
 #define GAIN_PERCENT 20
-/* It pays to move runs from the end if so much of the file, one of, is empty pages: */
+/* Runs are moved from the end if one in so many pages of the file is empty, */
 #define EMPTY_PART 10
-/* and if for each page that is moved so many are cut off, one of: */
+/* and if at least one page is cut off for so many pages that are moved. */
 #define CUT_PART 4
-/* It does not pay for fewer pages than this. */
+/* Neither is done for less than this number of pages. */
 #define LEAST_GAIN 8
-/* Overhead of a run: a page of groups, and half of the last page. */
+/* Overhead of a run, in pages: a page of groups, and part of the last page. */
 #define RUN_OVERHEAD 2
 
+/* The index of an id in an array, or -1. */
 static int
 id_of(const uint64 *ids, int n, uint64 id)
 {
@@ -49,7 +51,7 @@ id_of(const uint64 *ids, int n, uint64 id)
 	return -1;
 }
 
-/* The pages that so many of a run's rows need. */
+/* The pages that this number of a run's rows needs. */
 static double
 pages_for(const StoreRun *run, uint64 rows)
 {
@@ -58,7 +60,7 @@ pages_for(const StoreRun *run, uint64 rows)
 	return Max(rows * each / (STORE_ROWS_END - STORE_ROWS_START), (double) rows / MaxHeapTuplesPerPage);
 }
 
-/* The runs of which much is wasted, or NULL. */
+/* The step that moves the rows of wasteful runs, or NULL if that does not pay. */
 static StoreStep *
 plan_waste(Relation rel, StoreTable *table)
 {
@@ -88,13 +90,14 @@ plan_waste(Relation rel, StoreTable *table)
 		need += live;
 	}
 	step->place = STORE_ANY_PLACE;
-	/* not one that would be the same afterwards */
+	/* it must become smaller */
 	return step->nruns > 0 && need * 100 <= step->pages * (100.0 - GAIN_PERCENT) && step->pages - need >= LEAST_GAIN ? step : NULL;
 }
 
 /*
- * For which runs is there something in a block outside of runs: links, or ledger tuples?
- * False if there is something else, or of other runs.
+ * Which runs do the links or ledger tuples in a block outside of runs belong to?
+ * Sets behind[i] for those.  False if the block has anything else, or something of
+ * a run that is not in the list.
  */
 static bool
 runs_behind(Relation rel, StoreTable *table, BlockNumber block, bool *behind)
@@ -140,15 +143,15 @@ runs_behind(Relation rel, StoreTable *table, BlockNumber block, bool *behind)
 typedef struct Tail
 {
 	StoreTable *table;
-	bool	   *planned;		/* by run */
+	bool	   *planned;		/* of each run: it is moved by some step */
 	List	   *steps;
 	uint64		batch;			/* rows of a batch */
 	uint64		rows;			/* of the last step */
-	BlockNumber moved;			/* pages */
-	BlockNumber empty;			/* pages that there are */
+	BlockNumber moved;			/* pages to be moved */
+	BlockNumber empty;			/* empty pages of the file */
 } Tail;
 
-/* Plan to move a run to before a block; false if it cannot be. */
+/* Plan to move a run to somewhere before a block; false if that is not possible. */
 static bool
 plan_run(Tail *tail, int i, BlockNumber before)
 {
@@ -169,7 +172,7 @@ plan_run(Tail *tail, int i, BlockNumber before)
 		tail->steps = lappend(tail->steps, step);
 		tail->rows = 0;
 	}
-	/* small runs become one */
+	/* several small runs are moved in one step, into one run */
 	step = llast(tail->steps);
 	step->runs[step->nruns++] = run->id;
 	step->from = Min(step->from, run->first);
@@ -182,7 +185,7 @@ plan_run(Tail *tail, int i, BlockNumber before)
 	return true;
 }
 
-/* The runs at the end of the file that have a place before. */
+/* The steps that move runs from the end of the file; NIL if that does not pay. */
 static List *
 plan_tail(Relation rel, StoreTable *table, const StoreStep *waste, uint64 batch)
 {

@@ -3,15 +3,16 @@
  * space.c
  *	  Runs in the place of empty log pages.
  *
- * What VACUUM has emptied of the log is taken for the next run if there is enough
- * of it in one piece; else the run lies at the end of the file.  So a table that is sealed in batches, with VACUUM in between, does
- * not need the space of both, and its end can be cut off.
+ * The next run is put into log pages that VACUUM has emptied, if there are enough of
+ * them in one piece; else it is put at the end of the file.  So a table that is
+ * sealed in batches, with VACUUM in between, does not need space for log and runs at
+ * the same time, and its end can be cut off.
  *
- * A page is claimed if it has no item in use and is in no run, by the holder
- * of ShareUpdateExclusiveLock, with a cleanup lock that could be had at once, after
- * its visibility map bits were cleared (README, S12).  Then it is one of ours, in no run
- * yet, which heap code and readers pass over, as the pages of a seal that has
- * failed.
+ * A page can be claimed if it has no item in use and is in no run.  It is claimed by
+ * a holder of ShareUpdateExclusiveLock, after its visibility map bits were cleared,
+ * under a cleanup lock that could be had at once (README, S12).  Then it is a page
+ * of ours that is in no run yet, like those of a seal that has failed; heap code and
+ * readers pass over it.
  *
  * IDENTIFICATION
  *	  src/store/space.c
@@ -28,7 +29,7 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/* Less room than this has no page without items. */
+/* A page without items has at least this much free space. */
 #define EMPTY_SPACE (MaxHeapTupleSize - 1024)
 
 bool
@@ -44,7 +45,10 @@ store_page_is_empty(Page page)
 	return true;
 }
 
-/* A look at a block in no run; corrects the free space map, which may be out of date. */
+/*
+ * Is a block, which is in no run, an empty log page?  Corrects the free space map,
+ * which may be out of date.
+ */
 static bool
 block_is_empty(Relation rel, BlockNumber block)
 {
@@ -59,7 +63,11 @@ block_is_empty(Relation rel, BlockNumber block)
 	page = BufferGetPage(buffer);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	result = store_page_is_empty(page);
-	/* a new page is an inserter's, who has made more than he needs */
+
+	/*
+	 * a page of zeros was added by an inserter in advance: leave it to
+	 * inserters
+	 */
 	if (!result && store_page_is_heap(page))
 		space = PageGetHeapFreeSpace(page);
 	UnlockReleaseBuffer(buffer);
@@ -68,7 +76,10 @@ block_is_empty(Relation rel, BlockNumber block)
 	return result;
 }
 
-/* The first `need` blocks in a row that look empty, from .. before - 1; InvalidBlockNumber: none. */
+/*
+ * The first of `need` consecutive blocks that look empty, within from .. before - 1;
+ * InvalidBlockNumber: there are none.
+ */
 static BlockNumber
 find_range(Relation rel, StoreTable *table, BlockNumber from, BlockNumber before, uint32 need)
 {
@@ -93,7 +104,10 @@ find_range(Relation rel, StoreTable *table, BlockNumber from, BlockNumber before
 	return InvalidBlockNumber;
 }
 
-/* Nobody may take the rows that will be there for visible to all. */
+/*
+ * Clear visibility map bits of n blocks, so that nobody takes the rows that will be
+ * there for visible to all.
+ */
 static void
 clear_map(Relation rel, BlockNumber first, uint32 n)
 {
@@ -117,9 +131,9 @@ clear_map(Relation rel, BlockNumber first, uint32 n)
 }
 
 /*
- * Make an empty page one that heap code leaves alone; false if it is not empty any
- * more, or if somebody has it pinned, who might be about to put a row there.  Not an image: of the
- * page only the header changes, and what it will be is logged as an image soon.
+ * Claim an empty page: make it a page of ours.  False if it is not empty any more, or
+ * if somebody has it pinned, who may be about to put a row there.  Only the header is
+ * logged, not an image: the final content will be logged as an image.
  */
 static bool
 claim(Relation rel, BlockNumber block, uint64 run)
@@ -188,7 +202,7 @@ store_space_claim(Relation rel, uint64 run, uint32 n, BlockNumber before)
 	StoreTable *table = store_open(rel);
 	BlockNumber from = 1;
 
-	/* nearly always, where VACUUM has not been since the last seal */
+	/* most often nothing is empty, if there was no VACUUM since the last seal */
 	if (GetPageWithFreeSpace(rel, EMPTY_SPACE) == InvalidBlockNumber)
 		return InvalidBlockNumber;
 	for (;;)

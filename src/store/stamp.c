@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * stamp.c
- *	  The last step of a seal: log tuples are stamped as deleted, and point to
- *	  the sealed rows.  And that of a move: sealed rows are linked to their new
- *	  places, and their ledger tuples, where there are some, are stamped.
+ *	  The last step of a seal: log tuples are stamped as deleted, with links to the
+ *	  sealed rows.  The last step of a move: sealed rows are linked to their new
+ *	  places, and their ledger tuples, if they have some, are stamped.
  *
- * Writers have been at work since the rows were collected.  So each log tuple
- * is looked at again while its page is locked exclusively: a row that nobody has
- * changed or locked is stamped, under the same lock.  One that somebody has is a loser: it
- * stays in the log, and its sealed copy, which nobody has seen yet, becomes dead
- * from birth.  We wait for nobody.  Who comes to a stamp waits for us, as for
- * any transaction that deletes a row.
+ * Others may have written since the rows were collected.  So each log tuple is
+ * looked at again while its page is locked exclusively.  A row that nobody has
+ * changed or locked is stamped, under the same lock.  Any other row is a loser: it
+ * stays in the log, and its sealed copy, which nobody has seen yet, becomes dead from
+ * birth.  We wait for nobody.  Those who want to change a stamped row wait for us, as
+ * for any transaction that deletes a row.
  *
- * Stamping is not a heap_delete(): that would delete the TOAST values that the
- * sealed row points to as well, and would be decoded as a deletion.
+ * heap_delete() cannot be used for stamping: it would also delete the TOAST values,
+ * which the sealed row still needs, and would be decoded as a deletion.
  *
  * IDENTIFICATION
  *	  src/store/stamp.c
@@ -37,7 +37,7 @@
 
 struct StoreMoves
 {
-	Tuplesortstate *sort;		/* (log TID, sealed TID), by the former */
+	Tuplesortstate *sort;		/* (old TID, new TID), sorted by the old one */
 	TupleTableSlot *slot;		/* going in */
 	TupleTableSlot *sorted;		/* coming out */
 };
@@ -50,7 +50,7 @@ typedef struct Losers
 	Size		max;
 } Losers;
 
-/* Rows of one log page. */
+/* The rows of one page that are stamped or moved, and their new places. */
 typedef struct PageMoves
 {
 	int			n;
@@ -110,9 +110,7 @@ store_moves_end(StoreMoves *moves)
 	pfree(moves);
 }
 
-/*
- * What heap_delete() leaves in a tuple, but for the link to the sealed row.
- */
+/* Set the header of a tuple as heap_delete() does, but with a link to the sealed row. */
 static void
 stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
 {
@@ -128,8 +126,8 @@ stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
 }
 
 /*
- * What runs while we seal, say in an expression of an index, runs in our
- * transaction, and is not to change rows of the table.
+ * Raise an error if this transaction has changed the row: code that is called during
+ * the seal, as in an index expression, must not do that.
  */
 static void
 check_unchanged(Relation rel, HeapTupleHeader t, ItemPointer tid)
@@ -153,8 +151,9 @@ store_tuple_is_free(HeapTuple tuple, Snapshot snapshot, CommandId cid, Buffer bu
 }
 
 /*
- * Is this still the row that was collected, and free?  If it has left its item, which the
- * snapshot prevents unless it is too old, whatever is there now the snapshot does not see.
+ * Is this still the row that was collected, and is it free?  The snapshot keeps the
+ * row from being pruned, unless it is too old; then it does not see another row in
+ * the same place.
  */
 static bool
 may_stamp(Relation rel, Buffer buffer, OffsetNumber offset, Snapshot snapshot, CommandId cid)
@@ -185,8 +184,8 @@ add_loser(Losers *losers, ItemPointer to)
 }
 
 /*
- * Stamp items of a log page that is locked exclusively, in one record: those of n for which
- * stamps is set.
+ * Stamp items of a log page that is locked exclusively, with one WAL record: from[i],
+ * with a link to to[i], for i = 0 .. n - 1, if stamps[i].
  */
 static void
 stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPointerData *to, const bool *stamps, int n,
@@ -211,7 +210,7 @@ stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPoi
 	store_log_page_finish(state);
 }
 
-/* Stamp the rows of one log page, in one record. */
+/* Stamp the rows of one log page that are still free, with one WAL record. */
 static void
 stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
 		   TransactionId xid, CommandId cid, Buffer *vmbuffer, Losers *losers)
@@ -234,7 +233,7 @@ stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
 	}
 }
 
-/* Stamp the ledger tuple of a sealed row, if it is free; as for a log tuple. */
+/* Stamp the ledger tuple of a sealed row, if it is still free; false if it is not. */
 static bool
 stamp_ledger(Relation rel, ItemPointer ledger, ItemPointer row, ItemPointer to, Snapshot snapshot,
 			 TransactionId xid, CommandId cid, Buffer *vmbuffer)
@@ -268,8 +267,8 @@ stamp_ledger(Relation rel, ItemPointer ledger, ItemPointer row, ItemPointer to, 
 }
 
 /*
- * Move the rows of one page of a run: those that nobody has touched are linked to their new
- * places, in one record; what was touched has a ledger tuple.
+ * Move the rows of one page of a run: those that nobody has touched are linked to
+ * their new places, with one WAL record; of the others the ledger tuples are stamped.
  */
 static void
 move_page(Relation rel, StorePage *p, PageMoves *rows, Snapshot snapshot,
@@ -301,7 +300,7 @@ compare_int64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The sealed copies of losers are dead, whatever becomes of this transaction. */
+/* Mark the sealed copies of losers as dead, whether this transaction commits or not. */
 static void
 kill_losers(Relation rel, Losers *losers)
 {

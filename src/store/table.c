@@ -1,16 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * table.c
- *	  What a backend knows of a kyro table: entries, one for each file.
+ *	  What a backend knows of kyro tables: an entry for each file.
  *
- * The copy of the run list is compared with block 0 each time a scan begins,
- * after its snapshot was taken: a run that is not in the copy then was
- * committed after the snapshot, and its rows are not for it.  Invalidation
- * messages would not do: a backend that already holds a lock on the table
- * does not read them.
+ * The backend's copy of the run list is compared with block 0 each time a scan
+ * begins, after its snapshot was taken.  A run that is not in the copy then was
+ * committed after the snapshot, which does not see its rows.  Invalidation messages
+ * would not do: a backend that holds a lock on the table already does not read them.
  *
- * Entries are kept from one transaction to the next as far as their memory is
- * within kyro.table_cache; those that were not used for longest go first.
+ * Entries are kept from one transaction to the next as long as their memory is
+ * within kyro.table_cache; those that were not used for longest are forgotten first.
  *
  * IDENTIFICATION
  *	  src/store/table.c
@@ -27,10 +26,10 @@
 #include "guc.h"
 #include "store/store.h"
 
-/* The kernel's share of a mapped segment: a page table and its directory. */
+/* Memory of the kernel for a mapped segment: a page table and its directory. */
 #define MAPPED_BYTES 8192
 
-/* Tables by the OID they were last opened with, for invalidations. */
+/* Entries by the OID that the table had when it was opened last, for invalidations. */
 typedef struct RelidEntry
 {
 	Oid			relid;			/* hash key */
@@ -40,13 +39,13 @@ typedef struct RelidEntry
 static HTAB *tables;
 static HTAB *relids;
 static MemoryContext tables_cxt;
-static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last
-														 * comes first */
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the one used last is
+														 * the first */
 static dlist_head suspects = DLIST_STATIC_INIT(suspects);
 static Size total_bytes;		/* of all entries, as of the end of a
 								 * transaction */
-static StoreTable *checked_last;	/* the one checked last, or NULL */
-static uint64 clock_hand;
+static StoreTable *checked_last;	/* by store_check_readable(), or NULL */
+static uint64 clock_hand;		/* counts calls of store_open() */
 static uint64 xact_began;		/* clock_hand at the end of the last
 								 * transaction */
 
@@ -65,6 +64,7 @@ settle_loads(Relation rel)
 		settle(rel);
 }
 
+/* Was the table opened in this transaction? */
 static inline bool
 used_now(const StoreTable *table)
 {
@@ -82,9 +82,10 @@ set_suspect(StoreTable *table)
 }
 
 /*
- * An invalidation of the table's relation cache entry: it may have been dropped
- * or have a new file.  If nobody opens it as it was, its maps, which keep the
- * file's space occupied, go at the end of the next transaction.
+ * Relation cache callback: the table may have been dropped, or have got a new file.
+ * If this backend does not open it with the same file again, the entry is forgotten at
+ * the end of the next transaction, because its maps keep the old file's space
+ * occupied.
  */
 static void
 invalidate(Datum arg, Oid relid)
@@ -149,8 +150,8 @@ forget(StoreTable *table)
 }
 
 /*
- * Forget the table that was not used for longest.  False if all that there are
- * were used in this transaction.
+ * Forget the table that was not used for longest.  False if there is none that was
+ * not used in this transaction.
  */
 static bool
 forget_coldest(void)
@@ -167,8 +168,9 @@ forget_coldest(void)
 }
 
 /*
- * Nobody holds an entry between transactions: the time to forget some.  Costs
- * what the transaction used, however many entries there are.
+ * Between transactions nobody holds a pointer to an entry, so some can be forgotten.
+ * The cost grows with the tables that the transaction has used, not with the number
+ * of entries.
  */
 static void
 at_xact_end(XactEvent event, void *arg)
@@ -233,7 +235,7 @@ create_tables(void)
 static StoreTable *
 create_table(const KyroLocator *locator)
 {
-	/* what may fail comes first */
+	/* allocate first, so that an error leaves no half-made entry */
 	MemoryContext cxt = AllocSetContextCreate(tables_cxt, "kyrodb table", ALLOCSET_SMALL_SIZES);
 	StoreTable *table = hash_search(tables, locator, HASH_ENTER, NULL);
 
@@ -286,7 +288,7 @@ store_open(Relation rel)
 		table->usage = usage_table(table->relid);
 		table->usage_relid = table->relid;
 	}
-	/* now that it is certain to be readable */
+	/* only now: if reading the list fails, the entry does not count as opened */
 	table->used = ++clock_hand;
 	dlist_move_head(&by_use, &table->by_use);
 	return table;

@@ -1,31 +1,33 @@
 /*-------------------------------------------------------------------------
  *
  * trim.c
- *	  Space that nobody needs any more: of seals that failed, and at the end of the log.
+ *	  Reclaiming space that nobody needs any more: what failed seals left, dead runs,
+ *	  and empty log pages at the end of the file.
  *
- * A seal that fails before its run is in the list leaves pages that belong to
- * no run; one that fails later leaves a run of an aborted transaction, which
- * stays in the list until VACUUM has removed its entries from all indexes.
- * Were seals to fail again and again, for want of space or by a timeout, the
- * table would grow each time.  So VACUUM and the next seal cut off what of it
- * lies at the end of the file, as core's VACUUM does with empty pages: if the
- * exclusive lock that this takes can be had at once.  What is left after that
- * VACUUM makes empty log pages of, for new rows.
+ * A seal that fails before its run is in the list leaves pages that belong to no
+ * run.  One that fails later leaves a run of an aborted transaction, which stays in
+ * the list until VACUUM has removed its entries from all indexes.  If seals failed
+ * again and again, for lack of space or by a timeout, the table would grow each
+ * time.  So VACUUM and the next seal cut off what lies at the end of the file, if the
+ * exclusive lock can be had at once, as core's VACUUM does with empty pages.  Of the
+ * rest VACUUM makes empty log pages, for new rows.
  *
  * Readers with an older copy of the list do not look for rows in runs that were
- * rolled back, but read their pages by heap code.  One that has seen the run in
- * progress might have such a page in hand; so its transaction must be older than
- * every snapshot, on standbys too.
+ * rolled back, but read their pages by heap code.  A reader that has seen the run
+ * in progress may be reading such a page; so a run is taken out of the list only if
+ * its transaction is older than every snapshot, on standbys too.
  *
- * A run that was rolled back and whose rows were touched stays: ledger tuples may still name it.
+ * A run that was rolled back and whose rows were touched stays: ledger tuples may
+ * still have its rows as their tags.
  *
- * A run of which no row is left that anyone sees, and that no index knows, is dead. It
- * is cut off at once at the end of the file, where the lock says that nobody reads. Elsewhere
- * its pages stay as they are until every snapshot is newer than the list that calls it
- * dead: so nobody has them in hand, mapped or not, or a link to them.  With it go its pages of links.
+ * A run is dead if no snapshot sees a row of it and no index has entries of it.  At
+ * the end of the file it is cut off at once, because the exclusive lock keeps all
+ * readers out.  Elsewhere its pages stay until every snapshot is newer than the list
+ * that calls it dead: then nobody is reading them, mapped or not, or has a link to
+ * them.  Its pages of links are freed with it.
  *
- * VACUUM also cuts off log pages without items, as core's does and as far as that is
- * asked to, but not those that a link leads to.
+ * Like core's, VACUUM also cuts off empty log pages at the end, unless the TRUNCATE
+ * option is off, but not those that a link leads to.
  *
  * IDENTIFICATION
  *	  src/store/trim.c
@@ -53,14 +55,14 @@ id_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The runs whose links somebody may look at. */
+/* Ids of runs, sorted. */
 typedef struct RunIds
 {
 	int			n;
 	uint64		ids[FLEXIBLE_ARRAY_MEMBER];
 } RunIds;
 
-/* Those of the list; alive: without the dead ones. */
+/* The runs of the list; alive: without dead ones. */
 static RunIds *
 run_ids(const StoreTable *table, bool alive)
 {
@@ -76,7 +78,7 @@ run_ids(const StoreTable *table, bool alive)
 	return runs;
 }
 
-/* Is it a page of links of a run that is not among these? */
+/* Is this a page of links that belongs to none of these runs? */
 static bool
 links_of_others(Page page, const RunIds *runs)
 {
@@ -84,7 +86,10 @@ links_of_others(Page page, const RunIds *runs)
 		bsearch(&StorePageGetHeader(page)->run, runs->ids, runs->n, sizeof(uint64), id_compare) == NULL;
 }
 
-/* Was a block in no run one of a run, or did it have links of one, that is not in the list? */
+/*
+ * Is a block that lies in no run a page of rows or groups, or a page of links of a run
+ * that is not in the list?
+ */
 static bool
 block_is_orphan(Relation rel, BlockNumber block, const RunIds *listed)
 {
@@ -97,7 +102,7 @@ block_is_orphan(Relation rel, BlockNumber block, const RunIds *listed)
 	return result;
 }
 
-/* Is a block in no run something to cut off? */
+/* May a block that lies in no run be cut off?  Empty log pages may from log_end on. */
 static bool
 block_is_spare(Relation rel, BlockNumber block, BlockNumber log_end, const RunIds *alive)
 {
@@ -132,7 +137,7 @@ run_touched(Relation rel, const StoreRun *run)
 	return false;
 }
 
-/* The first of the blocks at the end of the file that nobody needs. */
+/* Where the file would end without the blocks at its end that nobody needs. */
 static BlockNumber
 find_end(Relation rel, StoreTable *table, BlockNumber log_end)
 {
@@ -167,7 +172,10 @@ store_tail(Relation rel)
 	return find_end(rel, store_open(rel), 0);
 }
 
-/* Is it worth the exclusive lock?  For empty log pages if core would say so. */
+/*
+ * Is it worth the exclusive lock to cut the file off at `end`?  For empty log pages
+ * alone, by the same rule as in vacuumlazy.c.
+ */
 static bool
 worth_it(Relation rel, StoreTable *table, BlockNumber end, BlockNumber log_end)
 {
@@ -183,13 +191,13 @@ store_trim(Relation rel, BlockNumber log_end)
 	StoreTable *table = store_open(rel);
 	BlockNumber end;
 
-	/* nobody has looked where links of these lead */
+	/* VACUUM has not looked where the links of such runs lead */
 	for (int i = 0; i < table->nruns && log_end != InvalidBlockNumber; i++)
 	{
 		if (store_run_aborted(&table->runs[i]) && table->runs[i].state != RUN_DEAD && run_touched(rel, &table->runs[i]))
 			log_end = InvalidBlockNumber;
 	}
-	/* a look without the lock: nearly always there is nothing */
+	/* look without the lock first: nearly always there is nothing */
 	if (table->incarnation == 0 || !worth_it(rel, table, find_end(rel, table, log_end), log_end) ||
 		!ConditionalLockRelation(rel, AccessExclusiveLock))
 		return;
@@ -197,8 +205,8 @@ store_trim(Relation rel, BlockNumber log_end)
 	if (end < RelationGetNumberOfBlocks(rel))
 	{
 		/*
-		 * first the list: pages that no run has are harmless, a run without
-		 * pages is not
+		 * change the list first: pages that are in no run do no harm, a run
+		 * without pages does
 		 */
 		store_list_cut(rel, end);
 		DEBUG_POINT("trim-listed");
@@ -208,9 +216,9 @@ store_trim(Relation rel, BlockNumber log_end)
 }
 
 /*
- * Take runs out of the list that were rolled back, are in no index any more, were
- * never touched, and are older than every snapshot; and dead ones, if every snapshot is newer than
- * that.
+ * Take two kinds of runs out of the list: those that were rolled back, are in no
+ * index any more, were never touched, and are older than every snapshot; and dead
+ * ones whose date is older than every snapshot.
  */
 static void
 drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
@@ -268,7 +276,11 @@ store_free_pages(Relation rel, TransactionId horizon)
 			next_run++;
 			continue;
 		}
-		/* heap code has just read all that are not marked */
+
+		/*
+		 * VACUUM has just read all pages whose bit is not set: they are
+		 * cached
+		 */
 		kyro_vacuum_delay_point();
 		if (!store_vm_test(rel, block, &vmbuffer) && block_is_orphan(rel, block, listed))
 			any |= store_free_page(rel, block);

@@ -3,20 +3,19 @@
  * update.c
  *	  The first update of a sealed row: of its ledger tuple.
  *
- * heap_update() cannot do it.  It would make the new version heap-only if that
+ * heap_update() cannot be used.  It would make the new version heap-only if that
  * fits the page and no indexed column changes, but no index leads to a ledger
- * tuple.  heap_delete() and heap_insert() could, but logical decoding would see
- * a DELETE and an INSERT, key-share lockers would be waited for, and unchanged
- * TOAST values would be stored again.  So here is what heap_update() does, but
- * for HOT: the same locks, the same marks in both tuples, and one WAL record of
- * core's, which core replays and decodes.
+ * tuple.  heap_delete() and heap_insert() could be used, but logical decoding would
+ * see a DELETE and an INSERT, we would wait for key-share lockers, and unchanged
+ * TOAST values would be stored again.  So this does what heap_update() does (see
+ * heapam.c), without HOT: the same locks, the same marks in both tuples, and the
+ * same WAL record, which core replays and decodes.
  *
- * Waiting, and judging who was first, is left to heap_lock_tuple().  Once it has
- * locked the ledger tuple for us, nobody else updates or deletes it, and what
- * it shares the tuple with are key-share lockers, which we leave there and take
- * over to the new version.  If nobody ever locked the ledger tuple, and there is
- * no TOAST work to be done before the new version has its place, no such lock
- * is needed.
+ * heap_lock_tuple() does the waiting, and decides who was first.  Once it has locked
+ * the ledger tuple for us, nobody else updates or deletes it, and any other lockers
+ * are key-share lockers; they stay, and are taken over to the new version.  If nobody
+ * has ever locked the ledger tuple, and no TOAST values must be stored before the new
+ * version has its place, no such lock is needed.
  *
  * IDENTIFICATION
  *	  src/store/update.c
@@ -52,7 +51,7 @@ typedef struct Xmax
 	uint16		infomask2;
 } Xmax;
 
-/* The lock that a tuple says that a single transaction has. */
+/* What a single transaction does to a tuple, by the tuple's header. */
 static MultiXactStatus
 lock_status(const HeapTupleHeaderData *t)
 {
@@ -64,8 +63,8 @@ lock_status(const HeapTupleHeaderData *t)
 }
 
 /*
- * The transactions in progress that have a tuple locked, which nobody in
- * progress updates.  There is room for one more in *members, which is palloc'd.
+ * The transactions in progress that have locked a tuple; no transaction in progress
+ * updates it.  *members is palloc'd, with room for one more.
  */
 static int
 read_lockers(const HeapTupleHeaderData *t, MultiXactMember **members)
@@ -97,7 +96,7 @@ read_lockers(const HeapTupleHeaderData *t, MultiXactMember **members)
 	return n;
 }
 
-/* What a tuple header says of these transactions. */
+/* The header fields that record these transactions. */
 static Xmax
 make_xmax(MultiXactMember *members, int n)
 {
@@ -126,7 +125,7 @@ make_xmax(MultiXactMember *members, int n)
 	}
 	else
 		x.xmax = members[0].xid;
-	/* alone, an update has no bit of a lock */
+	/* an update that is alone sets no lock bit */
 	if (n > 1 || !updated)
 		x.infomask |= strongest >= MultiXactStatusForNoKeyUpdate ? HEAP_XMAX_EXCL_LOCK :
 			strongest == MultiXactStatusForShare ? HEAP_XMAX_SHR_LOCK : HEAP_XMAX_KEYSHR_LOCK;
@@ -134,8 +133,9 @@ make_xmax(MultiXactMember *members, int n)
 }
 
 /*
- * The marks of a ledger tuple that we update, which we or nobody has locked so
- * that we may, and those of the new version, which inherits the others' locks.
+ * The header fields of a ledger tuple that we update, and those of its new version,
+ * which inherits the locks of others.  The tuple is locked for us, or nobody has
+ * locked it.
  */
 static void
 compute_xmax(const HeapTupleHeaderData *t, TransactionId xid, LockTupleMode mode, Xmax *old_xmax, Xmax *new_xmax)
@@ -153,7 +153,7 @@ compute_xmax(const HeapTupleHeaderData *t, TransactionId xid, LockTupleMode mode
 		Assert(!ISUPDATE_from_mxstatus(members[i].status));
 		if (members[i].xid == xid)
 		{
-			/* the stronger of what we had and what we do */
+			/* keep the stronger of our lock and our update */
 			if (members[i].status == MultiXactStatusForUpdate)
 				status = MultiXactStatusUpdate;
 			continue;
@@ -186,8 +186,8 @@ set_xmax(HeapTupleHeader t, const Xmax *x)
 /* ---- what changes ---- */
 
 /*
- * Does one of these columns change, by its bytes?  *external, if not NULL, is set
- * if one that does not is stored in the TOAST table.
+ * Do the bytes of one of these columns change?  If not, and external is not NULL,
+ * *external is set to true if one of them is stored in the TOAST table.
  */
 static bool
 columns_change(Relation rel, const Bitmapset *columns, HeapTuple old, HeapTuple new, bool *external)
@@ -219,9 +219,9 @@ columns_change(Relation rel, const Bitmapset *columns, HeapTuple old, HeapTuple 
 }
 
 /*
- * What logical decoding is to know of the old row, by the table's replica
- * identity: a tuple, which may be `old` itself; NULL: nothing.  `change`: the
- * identity's columns change, or the new version does not hold them whole.
+ * What logical decoding needs of the old row, by the table's replica identity: a
+ * tuple, which may be `old` itself, or NULL for nothing.  `change`: columns of the
+ * identity change, or are stored in the TOAST table.
  */
 static HeapTuple
 old_identity(Relation rel, const Bitmapset *columns, HeapTuple old, bool change)
@@ -252,7 +252,10 @@ old_identity(Relation rel, const Bitmapset *columns, HeapTuple old, bool change)
 
 /* ---- WAL, as heapam.c writes it ---- */
 
-/* For decoding with catalog tables of users: which of our commands made a tuple, or ended it. */
+/*
+ * For tables that logical decoding reads like a catalog (user_catalog_table): which of
+ * our commands has made a tuple, or has ended it.
+ */
 static void
 log_new_cid(Relation rel, HeapTuple tuple, CommandId cmin, CommandId cmax)
 {
@@ -278,8 +281,8 @@ header_of(const HeapTupleHeaderData *t)
 }
 
 /*
- * Log that the tuple `ledger` was updated by `new`, both in their pages.
- * `identity` may be NULL.
+ * Log that the tuple `ledger` was updated to `new`; both are on their pages already.
+ * `identity` is that of old_identity().
  */
 static XLogRecPtr
 log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger, HeapTuple new,
@@ -331,15 +334,16 @@ log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger,
 
 /* ---- the update ---- */
 
-/* What is updated and how, and the pages of both versions, which may be one. */
+/* An update; old and new version may be on the same page. */
 typedef struct Update
 {
 	Relation	rel;
 	CommandId	cid;
-	LockTupleMode mode;			/* by what changes */
+	LockTupleMode mode;			/* depends on what changes */
 	bool		wait;
 	TM_FailureData *tmfd;
-	HeapTupleData ledger;		/* t_self is known from the start */
+	HeapTupleData ledger;		/* t_self is valid from the start, the rest
+								 * once the pages are locked */
 	bool		locked;			/* heap_lock_tuple() has locked it for us */
 	Buffer		old_buffer,
 				new_buffer,
@@ -347,7 +351,7 @@ typedef struct Update
 				new_vm;
 } Update;
 
-/* Rows of the page are not visible to all any more; true if the map said that they were. */
+/* Clear the page's mark and map bits that its rows are visible to all; true if it was set. */
 static bool
 clear_all_visible(Relation rel, Buffer buffer, Buffer vmbuffer)
 {
@@ -361,7 +365,8 @@ clear_all_visible(Relation rel, Buffer buffer, Buffer vmbuffer)
 }
 
 /*
- * Have the ledger tuple locked for our update; otherwise as heap_lock_tuple().
+ * Lock the ledger tuple for our update.  Results as of heap_lock_tuple(), with
+ * TM_BeingModified if we are not to wait.
  */
 static TM_Result
 lock_ledger(Update *u)
@@ -385,10 +390,11 @@ release_vm_pages(Update *u)
 }
 
 /*
- * Lock the page of the ledger tuple, which is filled in, and one with room for a new
- * version of this length, in the order in which everybody locks log pages.  The tuple
- * must be locked for us, if anybody ever locked it; that can wait, so it is done with
- * no page locked, and the pages are sought again.  Not TM_Ok: none is locked or pinned.
+ * Lock the page of the ledger tuple, and one with room for a new version of this
+ * length, in the order in which everybody locks log pages; fill u->ledger.  If
+ * anybody has ever locked the tuple, it must be locked for us.  That may wait, so it
+ * is done with no page locked, and the pages are locked again.  If the result is not
+ * TM_Ok, no page is locked or pinned.
  */
 static TM_Result
 lock_pages(Update *u, Size length)
@@ -425,7 +431,7 @@ lock_pages(Update *u, Size length)
 	}
 }
 
-/* Unlock and let go of what lock_pages() has locked. */
+/* Unlock and unpin what lock_pages() has locked. */
 static void
 unlock_pages(Update *u)
 {
@@ -435,7 +441,7 @@ unlock_pages(Update *u)
 	release_vm_pages(u);
 }
 
-/* Make a tuple one that our command has made, by an update, with the locks that it inherits. */
+/* Set the header of a new version: made by an update of our command, with inherited locks. */
 static void
 stamp_new_version(Update *u, HeapTuple t, const Xmax *xmax)
 {
@@ -449,9 +455,8 @@ stamp_new_version(Update *u, HeapTuple t, const Xmax *xmax)
 }
 
 /*
- * Put the new version on its page, let the ledger tuple end there, and log
- * both.  Nothing here may fail.  cmax is that of the ledger tuple, identity as for
- * log_update().
+ * Put the new version on its page, end the ledger tuple, and log both, in a critical
+ * section.  cmax is that of the ledger tuple, identity as for log_update().
  */
 static void
 apply_update(Update *u, HeapTuple tuple, const Xmax *ledger_xmax, CommandId cmax, HeapTuple identity)
@@ -543,14 +548,14 @@ store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTup
 	CheckForSerializableConflictIn(rel, &old->t_self, ItemPointerGetBlockNumber(&old->t_self));
 	compute_xmax(u.ledger.t_data, xid, u.mode, &old_xmax, &new_xmax);
 	HeapTupleHeaderAdjustCmax(u.ledger.t_data, &cmax, &combo);
-	Assert(!combo);				/* it is frozen */
+	Assert(!combo);				/* its xmin is frozen, so not ours */
 
-	/* both: callers look at what they gave us */
+	/* both tuples: the caller reads the header of the one that he gave us */
 	stamp_new_version(&u, tuple, &new_xmax);
 	if (tuple != new)
 		stamp_new_version(&u, new, &new_xmax);
 	if (two_pages)
-		PageSetFull(BufferGetPage(u.old_buffer));	/* prune it */
+		PageSetFull(BufferGetPage(u.old_buffer));	/* so that it is pruned */
 	apply_update(&u, tuple, &old_xmax, cmax, identity);
 	unlock_pages(&u);
 	DEBUG_POINT("update-logged");

@@ -5,25 +5,24 @@
  *
  * In this order:
  *
- * 1. the ends of the transactions that sealed runs are written to the list,
- *	  while clog still knows them; the lock of VACUUM excludes open seals;
- * 2. ledger tuples of runs that were rolled back are marked dead;
- * 3. rows are counted, sealed ones and those of the log; then core vacuums: the
- *	  log, and with it ledger tuples.  It must not truncate: sealed pages look
- *	  empty to it.  Nor does it see their rows, so that the counts which it leaves
- *	  in pg_class and to the statistics are put right at once, before anything
- *	  else can fail or be cancelled;
- * 4. pages of runs that everyone sees and whose rows nobody touched get their
- *	  visibility map bits; standbys cancel older snapshots first;
- * 5. if it is worth a pass over the indexes, entries of dead sealed rows and
- *	  of rolled-back runs are removed, and the rows marked as reclaimed.  A
- *	  row counts as dead when its ledger tuple is gone: the record that removed it
- *	  was checked for conflicts by standbys, and so it does when it was moved, and every
- *	  snapshot sees that; standbys are told.  A run of which no row is left is dead;
- * 6. dead runs and what failed seals left at the end of the file is cut off, with empty log pages, if
- *	  no link leads there; and what they left elsewhere becomes log;
- * 7. statistics are written again, with the sealed rows, which core does not
- *	  see.
+ * 1. How the transactions that sealed runs have ended is written to the list, while
+ *	  clog still knows.  The lock of VACUUM excludes seals in progress.
+ * 2. Ledger tuples of runs that were rolled back are marked dead.
+ * 3. Rows are counted, sealed ones and those of the log.  Then core vacuums the log,
+ *	  ledger tuples included.  It must not truncate, because sealed pages look empty
+ *	  to it.  It does not see their rows either, so the counts that it has written to
+ *	  pg_class and the statistics are corrected at once, before anything else can fail
+ *	  or be cancelled.
+ * 4. Pages of runs that everyone sees, and whose rows nobody has touched, get their
+ *	  visibility map bits.  Standbys cancel older snapshots first.
+ * 5. If it is worth a pass over the indexes, entries of dead sealed rows and of
+ *	  rolled-back runs are removed, and the rows are marked as reclaimed.  A row is
+ *	  dead if its ledger tuple is gone; standbys have checked the record that removed
+ *	  it for conflicts.  It is also dead if it was moved and every snapshot sees its
+ *	  new place; a record tells standbys.  A run without any other rows is dead.
+ * 6. Dead runs, what failed seals left, and empty log pages to which no link leads are
+ *	  cut off at the end of the file.  Elsewhere they become empty log pages.
+ * 7. Statistics are written again, with the sealed rows, which core does not see.
  *
  * IDENTIFICATION
  *	  src/store/vacuum.c
@@ -49,12 +48,16 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/* Worth a pass over all indexes unless INDEX_CLEANUP says otherwise. */
+/*
+ * It is worth a pass over all indexes if this fraction of the sealed rows is dead,
+ * unless INDEX_CLEANUP says otherwise.
+ */
 #define RECLAIM_FRACTION 0.01
 
-/* Log pages looked at to estimate their rows. */
+/* About so many log pages are read to estimate the number of rows in the log. */
 #define SAMPLE_PAGES 2000
 
+/* Rows of a page whose index entries are to be removed. */
 typedef struct DeadPage
 {
 	BlockNumber block;			/* hash key */
@@ -66,34 +69,44 @@ typedef struct StoreVacuum
 	Relation	rel;
 	StoreTable *table;
 	TransactionId horizon;
-	HTAB	   *dead_pages;
-	double		rows;			/* alive, of table */
-	double	   *index_rows;		/* of which each index holds so many, as was
-								 * known before */
+	HTAB	   *dead_pages;		/* of DeadPage */
+	double		rows;			/* live rows of the table */
+	double	   *index_rows;		/* of each index, rows by pg_class or by its
+								 * cleanup */
 	double		sealed;			/* rows of committed runs */
-	double		reclaimable;	/* of them dead, with index entries */
-	bool		aborted;		/* a run of which indexes may have entries */
-	uint64	   *dead_rows;		/* of each run: in no index already, */
-	uint64	   *dying_rows;		/* and to be */
-	bool	   *needed;			/* a moved row leads there that may be seen
-								 * where it was, */
-	bool	   *leaving;		/* or that is to be reclaimed */
-	bool		retires;		/* a run is dead when the indexes are clean */
-	uint64		newest_move;	/* xid of the newest move of these */
-	BlockNumber links_end;		/* no link to a ledger tuple that is gone
-								 * leads there or behind */
-	BlockNumber reclaimable_end;	/* of those that are to be reclaimed */
+	double		reclaimable;	/* those of them that are dead and still have
+								 * index entries */
+	bool		aborted;		/* there is a rolled-back run of which indexes
+								 * may have entries */
+
+	/* of each run */
+	uint64	   *dead_rows;		/* rows that are in no index any more */
+	uint64	   *dying_rows;		/* dead rows that still have index entries */
+	bool	   *needed;			/* a link leads there from a row that somebody
+								 * may see in its old place */
+	bool	   *leaving;		/* a link leads there from a row that is
+								 * counted in dying_rows */
+
+	bool		retires;		/* a run will be dead when the indexes are
+								 * clean */
+	uint64		newest_move;	/* newest full xid that has moved a row which
+								 * is dead now */
+
+	/* one past the last block that a link to a pruned ledger tuple leads to: */
+	BlockNumber links_end;		/* links that will stay */
+	BlockNumber reclaimable_end;	/* links that will be reclaimed */
 
 	/* setting visibility map bits */
-	XLogRecPtr	lsn;			/* invalid: no conflict record yet */
+	XLogRecPtr	lsn;			/* see store_vm_set(); invalid: no conflict
+								 * record was written yet */
 	Buffer		vmbuffer;
 	bool		vm_changed;
 	BlockNumber block;
 } StoreVacuum;
 
-/* ---- 2. ledger tuples that nobody needs ---- */
+/* ---- 2. ledger tuples of runs that were rolled back ---- */
 
-/* Make a ledger tuple look inserted by an aborted transaction. */
+/* Mark a ledger tuple as inserted by an aborted transaction, so that core removes it. */
 static void
 kill_ledger(Relation rel, ItemPointer link, ItemPointer row)
 {
@@ -107,7 +120,7 @@ kill_ledger(Relation rel, ItemPointer link, ItemPointer row)
 	if (!store_ledger_get(rel, link, row, &tuple, &buffer))
 		return;
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	/* only VACUUM, which we are, could remove it now */
+	/* it is still there: only a VACUUM, which we are, could have removed it */
 	visibilitymap_pin(rel, BufferGetBlockNumber(buffer), &vmbuffer);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, &vmbuffer);
@@ -155,8 +168,8 @@ drop_ledgers_of_aborted_runs(StoreVacuum *v)
 /* ---- 4. visibility map ---- */
 
 /*
- * Standbys: whoever does not see these runs must be gone before their pages
- * are marked visible to all.
+ * Write a record that makes standbys cancel snapshots that do not see all runs whose
+ * pages are about to be marked visible to all.
  */
 static void
 log_conflict(StoreVacuum *v)
@@ -193,9 +206,9 @@ set_visible(void *arg)
 	v->vm_changed = true;
 }
 
-/* ---- 4. and 5. look at the pages without visibility map bit ---- */
+/* ---- 4. and 5. look at pages whose visibility map bit is not set ---- */
 
-/* The number of a run. */
+/* The index of a run in v->table->runs. */
 static int
 run_number(StoreVacuum *v, const StoreRun *run)
 {
@@ -203,8 +216,8 @@ run_number(StoreVacuum *v, const StoreRun *run)
 }
 
 /*
- * A moved row: is it dead to all?  Of one whose move was rolled back *undone is set, else *to is
- * the number of the run where it is now.
+ * Is the old place of a moved row dead to all?  *undone: the move was rolled back;
+ * else *to is the index of the run that the row was moved to.
  */
 static bool
 moved_is_dead(StoreVacuum *v, const ItemPointerData *link, bool *undone, int *to)
@@ -222,6 +235,11 @@ moved_is_dead(StoreVacuum *v, const ItemPointerData *link, bool *undone, int *to
 	return true;
 }
 
+/*
+ * Set the visibility map bit of a page of rows if that is right.  Else count its dead
+ * rows, collect those that still have index entries in v->dead_pages, and clear links
+ * of moves that were rolled back.
+ */
 static void
 look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 {
@@ -289,7 +307,7 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 		{
 			bool		found;
 
-			/* the rest is for the next VACUUM */
+			/* memory is used up: the rest is left to the next VACUUM */
 			if (hash_get_num_entries(v->dead_pages) * sizeof(DeadPage) > maintenance_work_mem * (Size) 1024)
 			{
 				v->links_end = Max(v->links_end, link_end);
@@ -353,6 +371,7 @@ look_at_runs(StoreVacuum *v)
 
 /* ---- 5. indexes ---- */
 
+/* For index_bulk_delete(): may the entry of this TID go? */
 static bool
 entry_is_dead(ItemPointer tid, void *arg)
 {
@@ -370,7 +389,7 @@ entry_is_dead(ItemPointer tid, void *arg)
 	return page != NULL && row <= MaxHeapTuplesPerPage && page->dead[row - 1];
 }
 
-/* Is a run dead, now that indexes have been cleaned, or not? */
+/* Is run i dead?  cleaned: the indexes were cleaned by this VACUUM. */
 static bool
 run_is_dead(StoreVacuum *v, int i, bool cleaned)
 {
@@ -378,7 +397,7 @@ run_is_dead(StoreVacuum *v, int i, bool cleaned)
 		v->dead_rows[i] + (cleaned ? v->dying_rows[i] : 0) == v->table->runs[i].rows;
 }
 
-/* Write down which runs are dead, and that aborted ones are clean. */
+/* Write into the list which runs are dead, and if indexes were cleaned, that aborted ones are clean. */
 static void
 retire_runs(StoreVacuum *v, bool cleaned)
 {
@@ -421,8 +440,8 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 	info.strategy = strategy;
 
 	/*
-	 * pruning has told standbys of rows with ledger tuples; nothing has of
-	 * those that were moved
+	 * standbys know that rows with ledger tuples are dead from the records
+	 * that pruned these, but must be told of rows that were moved
 	 */
 	if (v->newest_move != 0 && RelationNeedsWAL(v->rel))
 		(void) kyro_log_conflict(v->rel, v->newest_move);
@@ -445,7 +464,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 		StoreRun   *run = store_find_run(v->table, page->block);
 
 		kyro_vacuum_delay_point();
-		/* of a run that is dead nobody looks at links any more */
+		/* nobody looks at the links of a dead run any more */
 		if (run != NULL && !run_is_dead(v, run_number(v, run), true) &&
 			store_page_get(v->rel, v->table, page->block, NULL, &p))
 			store_links_reclaim(v->rel, &p, page->dead);
@@ -474,7 +493,7 @@ clean_indexes(StoreVacuum *v, VacuumParams *params, BufferAccessStrategy strateg
 
 /* ---- 3. and 7. statistics ---- */
 
-/* Live rows of a page; who is being deleted counts as alive, as for VACUUM of a heap. */
+/* Live rows of a page; one that is being deleted counts, as in VACUUM of a heap. */
 static int
 count_page(StoreVacuum *v, StorePage *p)
 {
@@ -498,7 +517,7 @@ count_page(StoreVacuum *v, StorePage *p)
 	return rows;
 }
 
-/* Live sealed rows. */
+/* Count live sealed rows. */
 static double
 count_sealed_rows(StoreVacuum *v)
 {
@@ -525,7 +544,7 @@ count_sealed_rows(StoreVacuum *v)
 	return Max(rows, 0);
 }
 
-/* Live rows of the log, from a sample of its pages. */
+/* Estimate the live rows of the log from a sample of its pages. */
 static double
 count_log_rows(StoreVacuum *v)
 {
@@ -584,8 +603,8 @@ count_log_rows(StoreVacuum *v)
 }
 
 /*
- * Write the numbers of rows and pages to pg_class.  Its rows are updated in
- * place, so what core has left there would stay if we were cancelled.
+ * Write the numbers of rows and pages to pg_class.  This is an update in place, as
+ * core's was, which would stay even if we were cancelled before.
  */
 static void
 write_statistics(StoreVacuum *v)
@@ -608,7 +627,7 @@ write_statistics(StoreVacuum *v)
 	vac_close_indexes(nindexes, indexes, NoLock);
 }
 
-/* Count what core is not going to see. */
+/* Count live rows, before core vacuums; keep what pg_class says of indexes. */
 static void
 count_rows(StoreVacuum *v)
 {
@@ -642,7 +661,7 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 	ctl.hcxt = CurrentMemoryContext;
 	v.dead_pages = hash_create("kyrodb dead rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	/* a look whether the lock can be had, before all is read */
+	/* see whether the lock can be had before the whole table is read */
 	if (!store_is_whole(rel) && ConditionalLockRelation(rel, AccessExclusiveLock))
 	{
 		UnlockRelation(rel, AccessExclusiveLock);

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * verify.c
- *	  Is a kyro table sound?  Its pages; verify_deep.c has the rest.
+ *	  kyro.verify() of a table: its pages.  verify_deep.c checks TOAST values and
+ *	  indexes.
  *
- * Pages are copied under a share lock and looked at without.  The lock on the
- * table keeps away only who would give it another file, cut its end off or
- * change its columns; so runs that are there stay, and sealed pages hold still.
- * Runs may be added, rows touched and log pages pruned meanwhile, and whatever that
- * can explain is looked at again before it is reported.
+ * Pages are copied under a share lock, and checked without a lock.  The lock on the
+ * table only excludes commands that give it another file, cut its end off or change
+ * its columns.  So sealed pages do not change.  Meanwhile runs may be added and
+ * removed, rows touched and log pages pruned; what could be explained by that is
+ * looked at again before it is reported.
  *
- * Columns of a tuple are looked at only if who inserted it has not aborted: it
- * may have been made when the table had other columns, that are gone with the
- * transaction.
+ * The columns of a tuple are checked only if its inserter has not aborted: else it
+ * may have been made when the table had other columns, which were rolled back, too.
  *
  * IDENTIFICATION
  *	  src/store/verify.c
@@ -31,10 +31,10 @@
 #include "progress.h"
 #include "store/verify.h"
 
-/* How often something is looked at before it is a problem. */
+/* How often something is looked at before it is reported. */
 #define VERIFY_LOOKS 3
 
-/* Can the server read a block?  If not, that is reported, once. */
+/* Can the server read a block?  If not, reports that, once. */
 static bool
 can_read(StoreVerify *v, BlockNumber block)
 {
@@ -57,7 +57,7 @@ can_read(StoreVerify *v, BlockNumber block)
 	return false;
 }
 
-/* Copy a page; false: it cannot be read, and that is reported. */
+/* Copy a page; false, and reported, if it cannot be read. */
 static bool
 copy_page(StoreVerify *v, BlockNumber block, char *to)
 {
@@ -74,10 +74,7 @@ copy_page(StoreVerify *v, BlockNumber block, char *to)
 
 /* ---- the list ---- */
 
-/*
- * Check the list, and whether it can be loaded; false: nothing else can be
- * looked at.
- */
+/* Check the list, and load it into v->table; false: nothing else can be checked. */
 static bool
 verify_list(StoreVerify *v)
 {
@@ -142,7 +139,7 @@ verify_list(StoreVerify *v)
 	v->table = store_open(v->rel);
 	for (int i = 0; i < v->table->nruns; i++)
 	{
-		/* while clog still knows: VACUUM may come */
+		/* look into clog now: VACUUM may let it be truncated meanwhile */
 		(void) store_run_aborted(&v->table->runs[i]);
 		if (v->table->runs[i].first < end)
 			VERIFY_REPORT(v, v->table->list_block[i], "run %u overlaps another", v->table->runs[i].first);
@@ -153,7 +150,7 @@ verify_list(StoreVerify *v)
 
 /* ---- runs ---- */
 
-/* What is wrong with the link of a moved row? */
+/* What is wrong with the link of a moved row, or NULL. */
 static const char *
 move_problem(StoreVerify *v, ItemPointer link)
 {
@@ -164,7 +161,10 @@ move_problem(StoreVerify *v, ItemPointer link)
 
 	if (run == NULL)
 	{
-		/* rolled back; the run is in the list until no link leads there */
+		/*
+		 * the move was rolled back; its run is in the list as long as links
+		 * lead there
+		 */
 		v->table = store_open(v->rel);
 		return store_find_run(v->table, ItemPointerGetBlockNumber(&to)) != NULL ? NULL : "link leads to no run";
 	}
@@ -172,13 +172,13 @@ move_problem(StoreVerify *v, ItemPointer link)
 		return "link leads to a run that no row was moved to";
 	if (!can_read(v, ItemPointerGetBlockNumber(&to)) ||
 		!store_page_get(v->rel, v->table, ItemPointerGetBlockNumber(&to), NULL, &p))
-		return NULL;			/* reported, or rolled back just now */
+		return NULL;			/* reported already, or rolled back just now */
 	there = ItemPointerGetOffsetNumber(&to) >= 1 && ItemPointerGetOffsetNumber(&to) <= store_page_rows(&p)->h.count;
 	store_page_release(&p);
 	return there ? NULL : "link leads to no row";
 }
 
-/* Is something that links explain still so?  A row may be touched while we look. */
+/* Is something wrong with the link of a row?  *problem says what, or is NULL. */
 static bool
 ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **problem)
 {
@@ -209,15 +209,18 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	if (store_page_kind(page) == STORE_ROWS || store_page_kind(page) == STORE_GROUPS)
-		;						/* a run has the place since the tuple, and
-								 * all others, were removed */
+		;						/* all tuples of the page were removed, and a
+								 * run has taken its place */
 	else if (store_page_is_ours(page))
 		*problem = "link leads to a page that is not of the log";
 	else if (!store_log_tuple(page, offset, &t, &length))
 		*problem = "link leads to a tuple that is out of place";
 	else if (t != NULL)
 	{
-		/* a tuple with another tag, or none, took the place of a removed one */
+		/*
+		 * a tuple with another tag, or none, has taken the place of a removed
+		 * one
+		 */
 		if (store_is_ledger(t) && !store_ledger_tag(t, &tag))
 			*problem = "link leads to a tuple with a damaged tag";
 	}
@@ -225,6 +228,7 @@ ledger_problem(StoreVerify *v, ItemPointer link, ItemPointer row, const char **p
 	return *problem != NULL;
 }
 
+/* Check the links of a page of rows.  vm_set: its map bit was set before the links were read. */
 static void
 verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber block, BlockNumber link_block,
 			 const char *link_page, bool vm_set)
@@ -239,7 +243,7 @@ verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber b
 
 		if (link.ip_posid == 0)
 			continue;
-		/* the bit was read before the links were */
+		/* the row may have been touched since the bit was read: read it again */
 		if (vm_set)
 		{
 			Buffer		vmbuffer = InvalidBuffer;
@@ -257,8 +261,8 @@ verify_links(StoreVerify *v, StoreRun *run, const StoreRows *rows, BlockNumber b
 }
 
 /*
- * Has VACUUM taken a run out of the list meanwhile, and given its pages to the
- * log?  It does so if the run was rolled back, or dead.
+ * Has VACUUM meanwhile taken a run out of the list, because it was rolled back, or
+ * found it dead?  Then its pages are not to be checked.
  */
 static bool
 run_is_gone(StoreVerify *v, const StoreRun *run)
@@ -269,27 +273,25 @@ run_is_gone(StoreVerify *v, const StoreRun *run)
 	return i == table->nruns || table->runs[i].id != run->id || table->runs[i].state == RUN_DEAD;
 }
 
-/* What is known of a run, on the way along its pages. */
+/* What is known of a run while its pages are checked one after the other. */
 typedef struct RunWalk
 {
 	StoreRun   *run;
-	BlockNumber *link_blocks;	/* of each group: its link page, if any row
-								 * was touched */
-	bool	   *group_ok;		/* of each group: its link page can be looked
-								 * at */
-	uint32		group;			/* on the last page */
-	uint32		base;			/* in the group: of the row after the last
-								 * page's */
-	bool		gaps;			/* pages right before this one could not be
-								 * looked at */
-	bool		all;			/* all pages could, so count holds all rows */
-	uint64		count;
-	char	   *link_page;		/* a copy of the link page last read, */
+	BlockNumber *link_blocks;	/* of each group: its link page, or
+								 * InvalidBlockNumber */
+	bool	   *group_ok;		/* of each group: its link page may be read */
+	uint32		group;			/* of the last page */
+	uint32		base;			/* group_base that the next page should have,
+								 * if it is of the same group */
+	bool		gaps;			/* the page before could not be checked */
+	bool		all;			/* all pages so far could be checked */
+	uint64		count;			/* rows on pages that could be checked */
+	char	   *link_page;		/* a copy of the link page read last, */
 	uint32		link_group;		/* of this group; PG_UINT32_MAX: none */
 	Buffer		vmbuffer;
 } RunWalk;
 
-/* Check the pages of groups, and read where links are; false: the run is gone. */
+/* Check the pages of groups, and fill link_blocks and group_ok; false: the run is gone. */
 static bool
 verify_groups(StoreVerify *v, RunWalk *w)
 {
@@ -327,7 +329,7 @@ verify_groups(StoreVerify *v, RunWalk *w)
 	return true;
 }
 
-/* Have the link page of a group in w->link_page.  False: it is not what it should be, which is reported once. */
+/* Copy the link page of a group to w->link_page.  False, and reported once, if it is damaged. */
 static bool
 read_link_page(StoreVerify *v, RunWalk *w, uint32 group)
 {
@@ -351,7 +353,7 @@ read_link_page(StoreVerify *v, RunWalk *w, uint32 group)
 	return true;
 }
 
-/* One page of rows, and the links of its rows; false: the run is gone. */
+/* Check a page of rows, and the links of its rows; false: the run is gone. */
 static bool
 verify_rows(StoreVerify *v, RunWalk *w, BlockNumber block)
 {
@@ -427,7 +429,7 @@ verify_run(StoreVerify *v, StoreRun *run)
 
 /* ---- the log ---- */
 
-/* A ledger tuple belongs to a row that links back to it. */
+/* What is wrong with the tag of a ledger tuple, whose row must link back to it; or NULL. */
 static const char *
 tag_problem(StoreVerify *v, BlockNumber block, OffsetNumber offset, HeapTupleHeader t)
 {
@@ -456,7 +458,7 @@ tag_problem(StoreVerify *v, BlockNumber block, OffsetNumber offset, HeapTupleHea
 	return problem;
 }
 
-/* Where does a redirect lead? */
+/* What is wrong with a redirect; or NULL. */
 static const char *
 redirect_problem(Page page, ItemId item)
 {
@@ -467,16 +469,15 @@ redirect_problem(Page page, ItemId item)
 	if (to < FirstOffsetNumber || to > PageGetMaxOffsetNumber(page))
 		return "redirect leads out of the page";
 	if (!store_log_tuple(page, to, &t, &length))
-		return NULL;			/* said of the tuple itself */
+		return NULL;			/* reported for the tuple itself */
 	if (t == NULL)
 		return "redirect leads to no tuple";
 	return HeapTupleHeaderIsHeapOnly(t) ? NULL : "redirect leads to a tuple that is not heap-only";
 }
 
 /*
- * Transaction ids that core could not look up: older than what VACUUM has frozen
- * everything to, or not begun yet.  The page was read before this looks how far ids
- * have come.
+ * Has a tuple transaction ids that core could not look up?  These are older than
+ * relfrozenxid, or not assigned yet; the next xid is read after the page was copied.
  */
 static const char *
 xids_problem(StoreVerify *v, HeapTupleHeader t)
@@ -511,7 +512,7 @@ xids_problem(StoreVerify *v, HeapTupleHeader t)
 	return NULL;
 }
 
-/* Do the columns end where the tuple does, or before? */
+/* Does a column reach beyond the end of the tuple? */
 static const char *
 columns_problem(StoreVerify *v, HeapTupleHeader t, uint32 len)
 {
@@ -561,9 +562,8 @@ columns_problem(StoreVerify *v, HeapTupleHeader t, uint32 len)
 }
 
 /*
- * Can the columns of a tuple, whose xids are plausible, be read with the columns
- * that the table has?  A ledger tuple is a copy of a row of the run that its tag
- * names, which has been looked at.
+ * Can the columns of a tuple be read by the table's present columns?  Its xids are
+ * plausible.  A ledger tuple is a copy of a row of the run that its tag leads to.
  */
 static bool
 columns_are_known(StoreVerify *v, HeapTupleHeader t)
@@ -583,13 +583,13 @@ columns_are_known(StoreVerify *v, HeapTupleHeader t)
 		return false;
 
 	/*
-	 * in this order, as everywhere; who is in progress has added no column
-	 * beside our lock
+	 * in this order, as everywhere.  A transaction in progress cannot have
+	 * added a column, because of our lock
 	 */
 	return TransactionIdIsCurrentTransactionId(xmin) || TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin);
 }
 
-/* What is wrong with the tuple of an item that is in its place on a copied page; or NULL. */
+/* What is wrong with a tuple on a copied page, for which tuple_is_in_place(); or NULL. */
 static const char *
 tuple_problem(StoreVerify *v, Page page, BlockNumber block, OffsetNumber offset)
 {
@@ -611,7 +611,7 @@ tuple_problem(StoreVerify *v, Page page, BlockNumber block, OffsetNumber offset)
 	return columns_problem(v, t, ItemIdGetLength(item));
 }
 
-/* Is the item of a copied page a tuple that lies where it may? */
+/* Does the tuple of an item of a copied page lie within the page's tuples? */
 static bool
 tuple_is_in_place(Page page, ItemId item)
 {
@@ -624,9 +624,9 @@ tuple_is_in_place(Page page, ItemId item)
 }
 
 /*
- * The problem of a tuple, looked for again in a new copy of the page: the tuple may
- * have been removed before we looked at what it belongs to, or belong to a run that
- * was sealed since the list was read.
+ * The same, looked for again in a new copy of the page: the tuple may have been
+ * removed before we looked at its row, or its row may be in a run that was sealed
+ * since the list was read.
  */
 static const char *
 tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
@@ -638,8 +638,7 @@ tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
 		return NULL;
 	item = PageGetItemId(v->again, offset);
 	if (!ItemIdIsNormal(item) || !tuple_is_in_place(v->again, item))
-		return NULL;			/* gone; or the page has changed, and is
-								 * damaged otherwise */
+		return NULL;			/* it is gone, or the page has changed */
 	return tuple_problem(v, v->again, block, offset);
 }
 
@@ -738,7 +737,7 @@ store_verify(Relation rel, bool deep, KyroReportFunction report, void *arg)
 	if (!verify_list(&v))
 		return;
 	kyro_progress_phase(KYRO_PHASE_SEALED, InvalidOid, v.nblocks);
-	/* the list may be read anew meanwhile */
+	/* by block, not by index: the list may be read anew meanwhile */
 	for (BlockNumber block = 0;;)
 	{
 		int			i = store_first_run_ending_after(v.table, block);
@@ -754,7 +753,7 @@ store_verify(Relation rel, bool deep, KyroReportFunction report, void *arg)
 	v.runs_sound = v.problems == 0;
 	verify_log(&v);
 
-	/* rows of damaged pages cannot be read */
+	/* rows on damaged pages cannot be read */
 	if (deep && v.problems == 0)
 		store_verify_deep(&v);
 	pfree(v.page);

@@ -22,11 +22,12 @@ typedef struct StoreVerify
 	BlockNumber nblocks;
 	KyroReportFunction report;
 	void	   *arg;
-	char	   *page;			/* a copy */
-	char	   *again;			/* another one, to look a second time */
-	bool		runs_sound;		/* no problem in them: sealed rows can be read */
-	BlockNumber readable;		/* the last block that was read */
-	List	   *refused;		/* blocks that the server cannot read, as Oids */
+	char	   *page;			/* room for the copy of a page */
+	char	   *again;			/* and for a second look at it */
+	bool		runs_sound;		/* no problem was found in runs, so sealed
+								 * rows can be read */
+	BlockNumber readable;		/* the block that was read last */
+	List	   *refused;		/* blocks that the server cannot read, as OIDs */
 	uint64		problems;
 } StoreVerify;
 
@@ -34,9 +35,9 @@ typedef struct StoreVerify
 	((v)->problems++, (v)->report((v)->arg, (block), __VA_ARGS__))
 
 /*
- * With a new snapshot: are the TOAST values of all rows complete; is every row
- * found through every index, and nothing else; does no unique index, nor an
- * exclusion constraint of equality, have two rows of one key?
+ * Report, by a new snapshot: TOAST values that are incomplete; rows that are not
+ * found through an index, and what is found there but should not be; two rows with
+ * the same key in a unique index or an exclusion constraint of equality.
  */
 extern void store_verify_deep(StoreVerify *v);
 

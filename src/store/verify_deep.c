@@ -1,18 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * verify_deep.c
- *	  Are the TOAST values of a kyro table complete, and do its indexes agree
- *	  with it?
+ *	  kyro.verify(deep => true) of a table: are its TOAST values complete, and do its
+ *	  indexes agree with it?
  *
- * All that is read is read with one snapshot, so it does not matter what
- * others do meanwhile: rows that it sees stay, with their TOAST values and
- * their entries in indexes.
+ * Everything is read with one snapshot, so it does not matter what others do
+ * meanwhile: rows that it sees stay, with their TOAST values and index entries.
  *
- * For each index the keys of the rows are sorted, and the index is asked once
- * for each key; the addresses that it answers with are sorted, and merged with
- * those of the rows.  So the time is that of sorting, however many rows have
- * one key.  (A hash index finds rows by hash value: it is asked once for each
- * of those.)
+ * For each index the keys of all rows are sorted, and the index is searched once for
+ * each key.  The addresses that it finds are sorted, and merged with those of the
+ * rows.  So the time is that of sorting, however many rows have the same key.  (A hash
+ * index finds rows by hash value, so it is searched once for each hash value.)
  *
  * IDENTIFICATION
  *	  src/store/verify_deep.c
@@ -147,16 +145,16 @@ typedef struct IndexCheck
 	Relation	index;
 	Snapshot	snapshot;
 	int			nkeys;
-	bool		hash;			/* finds by hash value */
-	bool		unique;			/* no two rows of one key, */
-	bool		nulls_equal;	/* NULLs are one */
+	bool		hash;			/* a hash index */
+	bool		unique;			/* no two rows may have equal keys */
+	bool		nulls_equal;	/* NULLs count as equal */
 	FmgrInfo	equal[INDEX_MAX_KEYS];
-	StrategyNumber strategy;
+	StrategyNumber strategy;	/* of equality */
 	uint64		nrows;
 	Tuplesortstate *keys;		/* hash value or NULL, keys, address: see
 								 * begin_sort_keys() */
 	Tuplesortstate *rows;		/* addresses of rows that should be found */
-	Tuplesortstate *found;		/* addresses that were */
+	Tuplesortstate *found;		/* addresses that were found */
 	TupleTableSlot *slot;		/* of the table */
 } IndexCheck;
 
@@ -185,8 +183,8 @@ next_tid(Tuplesortstate *sort, int64 *tid)
 }
 
 /*
- * Is it an exclusion constraint that excludes equal keys, and those only?  Then it
- * says the same as a unique index.
+ * Is this an exclusion constraint that excludes equal keys and nothing else?  Then it
+ * demands the same as a unique index.
  */
 static bool
 excludes_equal(Relation index, StrategyNumber strategy)
@@ -207,9 +205,9 @@ excludes_equal(Relation index, StrategyNumber strategy)
 }
 
 /*
- * What the keys of an index are sorted as, and begin to sort them.  Any order
- * will do that brings equal keys together: the index's own, of a hash index that
- * of hash values and, if its type has one, of the type.
+ * Begin to sort the keys of an index; returns the columns that are sorted.  Any order
+ * will do that brings equal keys together: that of the index; for a hash index that
+ * of hash values and, if the type has one, of the type.
  */
 static TupleDesc
 begin_sort_keys(IndexCheck *c, IndexInfo *info, int memory)
@@ -262,7 +260,7 @@ begin_sort_keys(IndexCheck *c, IndexInfo *info, int memory)
 	return desc;
 }
 
-/* Sort the keys of all rows that should be in the index, and their addresses. */
+/* Read all rows that should be in the index; sort their keys, and their addresses. */
 static TupleDesc
 collect_rows(IndexCheck *c, int memory)
 {
@@ -344,8 +342,8 @@ row_is_own(IndexCheck *c, ItemPointer tid)
 }
 
 /*
- * Two rows with equal keys in a unique index.  That may be so for a while in our own
- * transaction, if the constraint is checked later.
+ * Report two rows with equal keys in a unique index, unless the constraint is
+ * deferrable and this transaction has inserted one of them.
  */
 static void
 report_duplicate(IndexCheck *c, TupleTableSlot *one, TupleTableSlot *two)
@@ -362,7 +360,7 @@ report_duplicate(IndexCheck *c, TupleTableSlot *one, TupleTableSlot *two)
 				  ItemPointerGetBlockNumber(&tid2), ItemPointerGetOffsetNumber(&tid2), RelationGetRelationName(c->index));
 }
 
-/* Are the keys equal?  *nulls: one of them is NULL. */
+/* Are two keys equal, NULLs taken as equal?  *nulls: they have a NULL. */
 static bool
 same_keys(IndexCheck *c, TupleTableSlot *one, TupleTableSlot *two, bool *nulls)
 {
@@ -382,7 +380,7 @@ same_keys(IndexCheck *c, TupleTableSlot *one, TupleTableSlot *two, bool *nulls)
 	return true;
 }
 
-/* Ask the index for the keys in a slot. */
+/* Search the index for the keys in a slot, and note what it finds. */
 static void
 search(IndexCheck *c, IndexScanDesc scan, TupleTableSlot *keys)
 {
@@ -406,7 +404,7 @@ search(IndexCheck *c, IndexScanDesc scan, TupleTableSlot *keys)
 	}
 }
 
-/* Ask the index for each key, and compare the keys of rows with one another. */
+/* Search the index for each key, and compare the keys of rows with one another. */
 static void
 search_keys(IndexCheck *c, TupleDesc desc, int memory)
 {
@@ -432,8 +430,8 @@ search_keys(IndexCheck *c, TupleDesc desc, int memory)
 		if (!TTS_EMPTY(last))
 		{
 			/*
-			 * equal keys have equal hash values, which must be told apart
-			 * from others only if it matters
+			 * a hash index was searched for this hash value already; keys
+			 * with the same hash value are compared only to find duplicates
 			 */
 			again = c->hash && keys->tts_values[HASH_COLUMN] == last->tts_values[HASH_COLUMN];
 			if (c->hash ? again && c->unique : true)
@@ -459,7 +457,7 @@ search_keys(IndexCheck *c, TupleDesc desc, int memory)
 	tuplesort_performsort(c->found);
 }
 
-/* Compare what was found with what there is. */
+/* Report rows that were not found, and addresses that were found but should not be. */
 static void
 compare_rows(IndexCheck *c)
 {
@@ -480,7 +478,7 @@ compare_rows(IndexCheck *c)
 		DEBUG_POINT("verify-compare");
 		if (have_found && found == last)
 		{
-			/* it has been found by its own key, or by one of several others */
+			/* found a second time, so by a key that is not its own */
 			kyro_tid_to_pointer(found, &tid);
 			VERIFY_REPORT(c->v, ItemPointerGetBlockNumber(&tid), COMPLAINT_KEY,
 						  ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid), name);

@@ -3,10 +3,12 @@
  * visible.c
  *	  Which sealed rows are visible, and which can be removed.
  *
- * A sealed row is visible if its run is, and if it was not deleted since.  If
- * the visibility map has a bit for the page both are certain; else the run
- * tells the one, and the row's link the other: no link, never touched; a link
- * to a ledger tuple, as visible as that; a link to anything else, dead to all.
+ * A sealed row is visible if its run is, and if it was not deleted since.  If the
+ * visibility map bit of the page is set, both are certain.  Else the run has to be
+ * visible, and the row's link tells the rest: without a link the row was never
+ * touched; with a link to its ledger tuple it is as visible as that; with a link to
+ * a new place it is visible to those who do not see the run there; with any other
+ * link it is dead to all.
  *
  * IDENTIFICATION
  *	  src/store/visible.c
@@ -24,10 +26,7 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/*
- * Is a row visible that has this link?  The run is.  With the ledger tuple,
- * if there is one, locked.
- */
+/* Is a ledger tuple visible, whose page p->ledger_buffer is locked? */
 static bool
 ledger_visible(Relation rel, StorePage *p, HeapTuple tuple, Snapshot snapshot)
 {
@@ -39,7 +38,10 @@ ledger_visible(Relation rel, StorePage *p, HeapTuple tuple, Snapshot snapshot)
 	return visible;
 }
 
-/* Is a row visible that has a link to a new place?  Its run is.  *all_dead, if it is not NULL, is false. */
+/*
+ * Is a row of a visible run visible, if it has a link to a new place?  *all_dead, if
+ * not NULL, is set to true if no snapshot sees it there.
+ */
 static bool
 moved_visible(Relation rel, StoreTable *table, const ItemPointerData *link, Snapshot snapshot, bool *all_dead)
 {
@@ -50,7 +52,7 @@ moved_visible(Relation rel, StoreTable *table, const ItemPointerData *link, Snap
 		return true;
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY && store_run_in_progress(run))
 	{
-		/* as a row that is being updated: the reader waits for that */
+		/* like a row that is being updated: the reader waits for xmax */
 		snapshot->xmax = (TransactionId) run->fxid;
 		return true;
 	}
@@ -64,6 +66,7 @@ moved_visible(Relation rel, StoreTable *table, const ItemPointerData *link, Snap
 	return false;
 }
 
+/* Is a row of a visible run visible, if it has this link?  *all_dead as above. */
 static bool
 link_visible(Relation rel, StorePage *p, OffsetNumber row, ItemPointer link, Snapshot snapshot, bool *all_dead)
 {
@@ -113,8 +116,8 @@ store_row_visible(Relation rel, StorePage *p, OffsetNumber row, Snapshot snapsho
 		if (store_run_in_progress(p->run))
 		{
 			/*
-			 * as a row that the sealing transaction inserts: the reader waits
-			 * for that
+			 * like a row that the sealing transaction inserts: the reader
+			 * waits for xmin
 			 */
 			link = store_link_read(rel, p, row);
 			if (store_link_is_dead(&link))
@@ -197,7 +200,11 @@ store_row_removable(Relation rel, StorePage *p, OffsetNumber row, bool known,
 	}
 	if (!store_ledger_lock(rel, p, row, &link, false, &tuple))
 		return true;
-	/* hint bits may have been lost since we said so */
+
+	/*
+	 * if the index was told before that the row is dead, do not look again:
+	 * hint bits may have been lost since
+	 */
 	removable = known || !HeapTupleSatisfiesVisibility(&tuple, non_vacuumable, p->ledger_buffer);
 	if (removable)
 		kyro_advance_horizon(tuple.t_data, horizon);

@@ -3,14 +3,14 @@
  * vm.c
  *	  Visibility map bits of sealed pages.
  *
- * The bits of a sealed page are ours: set only while its run is committed,
- * older than every horizon, and none of its rows was ever touched.  Heap code
- * leaves them alone, because the page has PD_ALL_VISIBLE set from birth.
+ * The bits of a page of rows are ours: they are set only if its run is visible to
+ * every snapshot and none of its rows was ever touched.  Heap code leaves them
+ * alone, because the page has PD_ALL_VISIBLE set from birth.
  *
- * Generic WAL zeroes what lies between pd_lower and pd_upper, where the map
- * is, so changes are logged as images of the map's page.  An image holds
- * what others did to the page before; what they have done but not yet logged,
- * their own records repeat.
+ * Generic WAL zeroes what lies between pd_lower and pd_upper, which is where the
+ * bits are, so changes are logged as images of the map's page.  An image includes
+ * changes that others have made and not logged yet; that does no harm, because they
+ * log them next, and replay makes them once more.
  *
  * IDENTIFICATION
  *	  src/store/vm.c

@@ -3,31 +3,31 @@
  * whole.c
  *	  Tables that are all log, and how they get their list of runs.
  *
- * Tools that rewrite a table as another one and swap the files leave a plain
- * heap under a table of ours: block 0 holds rows where the list should be.
- * Such a table is one without runs.  Everything reads and writes it as it is;
- * the next seal or VACUUM makes it whole: the rows of block 0 move to a new
- * block at the end, and block 0 becomes the list.
+ * Tools that copy a table into a new one and swap the files leave a plain heap under
+ * a table of ours: block 0 has rows where the list should be.  Such a table has no
+ * runs.  It can be read and written as it is.  The next seal or VACUUM makes it
+ * whole: the rows of block 0 move to a new block at the end of the file, and block 0
+ * becomes the list.
  *
- * This changes the TIDs of rows without making new versions of them, which is
- * right only while nobody can hold a TID: the table is locked in AccessExclusive
- * mode (on standbys too), and no scan, cursor or trigger event of our own is
- * open.  Rows keep their transaction ids, so every snapshot goes on seeing what
- * it saw.  Versions elsewhere in the table that point to a row of block 0
- * as their next point to nothing then.  Only who met the older version before
- * the lock would follow, and for VACUUM FULL, which looks for pairs, a missing
- * second is no fault.
+ * This changes the TIDs of rows without making new versions of them, which is right
+ * only while nobody holds a TID: the table is locked in AccessExclusive mode (on
+ * standbys too), and no scan, cursor or trigger event of our own is open.  Rows keep
+ * their transaction ids, so every snapshot goes on seeing what it saw.  Old versions
+ * elsewhere in the table whose next version was in block 0 point to nothing
+ * afterwards.  That does no harm: only a session that had met the old version before
+ * our lock would follow, and VACUUM FULL, which looks for pairs of versions, accepts
+ * that the second one is missing.
  *
  * In this order, so that a failure at any point leaves a sound table:
  *
- * 1. A block at the end gets, at the place of each row that indexes know, a tuple
- *	  without columns, inserted by our transaction.
- * 2. Index entries are made for these places.  If we fail, rows and entries are
+ * 1. A new block at the end gets a tuple without columns, inserted by our
+ *	  transaction, in the place of each row that has index entries.
+ * 2. Index entries are made for these places.  If we fail, tuples and entries are
  *	  those of an aborted transaction, and VACUUM removes them.
- * 3. One WAL record puts the page of block 0 there and the list into block 0.
- * 4. Index entries that lead to block 0 are removed.  Until then they lead to a
- *	  page of ours, where there are no rows.  The list says that they are there, so
- *	  that the next seal or VACUUM removes them if we fail.
+ * 3. One WAL record copies block 0 to the new block and puts the list into block 0.
+ * 4. Index entries that lead to block 0 are removed.  Until then they lead to a page
+ *	  of ours, where nobody finds a row.  The list says that there are such entries
+ *	  (STORE_ENTRIES_LEFT), so the next seal or VACUUM removes them if we fail.
  *
  * IDENTIFICATION
  *	  src/store/whole.c
@@ -51,15 +51,16 @@
 #include "debug_point.h"
 #include "store/store.h"
 
-/* What indexes know of block 0. */
+/* What indexes have of block 0; arrays have index offset - 1. */
 typedef struct Rows
 {
 	OffsetNumber max;			/* items on the page */
-	OffsetNumber roots[MaxHeapTuplesPerPage];	/* by item */
-	bool		dead[MaxHeapTuplesPerPage];
-	OffsetNumber indexed[MaxHeapTuplesPerPage]; /* by root: the version whose
-												 * columns indexes have, or
-												 * none */
+	OffsetNumber roots[MaxHeapTuplesPerPage];	/* of each item: the root of
+												 * its HOT chain */
+	bool		dead[MaxHeapTuplesPerPage]; /* of each item */
+	OffsetNumber indexed[MaxHeapTuplesPerPage]; /* of each root: the version
+												 * to be indexed, or
+												 * InvalidOffsetNumber */
 } Rows;
 
 void
@@ -101,10 +102,9 @@ get_tuple(Relation rel, Buffer buffer, OffsetNumber offset, HeapTuple tuple)
 }
 
 /*
- * Find what indexes know.  Of a HOT chain all versions have the same indexed
- * columns, or indexes have those of its end only: so the last live one is taken.
- * Dead versions need no entries, and their columns may be what made their
- * transaction fail.
+ * Find what is to be indexed.  All versions of a HOT chain have the same indexed
+ * columns, or indexes have only the last version: so the last live one is taken.
+ * Dead versions need no entries, and evaluating expressions on them might fail.
  */
 static void
 find_rows(Relation rel, Buffer buffer, Rows *rows)
@@ -142,7 +142,7 @@ find_rows(Relation rel, Buffer buffer, Rows *rows)
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 }
 
-/* Make the block that the rows will move to, see 1. above. */
+/* Make the block that the rows will move to (1. above); returns it pinned. */
 static Buffer
 make_places(Relation rel, const Rows *rows)
 {
@@ -249,7 +249,7 @@ make_entries(Relation rel, Buffer buffer, BlockNumber to, const Rows *rows)
 	FreeExecutorState(estate);
 }
 
-/* Let block 0 be the list, and what was there, if `to` is valid, be there. */
+/* Copy block 0 to the block `to`, if that is valid, and make block 0 the list (3. above). */
 static void
 switch_blocks(Relation rel, Buffer buffer, Buffer to)
 {
