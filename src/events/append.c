@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * append.c
- *	  kyro.append(): one event, once.
+ *	  kyro.append(): append one event, or the event of a request once.
  *
- * In C for the plans: each log's statements are planned once in a session.  They
- * run as the caller, so that privileges, policies and triggers count as for INSERT.
+ * Written in C so that the statements of each log are planned once in a session.  They
+ * run as the caller, so privileges, row security and triggers work as for INSERT.
  *
  * IDENTIFICATION
  *	  src/events/append.c
@@ -28,15 +28,15 @@
 
 PG_FUNCTION_INFO_V1(kyro_append);
 
-/* Statements of a log.  Parameters are 1 payload, 2 key, 3 kind, 4 request_id, 5 offset. */
+/* Statements of a log.  Parameters are $1 payload, $2 key, $3 kind, $4 request_id, $5 offset. */
 typedef enum Statement
 {
-	INSERT_EVENT,
-	INSERT_REQUEST,				/* the event, or of a partitioned log its
-								 * request, unless it is there */
-	INSERT_NUMBERED,			/* of a partitioned log: the event of that
-								 * request */
-	FIND_REQUEST,
+	INSERT_EVENT,				/* without a request */
+	INSERT_REQUEST,				/* insert the event of a request, unless it is
+								 * there; of a partitioned log, the request */
+	INSERT_NUMBERED,			/* of a partitioned log: insert the event,
+								 * with the offset of its request */
+	FIND_REQUEST,				/* the offset of a request's event */
 	STATEMENTS
 } Statement;
 
@@ -58,7 +58,10 @@ static const char *const plain[STATEMENTS] = {
 	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
 };
 
-/* Unique indexes of a partitioned table do not reach over its partitions, so requests have a table. */
+/*
+ * A unique index of a partitioned table must include the partition key, so requests of a
+ * partitioned log are in a table of their own.
+ */
 static const char *const partitioned[STATEMENTS] = {
 	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
 	"INSERT INTO %s (request_id) VALUES ($4) ON CONFLICT (request_id) DO NOTHING RETURNING \"offset\"",
@@ -80,7 +83,10 @@ forget(Plans *entry)
 	entry->name = NULL;
 }
 
-/* The server plans a statement again if the table has changed, but by its old name. */
+/*
+ * The plans of a log.  The server plans a statement again if the table has changed, but
+ * looks for it by its old name, so a renamed log gets new ones.
+ */
 static Plans *
 plans_of(const EventLog *log)
 {
@@ -134,7 +140,7 @@ plan_of(Plans *entry, const EventLog *log, Statement statement)
 	return entry->plans[statement];
 }
 
-/* Run it; the offset that it returns, or 0 for no row. */
+/* Run a statement; returns the offset that it returns, or 0 if it returns no row. */
 static int64
 run(Plans *entry, const EventLog *log, Statement statement, Datum *values, const char *nulls)
 {
@@ -155,8 +161,8 @@ run(Plans *entry, const EventLog *log, Statement statement, Datum *values, const
 }
 
 /*
- * Append the event of a request unless it is there: README.md, "One request, one
- * event".
+ * Append the event of a request unless it is there; returns its offset.  See README.md,
+ * "One request, one event".
  */
 static int64
 append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
@@ -168,8 +174,8 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		CHECK_FOR_INTERRUPTS();
 
 		/*
-		 * Not if reading would have this transaction conflict with every
-		 * other appender.
+		 * look first, which takes no offset and no xid; but in a serializable
+		 * transaction reading would conflict with every other appender
 		 */
 		if (tries > 0 || !IsolationIsSerializable())
 			offset = run(entry, log, FIND_REQUEST, values, nulls);
@@ -189,8 +195,8 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		}
 
 		/*
-		 * somebody else's event came first; or it was there, and has been
-		 * trimmed since
+		 * another transaction has inserted it: look again.  (Or it was
+		 * deleted in between: insert again.)
 		 */
 	}
 	ereport(ERROR,
@@ -204,12 +210,12 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
  * kyro.append(log text, payload jsonb, key bigint, kind text, request_id uuid) returns
  * bigint; kyro.append_bytes(..., payload bytea, ...).
  *
- * The offset of the event.  If there is an event of that request already, its
- * offset, and nothing is written.  Locks as INSERT does.  Raises 42P01, 42809 and
- * 42602 for a bad name, 22004 for a NULL name, 23502 for a NULL payload, 42804 if
- * the log has payloads of the other type, 42501 without privileges, and 40001
- * if another transaction has appended the event since the snapshot of a
- * REPEATABLE READ or SERIALIZABLE one.
+ * Returns the offset of the event.  If there is an event of that request already,
+ * nothing is written.  Locks as INSERT does.  Raises 42P01, 42809 and 42602 for a bad
+ * name, 22004 for a NULL name, 23502 for a NULL payload, 42804 if the log has payloads
+ * of the other type, 42501 without privileges; and, in a REPEATABLE READ or
+ * SERIALIZABLE transaction, 40001 if another transaction has appended the event since
+ * its snapshot.
  */
 Datum
 kyro_append(PG_FUNCTION_ARGS)

@@ -2,7 +2,7 @@
  *
  * events.h
  *	  Event logs: ordinary tables whose events are read in the order of their
- *	  offsets, and none is missed that commits late.  See README.md.
+ *	  offsets, without missing those that commit late.  See README.md.
  *
  * IDENTIFICATION
  *	  src/events/events.h
@@ -21,25 +21,28 @@ typedef struct EventLog
 } EventLog;
 
 /*
- * Find the event log of that name, as SQL writes names of tables, by the
- * search_path.  Raises 42602, 42P01 or 42809 if it is not a name, there is no such
- * table, or it is not an event log; 22004 if the name is NULL (as a null pointer).
+ * Find the event log of a name, which may be qualified and quoted, by the search_path.
+ * Raises 42602 if it is not a name, 42P01 if there is no such table, 42809 if the table
+ * is not an event log, 22004 if name is a null pointer.  No lock is taken.
  */
 extern EventLog event_log_by_name(text *name);
 
-/* The same by OID. */
+/* The same by OID; raises 42P01 and 42809. */
 extern EventLog event_log_by_oid(Oid relid);
 
 /*
- * The sequence that belongs to a table's column of that name, whatever others the
- * table has.  Raises 55000 if there is none, or returns InvalidOid.
+ * The sequence that is owned by a table's column of that name.  If there is none, raises
+ * 55000, or returns InvalidOid if missing_ok.
  */
 extern Oid	event_sequence(Oid relid, const char *column, bool missing_ok);
 
-/* The table whose offsets a sequence numbers; InvalidOid if it belongs to none. */
+/* The table that owns a sequence; InvalidOid if none does. */
 extern Oid	event_sequence_table(Oid seqid);
 
-/* At the end of this transaction, wake who listens to the log of that sequence, if it commits. */
+/*
+ * If this transaction commits, notify those who listen to the log of that sequence.
+ * offset: the last one that was taken.
+ */
 extern void event_wake_at_commit(Oid seqid, int64 offset);
 
 #endif							/* KYRO_EVENTS_H */

@@ -3,9 +3,9 @@
  * log.c
  *	  Which tables are event logs.
  *
- * A log is known by its columns and by nothing else, so that it stays one through
- * dumps, renames and changes of owner: "offset" and a stored generated column
- * horizon.
+ * A table is an event log if it has the right columns: payload, "offset", and a stored
+ * generated column horizon.  There is no other mark, so a log stays one through dumps,
+ * renames and changes of owner.
  *
  * IDENTIFICATION
  *	  src/events/log.c
@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(kyro_event_log);
 PG_FUNCTION_INFO_V1(kyro_kv_table);
 PG_FUNCTION_INFO_V1(kyro_creation_name);
 
-/* The type of a column, and whether it is generated; InvalidOid if there is none. */
+/* The type of a column, and its attgenerated; InvalidOid if there is none. */
 static Oid
 column_type(Oid relid, const char *name, char *generated)
 {
@@ -80,7 +80,7 @@ event_log_by_oid(Oid relid)
 	return log;
 }
 
-/* The table of that name, by the search_path; kind is what it should be, for messages. */
+/* The table of a name, by the search_path; kind: what it should be, for messages. */
 static Oid
 table_by_name(text *name, const char *kind)
 {
@@ -146,7 +146,7 @@ kyro_event_log(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(event_log_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)).relid);
 }
 
-/* kyro.kv_table(name text) returns regclass: the table of that name, likewise. */
+/* kyro.kv_table(name text) returns regclass: the same for a key-value table, which is not checked. */
 Datum
 kyro_kv_table(PG_FUNCTION_ARGS)
 {
@@ -154,9 +154,9 @@ kyro_kv_table(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.creation_name(name text) returns text[]: schema and name of what is to be
- * made under that name, by the search_path of the caller.  Raises 42602, 3F000,
- * and 42501 if the user may not use the schema.
+ * kyro.creation_name(name text) returns text[]: the schema in which CREATE TABLE would
+ * make a table of that name, by the caller's search_path, and its unqualified name.
+ * Raises 22004, 42602, 3F000, and 42501 if the user may not create in the schema.
  */
 Datum
 kyro_creation_name(PG_FUNCTION_ARGS)

@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * offset.c
- *	  Offsets of events, and their horizons.
+ *	  Offsets of events and their horizons; numbers of changes of key-value tables.
  *
- * Both are made by defaults of a log's columns, so that INSERT and COPY make events
- * as kyro.append() does.  README.md argues why their order is what matters.
+ * Offset and horizon are made by the default and the generation expression of columns,
+ * so INSERT and COPY make events as kyro.append() does.  README.md explains why the
+ * order in which they are made matters.
  *
  * IDENTIFICATION
  *	  src/events/offset.c
@@ -42,8 +43,8 @@ PG_FUNCTION_INFO_V1(kyro_event_horizon);
 PG_FUNCTION_INFO_V1(kyro_stamp_change);
 
 /*
- * Who may write events may number them: the sequence needs no privileges of its
- * own, so that GRANT INSERT ON log is all that an appender wants.
+ * Raise 42501 unless the user may use the sequence, or may insert into the table that
+ * owns it: so GRANT INSERT ON the log is all that an appender needs.
  */
 static void
 check_privilege(Oid seqid)
@@ -62,9 +63,9 @@ check_privilege(Oid seqid)
 }
 
 /*
- * Numbers must be given in the order in which they are asked for, by all sessions
- * together: a session that took some in advance could commit an event where readers
- * have passed long ago.
+ * Raise 55000 unless the sequence gives ascending numbers to all sessions in the order
+ * in which they ask (E3).  A session that took some in advance could commit an event
+ * with an offset that readers have passed long ago.
  */
 static void
 check_sequence(Oid seqid)
@@ -88,7 +89,7 @@ check_sequence(Oid seqid)
 				 errhint("Use ALTER SEQUENCE ... INCREMENT BY 1 NO CYCLE CACHE 1.")));
 }
 
-/* The next number of a log; it forces an xid first: E1. */
+/* The next number of a sequence; the transaction gets an xid before that (E1). */
 static int64
 next_offset(Oid seqid)
 {
@@ -112,7 +113,10 @@ kyro_next_offset(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(next_offset(seqid));
 }
 
-/* The table that keeps the history of another by its name; InvalidOid if there is none. */
+/*
+ * The event log that keeps the history of a key-value table: <name>_history in the same
+ * schema; InvalidOid if there is none.  Raises 42501 if it has another owner.
+ */
 static Oid
 history_of(Relation rel)
 {
@@ -120,8 +124,8 @@ history_of(Relation rel)
 											RelationGetNamespace(rel));
 
 	/*
-	 * nobody numbers events of another's log by a table of that name, nor
-	 * learns of them
+	 * else an owner could name his table so that he takes offsets of another
+	 * user's log, or learns about its events
 	 */
 	if (OidIsValid(history) && !kyro_owns_relation(history, rel->rd_rel->relowner))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(history));
@@ -129,12 +133,14 @@ history_of(Relation rel)
 }
 
 /*
- * Who puts a key that is not there has numbered the change before waiting for a
- * transaction that has the key.  If that one has put and deleted it meanwhile, its
- * numbers are later, and the history would end with what was first.  Raises 40001
- * then.  By the latest snapshot, as foreign keys are checked, since that of a
- * REPEATABLE READ transaction may not see it, and as the owner of the table: who
- * writes need not be allowed to read the history.
+ * An insert takes its number before it waits for another transaction that has inserted
+ * the same key.  If that one then deletes the key and commits, our row is inserted, but
+ * its number is lower than those of the other's changes, and the history would not end
+ * with the present value.  Raise 40001 if the history has a later number of the key.
+ *
+ * Reads with the latest snapshot, as checks of foreign keys do, because that of a
+ * REPEATABLE READ transaction may not see the other's changes; and as the owner of the
+ * table, because the writer need not be allowed to read the history.
  */
 static void
 check_not_overtaken(Relation rel, HeapTuple row)
@@ -198,10 +204,10 @@ check_not_overtaken(Relation rel, HeapTuple row)
 }
 
 /*
- * kyro.stamp_change(), a trigger before INSERT and UPDATE of each row of a key-value
- * table: changed_at is the next number of its sequence, or of the history that it
- * keeps.  Whoever may change the row may number the change.  After INSERT and UPDATE
- * it raises 40001 if the history has a later number of the key.
+ * kyro.stamp_change(), a trigger of each row of a key-value table.  Before INSERT and
+ * UPDATE it sets changed_at to the next number of the column's own sequence, or else
+ * of the history's.  No privilege on the sequence is needed.  After INSERT and UPDATE it
+ * raises 40001 if the history has a later number of the key.
  */
 Datum
 kyro_stamp_change(PG_FUNCTION_ARGS)
@@ -249,9 +255,9 @@ kyro_stamp_change(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.event_horizon("offset" bigint) returns xid8: an xid that has not been given
- * to any transaction yet.  The argument makes the server call it when there is an
- * offset, and not before: E2.
+ * kyro.event_horizon("offset" bigint) returns xid8: the next xid, which no transaction
+ * has yet.  The argument is not used; because of it the server calls the function when
+ * the offset is known, and not before (E2).
  */
 Datum
 kyro_event_horizon(PG_FUNCTION_ARGS)

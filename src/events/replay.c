@@ -40,21 +40,22 @@ PG_FUNCTION_INFO_V1(kyro_replay);
 PG_FUNCTION_INFO_V1(kyro_last_offset);
 PG_FUNCTION_INFO_V1(kyro_stable_offset);
 
-/* Takes the events from the executor. */
+/* Receives events from the executor. */
 typedef struct Receiver
 {
 	DestReceiver pub;
 	Tuplestorestate *store;		/* NULL: rows are counted only */
 	TupleDesc	desc;			/* of the function's result */
-	int			columns;		/* before the horizon, of which the first is
-								 * the offset */
-	int64		next;			/* the offset that leaves no gap */
-	uint64		xmin;			/* whatever has an xid before it has ended */
+	int			columns;		/* of the function's result, the offset first;
+								 * the horizon comes after them */
+	int64		next;			/* an event with a higher offset leaves a gap */
+	uint64		xmin;			/* full xid; all transactions before it have
+								 * ended */
 } Receiver;
 
 /*
- * The rule of this folder.  An event behind a gap may be handed out only if those
- * who took the offsets in the gap have ended, as our snapshot sees it.
+ * May an event be returned?  If there is a gap before it, only if all transactions that
+ * could have taken offsets in the gap had ended when the snapshot was taken (E4).
  */
 static inline bool
 may_follow(int64 next, uint64 xmin, int64 offset, uint64 horizon)
@@ -90,7 +91,7 @@ nothing(DestReceiver *self)
 {
 }
 
-/* The xid before which all have ended, by the snapshot that the caller reads by. */
+/* xmin of the snapshot that the caller reads with, as a full xid. */
 static uint64
 snapshot_xmin(void)
 {
@@ -100,8 +101,9 @@ snapshot_xmin(void)
 }
 
 /*
- * The apply worker of a subscription writes events in the order of the publisher's
- * commits, under xids of this server: their horizons say nothing of the gaps.
+ * Raise 55000 if a subscription writes the log: its apply worker writes events in the
+ * order of the publisher's commits, with xids of this server, so their horizons say
+ * nothing about gaps.
  */
 static void
 check_not_subscribed(const EventLog *log)
@@ -129,7 +131,7 @@ check_not_subscribed(const EventLog *log)
 				 errhint("Replay it there, or on a physical standby; or read the table by SQL.")));
 }
 
-/* The last offset that was given to anybody, or -1 if that is not known. */
+/* The last offset that the log's sequence has given, 0 if none, -1 if it has no sequence. */
 static int64
 last_given(Oid relid)
 {
@@ -146,7 +148,7 @@ last_given(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
-	/* who may read the log need not have privileges on its sequence */
+	/* as its owner: a reader of the log needs no privileges on the sequence */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
@@ -157,7 +159,7 @@ last_given(Oid relid)
 	return fcinfo->isnull ? 0 : DatumGetInt64(last);
 }
 
-/* Run a query by the caller's snapshot; its rows go to r. */
+/* Run a query with the caller's snapshot; its rows go to r, `from` is the first offset. */
 static void
 read_events(const char *sql, Receiver *r, int64 from)
 {
@@ -182,10 +184,10 @@ read_events(const char *sql, Receiver *r, int64 from)
 
 /*
  * kyro.replay(log text, "from" bigint, "to" bigint, "limit" bigint), and
- * kyro.replay_bytes: events from `from` to `to`, both inclusive, in the order of their
- * offsets, at most `limit`, as the caller's snapshot sees them, and none beyond a
- * gap that may be filled by a transaction that has not ended.  So who goes on from
- * the last offset that was returned misses nothing.
+ * kyro.replay_bytes: events with offsets from `from` to `to`, both inclusive, in
+ * ascending order, at most `limit`, as the caller's snapshot sees them.  Stops before a
+ * gap that a transaction in progress may still fill; so a reader that goes on after the
+ * last offset it was given misses nothing.
  *
  * `from` NULL or 0: from the beginning; `to` and `limit` NULL: no bound.  Locks as SELECT
  * does.  Raises 42P01, 42809 and 42602 for a bad name, 22004 for a NULL name, 22023
@@ -255,7 +257,7 @@ kyro_replay(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The result of a query of one bigint; false if it is NULL or there is no row. */
+/* Run a query that returns one bigint; false if that is NULL or there is no row. */
 static bool
 single(const char *sql, int64 *result)
 {
@@ -274,7 +276,7 @@ single(const char *sql, int64 *result)
 	return !isnull;
 }
 
-/* kyro.last_offset(log text) returns bigint: the last event that the caller's snapshot sees; NULL: none. */
+/* kyro.last_offset(log text) returns bigint: the highest offset that the snapshot sees; NULL: none. */
 Datum
 kyro_last_offset(PG_FUNCTION_ARGS)
 {
@@ -291,11 +293,12 @@ kyro_last_offset(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.stable_offset(log text) returns bigint: up to where no event is still to
- * come; NULL if there is no such event.  An event whose horizon is past settles all
- * gaps before it; behind the last such event, only those follow that leave none.
+ * kyro.stable_offset(log text) returns bigint: no event with this offset or a lower one
+ * is still to come; NULL if there is no such event.  An event whose horizon is not after
+ * xmin settles all gaps before it.  After the last such event, events count as long as
+ * they leave no gap.
  *
- * Reads the events since the oldest transaction that runs and has an xid, backwards.
+ * Reads backwards the events since the oldest running transaction that has an xid.
  */
 Datum
 kyro_stable_offset(PG_FUNCTION_ARGS)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * wake.c
- *	  Waking those who wait for events, by NOTIFY.
+ *	  Notifying subscribers of new events.
  *
  * NOTIFY makes transactions commit one after the other, so it is used only while
- * somebody listens.  Who does holds a lock that conflicts with one which every
- * appender asks for, without waiting, when it commits: see README.md.
+ * somebody listens.  A listener holds a lock that conflicts with one that every appender
+ * asks for, without waiting, when it commits.  See README.md, "Waking".
  *
  * IDENTIFICATION
  *	  src/events/wake.c
@@ -37,21 +37,21 @@ PG_FUNCTION_INFO_V1(kyro_channel);
 
 #define CHANNEL_FORMAT	"kyro_log_%u"
 
-/* Compatible with themselves, not with each other. */
+/* Each of them is compatible with itself, but not with the other. */
 #define LISTENER_LOCK	RowExclusiveLock
 #define APPENDER_LOCK	ShareLock
 
-/* To what logs this transaction has appended; in TopTransactionContext. */
+/* A log that this transaction has appended to; in TopTransactionContext. */
 typedef struct Appended
 {
 	Oid			seqid;
-	int64		offset;			/* the last one taken; it may have been rolled
-								 * back */
+	int64		offset;			/* the last one taken; its event may have been
+								 * rolled back to a savepoint */
 } Appended;
 
 static List *appended = NIL;
 
-/* An advisory lock that users' functions cannot take: the fourth field of theirs is 1 or 2. */
+/* An advisory lock that pg_advisory_lock() cannot take: the fourth field of its locks is 1 or 2. */
 static LOCKTAG
 listeners_tag(Oid seqid)
 {
@@ -61,10 +61,7 @@ listeners_tag(Oid seqid)
 	return tag;
 }
 
-/*
- * One notification of each log and transaction.  Its offset is a hint: what is
- * true is in the log.
- */
+/* Send one notification for a log.  Its offset is a hint: subscribers read the log. */
 static void
 notify(const Appended *a)
 {
@@ -99,11 +96,12 @@ at_end_of_transaction(XactEvent event, void *arg)
 				LOCKTAG		tag = listeners_tag(a->seqid);
 
 				/*
-				 * Kept until the end: a listener that comes now waits for us,
-				 * and then sees our events.
+				 * If we get the lock, we keep it until the transaction ends:
+				 * a listener that comes now waits for us, and then sees our
+				 * events.
 				 */
-				if (kyro_lock_held(&tag, LISTENER_LOCK) ||	/* it does not conflict
-															 * with ours */
+				if (kyro_lock_held(&tag, LISTENER_LOCK) ||	/* own locks never
+															 * conflict */
 					LockAcquire(&tag, APPENDER_LOCK, false, true) == LOCKACQUIRE_NOT_AVAIL)
 					notify(a);
 			}
@@ -148,7 +146,7 @@ event_wake_at_commit(Oid seqid, int64 offset)
 	MemoryContextSwitchTo(old);
 }
 
-/* Who may read a log may listen to it. */
+/* Raise 42501 unless the user may read the log, and so listen to it. */
 static void
 check_may_listen(Oid relid)
 {
@@ -158,7 +156,7 @@ check_may_listen(Oid relid)
 		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
 }
 
-/* kyro.channel(log regclass) returns text: where the appends to a log are notified. */
+/* kyro.channel(log regclass) returns text: the NOTIFY channel of a log. */
 Datum
 kyro_channel(PG_FUNCTION_ARGS)
 {
@@ -166,8 +164,8 @@ kyro_channel(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.listen_lock(log regclass): have appenders notify until the end of the
- * session, or kyro.listen_unlock().  Waits for those that commit just now.
+ * kyro.listen_lock(log regclass): make appenders notify, until kyro.listen_unlock() or
+ * the end of the session.  Waits for appenders that are committing.
  */
 Datum
 kyro_listen_lock(PG_FUNCTION_ARGS)
@@ -187,7 +185,7 @@ kyro_listen_lock(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* kyro.listen_unlock(log regclass): the end of that. */
+/* kyro.listen_unlock(log regclass): the opposite of kyro.listen_lock(). */
 Datum
 kyro_listen_unlock(PG_FUNCTION_ARGS)
 {

@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * drops.c
- *	  Relations and databases that go, and their statistics with them.
+ *	  Removing the statistics of relations and databases that are dropped.
  *
- * By the transaction that drops them; and what one that is rolled back has made goes,
- * too.  Replay tells us nothing of all that, nor do the ends of prepared transactions or a
- * session that has ended between: what stays behind is swept by the workers of the autopilot, or makes room for others.
+ * The transaction that drops a relation removes its entry; so does the rollback of one
+ * that has made it.  We do not hear of drops that are replayed on a standby, that a
+ * prepared transaction commits, or whose session ends at the wrong moment.  Entries
+ * that are left by these are removed by workers of the autopilot, or make room for
+ * others.
  *
  * IDENTIFICATION
  *	  src/usage/drops.c
@@ -25,13 +27,12 @@
 
 #include "usage/shared.h"
 
-/* A relation that this transaction has made or dropped; or a database, with all of its relations. */
+/* A relation that this transaction has made or dropped, or a database that it drops. */
 typedef struct Change
 {
-	UsageKey	key;
-	bool		made;
-	bool		stays;			/* it is there when the transaction is about
-								 * to commit */
+	UsageKey	key;			/* relid InvalidOid: a database */
+	bool		made;			/* made, not dropped */
+	bool		stays;			/* it exists just before the commit */
 } Change;
 
 static Change *changes;
@@ -69,8 +70,8 @@ on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 }
 
 /*
- * What is rolled back to a savepoint has not been dropped, and what was made
- * there is gone.
+ * Just before the commit: a drop may have been rolled back to a savepoint, and what was
+ * made may be gone, so look what exists.
  */
 static void
 find_what_stays(void)
@@ -84,9 +85,8 @@ find_what_stays(void)
 }
 
 /*
- * The transaction ends.  Its commit may fail after we have looked what stays.  Of one that is
- * prepared we hear nothing any more: what it has dropped may come back with its
- * counts, and is swept if it does not.
+ * The transaction has ended.  If it was prepared, we shall not hear how it ends: what it
+ * has dropped may come back, so its entry stays, and is swept if it does not.
  */
 static void
 remove_what_is_gone(XactEvent event)
@@ -130,7 +130,7 @@ usage_drops_init(void)
 	RegisterXactCallback(at_xact_end, NULL);
 }
 
-/* ---- what is gone without our hearing of it ---- */
+/* ---- drops that we did not hear of ---- */
 
 void
 usage_sweep(void)
@@ -144,8 +144,8 @@ usage_sweep(void)
 	for (int i = 0; i < n; i++)
 	{
 		/*
-		 * one that is being made is not seen yet: whoever makes it holds a
-		 * lock on it
+		 * a relation that is being made is not visible yet, but its maker
+		 * holds a lock on it
 		 */
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(keys[i].relid)) &&
 			ConditionalLockRelationOid(keys[i].relid, AccessShareLock))

@@ -3,12 +3,12 @@
  * file.c
  *	  Statistics of use while the server is stopped: pg_stat/kyrodb.stat.
  *
- * As the server does with its own: written by the postmaster when all others have
- * ended after a clean shutdown, read when it starts, and removed then, so that after
- * a crash there is none.  A copy of the directory may have one that is old, and disks
- * lose bytes: a file that is not of this version, of this cluster and sound to the last
- * byte, or is there although the server was not shut down, is ignored, with a
- * message in the server's log; it never keeps the server from starting.
+ * As with the server's own statistics, the postmaster writes the file at the end of a
+ * clean shutdown, and reads and removes it at the next start; so after a crash there is
+ * none.  A copy of the data directory may have an old file, and disks may lose bytes.
+ * So a file is ignored, with a message in the server's log, if its version, cluster,
+ * size or checksum is not right, or if the server was not shut down.  It never keeps
+ * the server from starting.
  *
  * IDENTIFICATION
  *	  src/usage/file.c
@@ -33,13 +33,13 @@
 #include "usage/shared.h"
 
 #define FILE_NAME	PGSTAT_STAT_PERMANENT_DIRECTORY "/kyrodb.stat"
-#define FILE_MAGIC	0x4B59524F5553414EULL	/* KYROUSAN; other byte orders
-											 * have another */
+#define FILE_MAGIC	0x4B59524F5553414EULL	/* KYROUSAN; tells byte orders
+											 * apart */
 
-/* To be raised whenever UsageSums is changed. */
+/* To be increased whenever UsageSums changes. */
 #define FILE_VERSION	1
 
-/* More than any version has room for. */
+/* A bound for the number of entries in a file, above that of any build. */
 #define MOST_ENTRIES	(1024 * 1024)
 
 typedef struct Header
@@ -54,7 +54,7 @@ typedef struct Header
 
 static shmem_startup_hook_type previous_startup;
 
-/* Was the server shut down, and not ended otherwise? */
+/* Does the control file say that the server was shut down? */
 static bool
 is_shut_down(void)
 {
@@ -103,7 +103,7 @@ write_file(int code, Datum arg)
 	if (w.file != NULL)
 	{
 		INIT_CRC32C(w.crc);
-		/* first without its checksum, and again when that is known */
+		/* the header is written twice: its checksum is known at the end */
 		w.ok = fwrite(&header, sizeof(header), 1, w.file) == 1;
 		if (w.ok)
 			usage_each(write_entry, &w);
@@ -126,7 +126,7 @@ write_file(int code, Datum arg)
 
 /* ---- reading ---- */
 
-/* Why these bytes, which may be any, are not to be used; NULL if they are. */
+/* Why the contents of a file cannot be used; NULL if they can.  They may be anything. */
 static const char *
 problem_of(const Header *header, const UsageSums *sums, Size size)
 {
@@ -150,7 +150,7 @@ problem_of(const Header *header, const UsageSums *sums, Size size)
 	{
 		const UsageSums *s = &sums[i];
 
-		/* numbers may be any, but times and texts are not */
+		/* counts may have any value, but times and texts may not */
 		if (!OidIsValid(s->key.database) || !OidIsValid(s->key.relid) || s->spare != 0 || !IS_VALID_TIMESTAMP(s->since) ||
 			(s->kind != USAGE_INDEX && s->kind != USAGE_TABLE) ||
 			(s->kind == USAGE_TABLE &&
@@ -160,7 +160,10 @@ problem_of(const Header *header, const UsageSums *sums, Size size)
 	return NULL;
 }
 
-/* Read all of the file into *bytes, malloc'ed; its size, or -1, with errno, if that does not work. */
+/*
+ * Read the whole file into *bytes, malloc'd.  Returns its size, 0 if that is too large or
+ * does not match, or -1 with errno set.
+ */
 static ssize_t
 read_bytes(FILE *file, char **bytes)
 {
@@ -206,8 +209,8 @@ read_file(void)
 		else
 		{
 			/*
-			 * those used last first, should there be more than there is room
-			 * for
+			 * the last entries, which were used last, first, in case there is
+			 * not enough room
 			 */
 			for (uint32 i = header->entries; i-- > 0;)
 				(void) usage_put(&sums[i]);

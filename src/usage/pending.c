@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * pending.c
- *	  What this session has counted and not yet added to shared memory.
+ *	  What this session has counted and not yet added to the sums in shared memory.
  *
- * It is added at the end of a transaction, if the last time was a second ago; the
- * rest when the session ends.  The shared entry is made when the session first
- * counts for a relation, under the lock that it has on it: what is counted for one that
- * was dropped meanwhile finds no entry and is forgotten.  Counts are of what was
- * done, whether the transaction commits or not.
+ * Counts are added at the end of a transaction, if the last time was at least a second
+ * ago, and when the session ends.  The shared entry is made when the session begins to
+ * count for a relation, which it has locked then.  Counts for a relation that was
+ * dropped meanwhile find no entry and are forgotten.  Counts tell what was done,
+ * whether the transaction commits or not.
  *
- * Without shared memory all count into one struct that nobody reads: so who counts
- * need not ask.
+ * Without shared memory everything is counted in one struct that nobody reads, so
+ * callers need not ask whether there is any.
  *
  * IDENTIFICATION
  *	  src/usage/pending.c
@@ -30,19 +30,23 @@
 
 #include "usage/shared.h"
 
-/* Microseconds between two times that a session adds up. */
+/* A session adds its counts to the sums after so many microseconds, */
 #define FLUSH_EVERY		USECS_PER_SEC
 
-/* Relations that are kept in mind from one time to the next, of a kilobyte each; where they are more, it is time. */
+/*
+ * or when it has counted for more relations than this.  Structs of so many relations,
+ * about a kilobyte each, are kept from one transaction to the next.
+ */
 #define KEEP_RELATIONS	32
 
 typedef struct Pending
 {
 	Oid			relid;			/* hash key */
 	UsageKind	kind;
-	bool		listed;			/* something may have been counted */
-	struct Pending *next;		/* listed after this one */
-	UsageLatency *latency;		/* of each moment, or NULL */
+	bool		listed;			/* in list `listed`: something may have been
+								 * counted */
+	struct Pending *next;		/* in that list */
+	UsageLatency *latency;		/* USAGE_MOMENTS histograms, or NULL */
 	union
 	{
 		UsageIndex	index;
@@ -54,7 +58,7 @@ static HTAB *pending;			/* of relations of this database */
 static MemoryContext pending_cxt;
 static Pending *listed;
 static Pending *last_index;		/* the one asked for last, or NULL */
-static TimestampTz flushed;		/* when what was counted before was added up */
+static TimestampTz flushed;		/* when counts were added to the sums last */
 static Pending nobodys;			/* for sessions without shared memory */
 
 static void
@@ -64,6 +68,7 @@ at_exit(int code, Datum arg)
 	usage_flush();
 }
 
+/* The counts of a relation, put into the list. */
 static Pending *
 find(UsageKind kind, Oid relid)
 {
@@ -118,7 +123,7 @@ usage_table(Oid relid)
 	return &find(USAGE_TABLE, relid)->u.table;
 }
 
-/* The step of a time. */
+/* The step of the histogram that a time belongs to. */
 static inline int
 step_of(uint64 ns)
 {
@@ -145,7 +150,7 @@ usage_time(Oid relid, uint64 ns)
 	l->total++;
 }
 
-/* Whoever has a pointer to what was counted may go on with it. */
+/* Sets counts to zero in place: pointers to them stay valid. */
 void
 usage_flush(void)
 {
@@ -166,12 +171,12 @@ usage_flush(void)
 void
 usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds)
 {
-	/* what was counted before is not of the new model */
+	/* what was counted so far is of the model before */
 	usage_flush();
 	usage_add_training(relid, why, leaves, microseconds);
 }
 
-/* Between transactions nobody has a pointer. */
+/* Empty the list, and free memory if it is much; at the end of a transaction, when nobody has a pointer. */
 static void
 forget_all(void)
 {
@@ -186,8 +191,8 @@ forget_all(void)
 }
 
 /*
- * The time is that of the statement's begin, which is known already.  A parallel
- * worker ends.
+ * Add counts to the sums, if it is time.  The time is that of the statement's begin, to
+ * save asking for it.  A parallel worker always does, because it ends.
  */
 static void
 at_xact_end(XactEvent event, void *arg)
@@ -208,7 +213,7 @@ at_xact_end(XactEvent event, void *arg)
 	forget_all();
 }
 
-/* The lock of a rebuild goes with the subtransaction that has taken it. */
+/* A failed subtransaction releases the lock of a rebuild that it has taken. */
 static void
 at_subxact_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
@@ -225,8 +230,8 @@ usage_init(void)
 	usage_file_init();
 
 	/*
-	 * called in the opposite order: what is dropped goes after it was counted
-	 * for
+	 * callbacks are called in the opposite order, so counts are added before
+	 * entries of dropped relations are removed
 	 */
 	usage_drops_init();
 	RegisterXactCallback(at_xact_end, NULL);

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * shared.c
- *	  Statistics of use in shared memory.
+ *	  Sums of all sessions in shared memory.
  *
- * A hash table of fixed size, by database and relation, so that nothing here can
- * fail when a transaction has committed.  There is room for ENTRIES relations; the one
- * that was not counted for longest makes room for another, and begins anew when it
- * is used again.  One lock serves for all: sessions come once a second at most.
+ * A hash table of fixed size, by database and relation, so that nothing here can fail
+ * after a transaction has committed.  There is room for ENTRIES relations.  If it is
+ * full, the relation that was not counted for longest makes room for another, and
+ * begins at zero when it is used again.  One lock is enough, because a session comes
+ * at most about once a second.
  *
  * IDENTIFICATION
  *	  src/usage/shared.c
@@ -28,20 +29,20 @@
 #include "usage/shared.h"
 
 #ifdef KYRO_DEBUG_POINTS
-#define ENTRIES 256				/* that tests can fill */
+#define ENTRIES 256				/* so few that tests can fill it */
 #else
 #define ENTRIES 8192
 #endif
 
 typedef struct Control
 {
-	dlist_head	by_use;			/* the one counted last comes first */
-	pg_atomic_uint32 rebuilds;	/* that run now */
+	dlist_head	by_use;			/* entries, the one counted last first */
+	pg_atomic_uint32 rebuilds;	/* number of rebuilds that run now */
 } Control;
 
-static HTAB *entries;			/* NULL: not preloaded */
+static HTAB *entries;			/* NULL: the library was not preloaded */
 static Control *control;		/* in shared memory, too */
-static LWLock *lock;			/* for all of it */
+static LWLock *lock;			/* protects all of it */
 
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
@@ -110,7 +111,7 @@ find_entry(UsageKind kind, Oid relid)
 	return entry != NULL && entry->sums.kind == kind ? entry : NULL;
 }
 
-/* Make everything but the key that of a relation of which nothing was counted. */
+/* Set everything but the key as for a relation of which nothing was counted. */
 static void
 clear(UsageEntry *entry, UsageKind kind)
 {
@@ -154,7 +155,7 @@ usage_enter(UsageKind kind, Oid relid)
 
 /* ---- counting ---- */
 
-/* The bucket of a look-up that has compared so many entries. */
+/* The bucket of look-ups that have compared so many entries. */
 static inline int
 bucket(int compared)
 {
@@ -233,7 +234,10 @@ usage_add_table(Oid relid, const UsageTable *counts)
 	LWLockRelease(lock);
 }
 
-/* The entry of a relation, made if need be, with the lock held exclusively; or NULL without, if nothing is counted. */
+/*
+ * Take the lock exclusively and get the entry of a relation, made if there is none.
+ * NULL, without the lock, if there is no shared memory.
+ */
 static UsageEntry *
 lock_entry(UsageKind kind, Oid relid)
 {
@@ -250,9 +254,9 @@ lock_entry(UsageKind kind, Oid relid)
 
 /* ---- rebuilds that run ---- */
 
-static Oid	rebuilding = InvalidOid;	/* by this process ... */
-static int	rebuilding_level;	/* ... in a (sub)transaction of this nesting
-								 * level */
+static Oid	rebuilding = InvalidOid;	/* index that this process rebuilds, */
+static int	rebuilding_level;	/* and the nesting level of the
+								 * (sub)transaction in which that began */
 
 void
 usage_rebuild_begins(Oid relid)
@@ -433,7 +437,7 @@ usage_list(Oid database, UsageKey **keys)
 	dlist_iter	iter;
 	int			n = 0;
 
-	/* allocated before the lock is taken */
+	/* allocate before taking the lock */
 	*keys = palloc(ENTRIES * sizeof(UsageKey));
 	LWLockAcquire(lock, LW_SHARED);
 	dlist_foreach(iter, &control->by_use)

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *	  Statistics of use in shared memory: what the files of this folder offer one another.
+ *	  Sums of all sessions in shared memory, for the files of this folder and for
+ *	  src/inspect, which shows them.
  *
  * IDENTIFICATION
  *	  src/usage/shared.h
@@ -17,7 +18,7 @@
 
 #define USAGE_MESSAGE	160
 
-/* Look-ups by entries compared: none, 1, 2 to 3, 4 to 7, 8 to 15, 16 and more. */
+/* Buckets of look-ups by entries compared: none, 1, 2 to 3, 4 to 7, 8 to 15, 16 and more. */
 #define USAGE_BUCKETS	6
 
 typedef enum UsageKind
@@ -32,14 +33,14 @@ typedef struct UsageKey
 	Oid			relid;
 } UsageKey;
 
-/* Sums over all sessions.  These structs are in the file, see file.c. */
+/* The structs of sums are written to the file as they are: see FILE_VERSION in file.c. */
 typedef struct UsageIndexSums
 {
 	uint64		lookups;
 	uint64		compared[USAGE_BUCKETS];	/* look-ups of one key */
-	uint64		compared_sum;	/* entries that they have compared */
-	uint64		there;			/* of which found at the predicted slot */
-	uint64		beside;			/* ... or beside it */
+	uint64		compared_sum;	/* entries that these have compared */
+	uint64		there;			/* of these, found at the predicted slot */
+	uint64		beside;			/* and one slot beside it */
 	uint64		landings_off;
 	uint64		pages_walked;
 	uint64		no_model;
@@ -50,11 +51,11 @@ typedef struct UsageIndexSums
 	uint64		trainings[USAGE_TRAININGS];
 	uint64		training_time;	/* microseconds */
 	uint64		trained_leaves;
-	uint64		landings_off_then;	/* up to the last training */
-	uint64		searches_then;
+	uint64		landings_off_then;	/* landings_off at the last training */
+	uint64		searches_then;	/* usage_searches() at the last training */
 } UsageIndexSums;
 
-/* Searches of scans and inserts. */
+/* The number of searches by scans and inserts. */
 static inline uint64
 usage_searches(const UsageIndexSums *sums)
 {
@@ -74,13 +75,13 @@ typedef struct UsageTableSums
 	char		last_error[USAGE_MESSAGE];
 } UsageTableSums;
 
-/* What is kept of a relation, from here to its end also in the file. */
+/* The sums of a relation. */
 typedef struct UsageSums
 {
 	UsageKey	key;
-	uint32		kind;
+	uint32		kind;			/* UsageKind */
 	uint32		spare;			/* zero */
-	TimestampTz since;			/* counted since */
+	TimestampTz since;			/* when counting began */
 	union
 	{
 		UsageIndexSums index;
@@ -91,11 +92,12 @@ typedef struct UsageSums
 typedef struct UsageEntry
 {
 	UsageSums	sums;			/* begins with the hash key */
-	int			rebuilding;		/* process that rebuilds the index, or 0 */
-	dlist_node	by_use;
+	int			rebuilding;		/* pid of the process that rebuilds the index,
+								 * or 0 */
+	dlist_node	by_use;			/* see Control */
 } UsageEntry;
 
-/* What usage_init() calls. */
+/* For usage_init() only. */
 extern void usage_shared_init(void);
 extern void usage_file_init(void);
 extern void usage_drops_init(void);
@@ -103,20 +105,20 @@ extern void usage_drops_init(void);
 /* Is there shared memory? */
 extern bool usage_is_shared(void);
 
-/* All that follows raises no error. */
+/* Nothing of the following raises an error; all need shared memory. */
 
 /* Make an entry for a relation of this database if there is none. */
 extern void usage_enter(UsageKind kind, Oid relid);
 
-/* A subtransaction of this nesting level fails, and with it a rebuild that has begun in it. */
+/* A subtransaction of this nesting level has failed; ends a rebuild that began in it. */
 extern void usage_rebuild_aborts(int level);
 
-/* Does a rebuild of an index run? */
+/* Is an index being rebuilt, by any process? */
 extern bool usage_is_rebuilding(Oid relid);
 
 /*
  * Add to the sums of a relation of this database; does nothing if there is no entry.
- * latency: of each moment, or NULL.
+ * latency: USAGE_MOMENTS histograms, or NULL.
  */
 extern void usage_add_index(Oid relid, const UsageIndex *counts, const UsageLatency *latency);
 extern void usage_add_table(Oid relid, const UsageTable *counts);
@@ -127,23 +129,29 @@ extern void usage_add_training(Oid relid, UsageTraining why, uint64 leaves, uint
 /* Copy the sums of a relation of this database; false if there are none. */
 extern bool usage_get(UsageKind kind, Oid relid, UsageSums *sums);
 
-/* Count a relation of this database from zero, or all if InvalidOid. */
+/* Set the sums of a relation of this database to zero; of all its relations if InvalidOid. */
 extern void usage_reset(Oid relid);
 
-/* Remove the entry of a relation, or those of all of a database if that is InvalidOid. */
+/* Remove the entry of a relation; if relid is InvalidOid, all entries of the database. */
 extern void usage_remove(UsageKey key);
 
-/* Remove those of which gone() says so, with the lock held: it may raise no error. */
+/* Remove entries for which gone() is true; it is called with the lock held, and may raise no error. */
 extern void usage_remove_if(bool (*gone) (UsageKey key, void *arg), void *arg);
 
-/* Keys of all entries of a database, palloc'ed; their number. */
+/* Get the keys of all entries of a database, palloc'd; returns their number.  May raise an error. */
 extern int	usage_list(Oid database, UsageKey **keys);
 
-/* For file.c, while no other process is there: call f for all entries, the one not used for longest first. */
+/*
+ * For file.c, while there is no other process: call f() for each entry, the one that was
+ * not used for longest first, until it returns false; and the number of entries.
+ */
 extern void usage_each(bool (*f) (const UsageSums *sums, void *arg), void *arg);
 extern int	usage_number(void);
 
-/* Add an entry as it was written, as the one not used for longest; false if there is no room, or there is one already. */
+/*
+ * For file.c: add an entry that was read, as the one that was not used for longest.
+ * False if there is no room, or if there is an entry already.
+ */
 extern bool usage_put(const UsageSums *sums);
 
 #endif							/* KYRO_USAGE_SHARED_H */

@@ -3,11 +3,11 @@
  * actions.c
  *	  What a worker does to a relation: retrain an index, seal a table.
  *
- * In steps, between which no page is locked.  After each, the worker sleeps
- * as the cost of the pages it has touched demands, as VACUUM does, and steps back if
- * somebody waits for its lock.  So that nobody has to wait for the end of a step
- * either, it counts as an autovacuum worker (worker.c): whoever has waited for its lock
- * for deadlock_timeout cancels it.
+ * The work is done in steps, between which no page is locked.  After each step the
+ * worker sleeps as long as the cost of the pages that it has touched demands, as
+ * VACUUM does, and gives up if another session waits for its lock.  It also counts as
+ * an autovacuum worker (worker.c), so a session that has waited for its lock for
+ * deadlock_timeout cancels it in the middle of a step.
  *
  * IDENTIFICATION
  *	  src/worker/actions.c
@@ -35,13 +35,16 @@
 #include "store/store.h"
 #include "worker/worker.h"
 
-/* Naptimes until a seal that has found nothing is tried again, and parts of the policy's age. */
+/*
+ * A seal that has found nothing is not tried again for so many naptimes, nor, if the
+ * policy has an age, for one in so many parts of it.
+ */
 #define NOTHING_NAPTIMES	10
 #define NOTHING_PARTS		10
 
 /*
- * Between two steps: sleep if enough was done.  `arg` is a table locked in
- * ShareUpdateExclusive mode, or NULL; raises an error if somebody waits for that.
+ * As worker_pause().  `arg` is a table that is locked in ShareUpdateExclusive mode, or
+ * NULL; raises ERRCODE_LOCK_NOT_AVAILABLE if somebody waits for that lock.
  */
 static void
 pause_work(void *arg)
@@ -66,7 +69,6 @@ pause_work(void *arg)
 	VacuumCostBalance = 0;
 }
 
-/* The same with no table locked in that mode. */
 void
 worker_pause(void)
 {
@@ -90,7 +92,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the index was dropped meanwhile")));
-	/* VACUUM, or a command that changes the table, is at it: not now */
+	/* do not wait for a VACUUM, or a command that changes the table */
 	if (!ConditionalLockRelationOid(table, ShareUpdateExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -107,7 +109,7 @@ retrain(const WorkerTask *task, WorkerResult *result)
 
 /* ---- tables ---- */
 
-/* The moment before which rows were committed that may be sealed. */
+/* Rows may be sealed that were committed before this moment. */
 static TimestampTz
 moment_before(Interval *age)
 {
@@ -120,7 +122,7 @@ moment_before(Interval *age)
 												   IntervalPGetDatum(age)));
 }
 
-/* As CALL kyro.seal does: each batch in a transaction of its own, up to where the file ends now. */
+/* As CALL kyro.seal: each batch in a transaction of its own, up to where the file ends at first. */
 static void
 seal(const WorkerTask *task, WorkerResult *result)
 {
@@ -171,10 +173,6 @@ seal(const WorkerTask *task, WorkerResult *result)
 	}
 }
 
-/*
- * Do what is due, outside of a transaction.  Where it fails it raises an error, with a
- * transaction open or not.
- */
 void
 worker_do(const WorkerTask *task, WorkerResult *result)
 {

@@ -1,12 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * board.c
- *	  What the autopilot's processes tell one another, and us: shared memory.
+ *	  The shared memory of the autopilot: what its processes tell one another, and
+ *	  what kyro.stat_worker shows.
  *
- * Slots: which databases have a worker now, and what the last one there found.
- * Records: what was done to which relation, with its result or error, and when
- * it may be tried again.  There is room for RECORDS; the one that ended first
- * makes room for another.  All of it begins anew with the server.
+ * A slot belongs to a worker that runs or was asked for, until the launcher has read
+ * how its visit has ended.  A record tells what was done last to a relation, with
+ * its result or error, and when that may be tried again.  There is room for RECORDS
+ * records; the one that ended first makes room for another.  All is empty when the
+ * server starts.
  *
  * IDENTIFICATION
  *	  src/worker/board.c
@@ -38,7 +40,7 @@
 #define NAME_SPACE		(2 * NAMEDATALEN + 8)
 #define TEXT_SPACE		200
 
-/* A worker that has not come after so many ms never will. */
+/* A worker that has not started after so many ms is given up. */
 #define START_PATIENCE	60000
 
 /* The longest time, in ms, between two tries of what fails. */
@@ -46,29 +48,29 @@
 
 typedef struct Slot
 {
-	WorkerVisit visit;			/* database InvalidOid: free */
+	WorkerVisit visit;			/* database InvalidOid: the slot is free */
 	int			pid;			/* 0: not started yet */
-	bool		first;			/* the first visit of this database since the
-								 * server started */
-	bool		ended;
-	TimestampTz taken;
+	bool		first;			/* see worker_slot_take() */
+	bool		ended;			/* the worker has left */
+	TimestampTz taken;			/* when the slot was taken */
 } Slot;
 
 typedef struct Record
 {
-	Oid			database;		/* InvalidOid: free */
+	Oid			database;		/* InvalidOid: the record is free */
 	Oid			relid;
 	WorkerAction action;
-	int			pid;			/* 0: it has ended */
-	int			failures;		/* since it succeeded last */
+	int			pid;			/* of the worker; 0: the task has ended */
+	int			failures;		/* in a row, up to now */
 	TimestampTz started;
-	TimestampTz finished;		/* 0: it has not yet */
-	TimestampTz next;			/* 0: when it is due */
-	TimestampTz put_off;		/* since when, as the server is busy; 0: it is
-								 * not */
+	TimestampTz finished;		/* 0: it runs */
+	TimestampTz next;			/* not to be tried before; 0: when it is due */
+	TimestampTz put_off;		/* since when it is put off because the server
+								 * is busy; 0: it is not */
 	char		relation[NAME_SPACE];
 	char		why[TEXT_SPACE];
-	char		text[TEXT_SPACE];	/* result, or error if failures > 0 */
+	char		text[TEXT_SPACE];	/* the result, or if failures > 0, the
+									 * error */
 } Record;
 
 typedef struct Board
@@ -77,8 +79,8 @@ typedef struct Board
 	Record		records[RECORDS];
 } Board;
 
-static Board *board;			/* NULL: not preloaded */
-static LWLock *board_lock;		/* for all of it */
+static Board *board;			/* NULL: the library was not preloaded */
+static LWLock *board_lock;		/* protects all of it */
 static int	my_slot = -1;
 volatile sig_atomic_t worker_was_sent_away = false;
 static shmem_request_hook_type previous_request;
@@ -125,7 +127,7 @@ worker_board_exists(void)
 	return board != NULL;
 }
 
-/* Copy a text, cut between characters if need be; NULL is none.  Raises no error. */
+/* Copy a text, cut between two characters if it is too long; NULL: empty.  Raises no error. */
 static void
 set_text(char *to, const char *text, int space)
 {
@@ -152,7 +154,6 @@ find_record(Oid database, WorkerAction action, Oid relid)
 
 /* ---- slots ---- */
 
-/* How many workers there are, or will be soon. */
 int
 worker_slots_busy(void)
 {
@@ -165,7 +166,6 @@ worker_slots_busy(void)
 	return n;
 }
 
-/* Has a database a worker, or will it have one soon? */
 bool
 worker_slot_of(Oid database)
 {
@@ -178,7 +178,6 @@ worker_slot_of(Oid database)
 	return found;
 }
 
-/* A slot for a worker to come; -1 if all are taken. */
 int
 worker_slot_take(Oid database, bool first)
 {
@@ -205,7 +204,6 @@ worker_slot_give_back(int slot)
 	LWLockRelease(board_lock);
 }
 
-/* What a worker that has ended has found, or that it did not come; false if there is none. */
 bool
 worker_slot_reap(WorkerVisit *visit)
 {
@@ -229,7 +227,7 @@ worker_slot_reap(WorkerVisit *visit)
 	return found;
 }
 
-/* A worker ends, one way or other; what it was doing ends, too. */
+/* At exit of a worker, for whatever reason: it leaves its slot, and its task ends. */
 static void
 detach(int code, Datum arg)
 {
@@ -251,10 +249,6 @@ detach(int code, Datum arg)
 	LWLockRelease(board_lock);
 }
 
-/*
- * This process takes its slot; returns the database, InvalidOid if it comes too late.
- * *first: nobody has visited that since the launcher began.
- */
 Oid
 worker_attach(int slot, bool *first)
 {
@@ -277,7 +271,6 @@ worker_attach(int slot, bool *first)
 	return database;
 }
 
-/* The visit went to its end.  That earlier ones did not is forgotten. */
 void
 worker_visited(bool has_extension, TimestampTz next)
 {
@@ -295,7 +288,10 @@ worker_visited(bool has_extension, TimestampTz next)
 
 /* ---- records ---- */
 
-/* A record for a task, made if there is none; in the place of the one that ended first if there is no room. */
+/*
+ * The record of a task, made if there is none; if there is no room, it takes the place
+ * of the one that ended first.  The lock is held exclusively.
+ */
 static Record *
 get_record(Oid database, const WorkerTask *task)
 {
@@ -325,7 +321,6 @@ get_record(Oid database, const WorkerTask *task)
 	return record;
 }
 
-/* This worker begins a task; returns the time. */
 TimestampTz
 worker_begin(const WorkerTask *task)
 {
@@ -346,7 +341,6 @@ worker_begin(const WorkerTask *task)
 	return now;
 }
 
-/* It has done it, or may not do it now; not to be tried before `next`, unless that is 0. */
 void
 worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result)
 {
@@ -364,10 +358,6 @@ worker_succeeded(const WorkerTask *task, TimestampTz next, const char *result)
 	LWLockRelease(board_lock);
 }
 
-/*
- * A task is put off until `next`, for what reason; false if that was done for kyro.busy_patience
- * already, so it should be done now.  Where it has failed, error and backoff are kept.
- */
 bool
 worker_put_off(const WorkerTask *task, TimestampTz next, const char *why)
 {
@@ -393,7 +383,10 @@ worker_put_off(const WorkerTask *task, TimestampTz next, const char *why)
 	return put_off;
 }
 
-/* A failure: the next try waits twice as long as this one did.  The lock is held. */
+/*
+ * Record a failure.  The next try waits 2 naptimes after the first failure, and twice
+ * as long after each further one, up to LONGEST_BACKOFF.  The lock is held exclusively.
+ */
 static void
 fail(Record *r, const char *error)
 {
@@ -421,7 +414,6 @@ worker_failed(Oid database, const WorkerTask *task, const char *error)
 	LWLockRelease(board_lock);
 }
 
-/* The server ended while a worker was at this; it had failed so many times before. */
 void
 worker_crashed(Oid database, const WorkerTask *task, int failures)
 {
@@ -434,7 +426,6 @@ worker_crashed(Oid database, const WorkerTask *task, int failures)
 	LWLockRelease(board_lock);
 }
 
-/* When a task may be done again; 0 if now. */
 TimestampTz
 worker_not_before(Oid database, const WorkerTask *task)
 {
@@ -449,7 +440,6 @@ worker_not_before(Oid database, const WorkerTask *task)
 	return next;
 }
 
-/* Remove the records of databases that are gone. */
 void
 worker_forget_databases(bool (*exists) (Oid database, void *arg), void *arg)
 {
@@ -464,7 +454,7 @@ worker_forget_databases(bool (*exists) (Oid database, void *arg), void *arg)
 
 /* ---- SQL ---- */
 
-/* The table that a relation of this database is, or is an index of; InvalidOid if it is gone. */
+/* Of an index of this database its table, else the relation itself; InvalidOid if it is gone. */
 static Oid
 table_of(Oid relid)
 {
@@ -474,9 +464,10 @@ table_of(Oid relid)
 }
 
 /*
- * kyro.worker_records(): one row for each relation and action, of databases of which
- * the user sees them: members of pg_monitor all, others those of tables of this one that
- * they see.  Errors, which may hold keys, for those who see the table's messages.
+ * kyro.worker_records(): one row for each relation and action.  Members of
+ * pg_read_all_stats see all databases.  Others see those tables and indexes of this
+ * database about which they may see numbers, and errors, which may hold keys, only if
+ * they may see messages about the table (privilege.h).
  */
 Datum
 kyro_worker_records(PG_FUNCTION_ARGS)

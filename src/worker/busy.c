@@ -3,10 +3,10 @@
  * busy.c
  *	  Is the server busy, so that the autopilot's work should wait?
  *
- * Measured by the sessions that want a processor or the disk at this moment: those that
- * run a statement and wait neither for a lock, nor for their client, nor for the time. Their
- * parallel workers count, too.  That is what pg_stat_activity shows, so an operator
- * can look at the same.
+ * It is, if more than kyro.busy_sessions sessions want a processor or the disk at this
+ * moment: they run a statement and wait neither for a heavyweight lock, nor for their
+ * client, nor for a timeout.  Their parallel workers count, too.  Operators can see the
+ * same in pg_stat_activity.
  *
  * IDENTIFICATION
  *	  src/worker/busy.c
@@ -27,10 +27,10 @@
 #include "guc.h"
 #include "worker/worker.h"
 
-/* kyro.busy_sessions = -1: so many for each processor. */
+/* kyro.busy_sessions = -1 means so many for each processor. */
 #define FOR_EACH_PROCESSOR	2
 
-/* Does a process wait for a processor or the disk, or for nothing? */
+/* Does a process want a processor or the disk, by its wait event? */
 static bool
 at_work(PGPROC *proc)
 {
@@ -39,7 +39,7 @@ at_work(PGPROC *proc)
 	return class == 0 || class == PG_WAIT_LWLOCK || class == PG_WAIT_IO;
 }
 
-/* How many sessions there may be at work before the server counts as busy; 0: any number. */
+/* The server is busy if more sessions than this are at work; 0: it never is. */
 static int
 limit(void)
 {
@@ -51,10 +51,6 @@ limit(void)
 	return processors > 0 ? (int) Min(processors, MaxBackends) * FOR_EACH_PROCESSOR : 0;
 }
 
-/*
- * NULL, or why the server is busy, for people; in the current memory.  Takes ProcArrayLock for
- * each active session.  With track_activities off nobody is seen.
- */
 char *
 worker_server_is_busy(void)
 {

@@ -4,10 +4,10 @@
  *	  The autopilot's launcher: sends workers to databases where there may be
  *	  something to do.
  *
- * It is connected to no database and holds up none.  Each kyro.autopilot_naptime
- * it looks which databases there are, and how many rows were written in each.
- * Where none was since the last visit, and nothing comes due by its age, no worker is
- * sent: so databases that rest cost nothing.
+ * It is not connected to a database, so it does not keep one from being dropped.
+ * Every kyro.autopilot_naptime it reads which databases there are, and how many rows
+ * were written in each.  If none was written since the last visit, and nothing is due
+ * by its age, no worker is sent: so idle databases cost nothing.
  *
  * IDENTIFICATION
  *	  src/worker/launcher.c
@@ -41,28 +41,28 @@
 #include "usage/usage.h"
 #include "worker/worker.h"
 
-/* Seconds until the launcher comes back when it has ended. */
+/* Seconds until the server starts the launcher again when it has ended. */
 #define RESTART			10
 
 /* Naptimes until a database without the extension is visited again. */
 #define WITHOUT_EXTENSION	10
 
-/* ... and any database, though nothing was written there. */
+/* ... and a database in which nothing was written. */
 #define AT_LEAST_EVERY	60
 
 /* What the launcher remembers of a database. */
 typedef struct Database
 {
 	Oid			oid;
-	bool		listed;			/* in pg_database when it looked last */
-	bool		due;
+	bool		listed;			/* in pg_database at the last look */
+	bool		due;			/* a worker should be sent */
 	bool		changed;		/* rows were written since the last visit */
 	bool		has_extension;
-	int			failures;		/* visits, one after the other, that did not
-								 * go to their end */
-	int64		writes;			/* rows written, when the last visit began */
-	TimestampTz visited;		/* when that was; 0: never */
-	TimestampTz next;			/* when something will be due */
+	int			failures;		/* visits in a row that were not completed */
+	int64		writes;			/* rows_written() when it became due last */
+	TimestampTz visited;		/* when a worker was sent last; 0: never */
+	TimestampTz next;			/* when something will be due; DT_NOEND: not
+								 * known */
 } Database;
 
 static HTAB *databases;
@@ -71,7 +71,7 @@ PGDLLEXPORT void kyro_launcher_main(Datum arg);
 
 /* ---- which databases ---- */
 
-/* Rows that were inserted, updated and deleted in a database since statistics began. */
+/* Rows that were inserted, updated and deleted in a database, by the server's statistics. */
 static int64
 rows_written(Oid database)
 {
@@ -82,7 +82,7 @@ rows_written(Oid database)
 		DatumGetInt64(DirectFunctionCall1(pg_stat_get_db_tuples_deleted, oid));
 }
 
-/* Is it time to visit a database in which so many rows were written? */
+/* Is it time to visit a database?  writes: its rows_written() now. */
 static bool
 is_due(const Database *d, int64 writes, TimestampTz now)
 {
@@ -96,7 +96,7 @@ is_due(const Database *d, int64 writes, TimestampTz now)
 	wait = naptime * (d->failures > 0 ? 1 << Min(d->failures, 6) :
 					  writes == d->writes ? AT_LEAST_EVERY :
 					  d->has_extension ? 1 : WITHOUT_EXTENSION);
-	/* a little less, so that a visit each naptime is not one in two */
+	/* a little less, or a visit every naptime would become one every other */
 	return d->visited + (wait - naptime / 4) * 1000 <= now;
 }
 
@@ -112,7 +112,7 @@ is_in_list(Oid database, void *arg)
 	return list_member_oid((List *) arg, database);
 }
 
-/* Look which databases there are, and which are due. */
+/* Read which databases there are, and mark those that are due. */
 static void
 look(void)
 {
@@ -140,7 +140,7 @@ look(void)
 		int64		writes;
 
 		all = lappend_oid(all, form->oid);
-		/* from 15.4 on, one whose DROP has failed half way has such a limit */
+		/* from 15.4 on, -2 means that DROP DATABASE has failed half way */
 		if (!form->datallowconn || form->datconnlimit == -2)
 			continue;
 		d = hash_search(databases, &form->oid, HASH_ENTER, &found);
@@ -174,7 +174,7 @@ look(void)
 
 /* ---- workers ---- */
 
-/* A process of ours, to be registered. */
+/* Describe a background process, to register it. */
 static BackgroundWorker
 process(const char *name, const char *function, int restart)
 {
@@ -217,7 +217,7 @@ send_worker(Oid database, bool first)
 	return true;
 }
 
-/* Hear what workers have found. */
+/* Read how visits have ended. */
 static void
 reap(void)
 {
@@ -249,7 +249,10 @@ reap(void)
 	}
 }
 
-/* Send workers to databases that are due, those that have waited longest first, as many as may run. */
+/*
+ * Send workers to databases that are due, as many as may run; first to those that were
+ * visited longest ago.
+ */
 static void
 send_workers(void)
 {
@@ -291,8 +294,8 @@ kyro_launcher_main(Datum arg)
 	worker_read_marks(worker_crashed);
 
 	/*
-	 * not at once: if it was a worker of ours that crashed the server, it may
-	 * do so again
+	 * wait a naptime first: if a worker has crashed the server, it might do
+	 * so again at once
 	 */
 	next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
 	while (!ShutdownRequestPending)
@@ -324,13 +327,10 @@ kyro_launcher_main(Datum arg)
 						 timeout, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
-	/* not 0, so that the server starts another if it goes on itself */
+	/* not 0, so that the launcher is started again if the server goes on */
 	proc_exit(1);
 }
 
-/*
- * To be called from _PG_init().
- */
 void
 kyro_worker_init(void)
 {
@@ -339,7 +339,7 @@ kyro_worker_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	worker_board_init();
-	/* pg_upgrade wants nobody else at work */
+	/* nothing but pg_upgrade may be at work in its servers */
 	if (!IsBinaryUpgrade)
 		RegisterBackgroundWorker(&launcher);
 }

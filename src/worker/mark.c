@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * mark.c
- *	  What a worker is at, in a file, in case that crashes the server.
+ *	  Marks: files that tell, after a crash of the server, what workers were doing.
  *
- * Shared memory is made anew after a crash, and a relation that crashes its worker
- * would do so again at each visit.  So a worker leaves a mark while it works, and
- * the next launcher takes those that it finds for failures.  A mark survives
- * processes, not the machine: it is not synced.  One that an immediate shutdown
- * or a base backup has left puts its task off for a while, and that is all.
+ * After a crash shared memory is empty, and a relation whose task crashes the server
+ * would do so again at each visit.  So a worker has a mark on disk while it works, and
+ * the launcher counts marks that it finds at its start as failures.  Marks are not
+ * synced: they survive the processes, not the machine.  A mark that was left by an
+ * immediate shutdown, or copied by a base backup, only delays its task.
  *
  * IDENTIFICATION
  *	  src/worker/mark.c
@@ -45,7 +45,6 @@ mark_path(char *path, int slot)
 	snprintf(path, MAXPGPATH, MARK_FILE, slot);
 }
 
-/* This worker, of this slot, begins a task that has failed so many times.  A mark that cannot be made is none. */
 void
 worker_mark(int slot, Oid database, const WorkerTask *task, int failures)
 {
@@ -64,7 +63,6 @@ worker_mark(int slot, Oid database, const WorkerTask *task, int failures)
 	CloseTransientFile(fd);
 }
 
-/* It is done, or has failed. */
 void
 worker_unmark(int slot)
 {
@@ -74,10 +72,6 @@ worker_unmark(int slot)
 	(void) unlink(path);
 }
 
-/*
- * Give f() what was going on when the server ended, with the failures that there were
- * before, and remove the marks.  Outside of a transaction.
- */
 void
 worker_read_marks(void (*f) (Oid database, const WorkerTask *task, int failures))
 {

@@ -3,9 +3,9 @@
  * policy.c
  *	  When a table is to be sealed: kyro.set_policy() and kyro.drop_policy().
  *
- * Policies are rows of a table of the extension, so that pg_dump takes them along.
- * That of a partitioned table is for all partitions that have none of their own;
- * view kyro.stat_policies works that out when it is asked.
+ * Policies are rows of a table of the extension, so that pg_dump includes them.  The
+ * policy of a partitioned table holds for all partitions that have none of their own;
+ * view kyro.stat_policies finds out which one that is.
  *
  * IDENTIFICATION
  *	  src/worker/policy.c
@@ -42,7 +42,10 @@ PG_FUNCTION_INFO_V1(kyro_set_policy);
 PG_FUNCTION_INFO_V1(kyro_drop_policy);
 PG_FUNCTION_INFO_V1(kyro_estimated_rows);
 
-/* Raise an error unless the user may say how this relation is sealed; lock it, so that it stays. */
+/*
+ * Lock a relation in AccessShare mode, and raise an error unless the user owns it and,
+ * if must_be_ours, it is a permanent or unlogged kyro table or a partitioned table.
+ */
 static void
 check_target(Oid relid, bool must_be_ours)
 {
@@ -116,7 +119,7 @@ check_positive(FunctionCallInfo fcinfo, int arg, const char *name)
 /*
  * kyro.set_policy(tbl, seal_after, seal_rows, seal_bytes, min_rows, batch): make or
  * replace the policy of a kyro table, or of a partitioned table for its partitions.
- * The owner's.
+ * For the table's owner.
  */
 Datum
 kyro_set_policy(PG_FUNCTION_ARGS)
@@ -167,7 +170,7 @@ kyro_set_policy(PG_FUNCTION_ARGS)
 
 /*
  * kyro.drop_policy(tbl): remove the policy of a table; false if it had none of its
- * own.  The owner's.
+ * own.  For the table's owner.
  */
 Datum
 kyro_drop_policy(PG_FUNCTION_ARGS)
@@ -198,8 +201,9 @@ ask_planner(void *arg)
 }
 
 /*
- * kyro.estimated_rows(tbl): how many rows of a kyro table the planner expects; NULL if
- * it is locked exclusively, damaged or gone.  For those who see numbers about the table.
+ * kyro.estimated_rows(tbl): the number of rows that the planner expects of a kyro table;
+ * NULL if the table is locked exclusively, damaged or gone.  For users who may see
+ * numbers about the table.
  */
 Datum
 kyro_estimated_rows(PG_FUNCTION_ARGS)

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * warm.c
- *	  Reading into memory, after the start of the server, what kyro.autowarm names.
+ *	  After the start of the server, read the relations that kyro.autowarm names into
+ *	  shared buffers.
  *
- * In the order of the list, until no buffer is free.  (What was in memory when the
- * server stopped is pg_prewarm's to bring back: pages of ours are in shared buffers
- * as any others are.)
+ * In the order of the list, until no buffer is free.  (To load what was in shared
+ * buffers when the server stopped, there is pg_prewarm, which treats our pages like
+ * any others.)
  *
  * IDENTIFICATION
  *	  src/worker/warm.c
@@ -29,7 +30,7 @@
 #include "inspect/warmup.h"
 #include "worker/worker.h"
 
-/* The part of a list up to the next comma that is in no quotes; *rest is made what follows, or NULL. */
+/* The part of *rest up to the next comma outside of quotes; *rest becomes what follows, or NULL. */
 static char *
 next_name(char **rest)
 {
@@ -51,7 +52,10 @@ next_name(char **rest)
 	return start;
 }
 
-/* The relation that a name means in this database; InvalidOid if it is of another database, or there is none. */
+/*
+ * The relation of a name database.schema.relation; InvalidOid if it does not exist or
+ * is of another database.  *here: whether it is of this database.
+ */
 static Oid
 lookup(const char *name, const char *database, bool *here)
 {
@@ -65,10 +69,6 @@ lookup(const char *name, const char *database, bool *here)
 	return RangeVarGetRelid(relation, NoLock, true);
 }
 
-/*
- * Add the relations of this database that kyro.autowarm names to the tasks, in the given memory; in
- * a transaction.  Raises an error (42602) for what is no name.
- */
 List *
 worker_list_warm(MemoryContext cxt, List *tasks)
 {
@@ -102,7 +102,7 @@ worker_list_warm(MemoryContext cxt, List *tasks)
 	return tasks;
 }
 
-/* After each page: go on? */
+/* Called after each page: sleep if that is due; false if no buffer is free. */
 static bool
 go_on(void *arg)
 {

@@ -36,12 +36,12 @@
 #include "usage/usage.h"
 #include "worker/worker.h"
 
-/* A worker waits for no lock for longer. */
+/* A worker waits for no lock for longer than this. */
 #define LOCK_TIMEOUT_MS	1000
 
 PGDLLEXPORT void kyro_worker_main(Datum arg);
 
-/* Somebody wants us gone: as die(), but that forgets it. */
+/* Handler of SIGTERM: as die(), and remember it for the launcher. */
 static void
 leave(SIGNAL_ARGS)
 {
@@ -51,13 +51,14 @@ leave(SIGNAL_ARGS)
 
 /* ---- what is due ---- */
 
-/* A column of the row at hand; a copy of what is not a number is in the caller's memory. */
+/* A column (from 1) of a row (from 0) of the last query's result. */
 static Datum
 column(int row, int number, bool *null)
 {
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, null);
 }
 
+/* A task for a row of the last query's result, which has relid, name and why in columns 1 to 3. */
 static WorkerTask *
 new_task(MemoryContext cxt, WorkerAction action, int row)
 {
@@ -87,7 +88,7 @@ indexes_to_retrain(MemoryContext cxt, List *tasks)
 		Int32GetDatum(kyro_retrain_misses_threshold), Float8GetDatum(kyro_retrain_misses_scale_factor)
 	};
 
-	/* if no page was split, training again would not help */
+	/* without page splits since training, a new training would not help */
 	select_rows("SELECT indexrelid, pg_catalog.format('%I.%I', schemaname, indexrelname),"
 				" CASE WHEN splits_since > $1 + $2 * leaves"
 				" THEN pg_catalog.format('%s of %s pages split since training', splits_since, leaves)"
@@ -105,7 +106,7 @@ indexes_to_retrain(MemoryContext cxt, List *tasks)
 	return tasks;
 }
 
-/* Tables that are due by their policy; *next is made the moment when the next one will be. */
+/* Add the tables that are due by their policies; *next becomes the moment when the next will be. */
 static List *
 tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 {
@@ -145,9 +146,9 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 }
 
 /*
- * Is the extension in this database?  It stays until the end of the transaction then.  Who
- * drops it locks it first, then what belongs to it; so we do, or there would be
- * deadlocks, of which users were the victims.
+ * Is the extension in this database?  If so, locks it, so that it stays until the end of
+ * the transaction.  DROP EXTENSION locks the extension first, then its objects.  We
+ * must lock in the same order, or there would be deadlocks with users' sessions.
  */
 static bool
 lock_extension(void)
@@ -160,7 +161,7 @@ lock_extension(void)
 	return get_extension_oid("kyrodb", true) == extension;
 }
 
-/* All that is due, in the given memory; false if the extension is not in this database. */
+/* List what is due, allocated in cxt; false if the extension is not in this database. */
 static bool
 list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 {
@@ -175,8 +176,8 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 		int			level = NewGUCNestLevel();
 
 		/*
-		 * what is damaged is told to who looks, not to the log each time we
-		 * do
+		 * the views warn of what is damaged; that is for users who read them,
+		 * not for the server's log at each visit
 		 */
 		(void) set_config_option("log_min_messages", "error", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		if (SPI_connect() != SPI_OK_CONNECT)
@@ -220,7 +221,7 @@ next_naptime(void)
 	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
 }
 
-/* Did it end because somebody else had to be let in?  That is no failure. */
+/* Did a task end to let another session go first?  That is no failure. */
 static bool
 stepped_back(const ErrorData *error)
 {
@@ -228,7 +229,7 @@ stepped_back(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 }
 
-/* Nor is that what was due is gone. */
+/* Did it end because its relation was dropped?  Nor is that. */
 static bool
 is_gone(const ErrorData *error)
 {
@@ -242,7 +243,7 @@ typedef enum Outcome
 	FAILED
 } Outcome;
 
-/* Call f(arg), outside of a transaction; where it fails, keep the error and go on. */
+/* Call f(arg), outside of a transaction; record an error, end its transaction, and go on. */
 static Outcome
 attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *arg)
 {
@@ -302,7 +303,10 @@ do_it(void *arg)
 		worker_do(doing->task, &doing->result);
 }
 
-/* Is a task put off, since the server is busy?  Not reading what is in use after a start of the server: that would come too late. */
+/*
+ * Is a task put off because the server is busy?  Warming up is not: it is of use only
+ * just after the start.
+ */
 static bool
 is_put_off(WorkerTask *task)
 {
@@ -399,7 +403,7 @@ visit(bool first)
 	worker_visited(l.has_extension, l.next);
 }
 
-/* What this session may not take over from the server's, the database's or anybody's settings. */
+/* Settings that a worker must not take over from the server, the database or its role. */
 static void
 set_settings(void)
 {
@@ -428,10 +432,10 @@ kyro_worker_main(Datum arg)
 		proc_exit(0);
 
 	/*
-	 * Before we are in the list of processes, so no lock is needed.  The
-	 * server treats who has this flag as we want to be treated: it cancels us
-	 * when somebody has waited for a lock of ours for deadlock_timeout, and
-	 * ends us when somebody wants to drop our database or to copy it.
+	 * No lock is needed for this, as we are not in the list of processes yet.
+	 * Because of this flag the server cancels us when another session has
+	 * waited for a lock of ours for deadlock_timeout, and ends us when
+	 * somebody wants to drop or to copy our database.
 	 */
 	MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
