@@ -651,7 +651,7 @@ COMMENT ON FUNCTION kyro.table_counters(tbl oid) IS
 CREATE FUNCTION kyro.stat_reset(rel regclass DEFAULT NULL) RETURNS void
 	AS 'MODULE_PATHNAME', 'kyro_stat_reset' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION kyro.stat_reset(rel regclass) IS
-	'count an index or a table, or all of this database, from zero again in kyro.stat_indexes and kyro.stat_tables';
+	'count an index or a table, all partitions of one, or all of this database, from zero again in kyro.stat_indexes and kyro.stat_tables';
 REVOKE ALL ON FUNCTION kyro.stat_reset(regclass) FROM PUBLIC;
 
 -- views

@@ -90,7 +90,7 @@ kyro_rebuild(PG_FUNCTION_ARGS)
 
 	INSTR_TIME_SET_CURRENT(start);
 	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_INDEX)
-		kyro_each_target(relid, true, rebuild, &sum);
+		kyro_each_target(relid, KYRO_TARGET_OWN, rebuild, &sum);
 	else
 		rebuild(relid, NULL, &sum);
 	INSTR_TIME_SET_CURRENT(duration);
@@ -160,7 +160,7 @@ kyro_warmup_relation(Oid relid, bool (*go_on) (void *arg), void *arg)
 {
 	Warmup		w = {.go_on = go_on, .arg = arg};
 
-	kyro_each_target(relid, false, warmup, &w);
+	kyro_each_target(relid, KYRO_TARGET_READ, warmup, &w);
 	return w.pages;
 }
 

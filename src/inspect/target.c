@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * target.c
- *	  What kyro.verify() and kyro.warmup() are done to: tables and indexes, or
- *	  all partitions of one.
+ *	  The relations that a function of SQL is to work on: an index or a table, or all
+ *	  partitions of one.
  *
  * IDENTIFICATION
  *	  src/inspect/target.c
@@ -45,17 +45,17 @@ is_index(Oid relid)
 }
 
 static void
-check_privilege(Oid relid, Oid table, bool need_owner)
+check_right(Oid relid, Oid table, KyroTargetRight right)
 {
-	AclResult	acl;
+	if (right == KYRO_TARGET_OWN && !kyro_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+	if (right == KYRO_TARGET_READ)
+	{
+		AclResult	acl = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
 
-	if (need_owner)
-		acl = kyro_owns_relation(relid, GetUserId()) ? ACLCHECK_OK : ACLCHECK_NOT_OWNER;
-	else
-		acl = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, get_relkind_objtype(get_rel_relkind(need_owner ? relid : table)),
-					   get_rel_name(need_owner ? relid : table));
+		if (acl != ACLCHECK_OK)
+			aclcheck_error(acl, get_relkind_objtype(get_rel_relkind(table)), get_rel_name(table));
+	}
 }
 
 /* Call one() for a partition, with memory of its own. */
@@ -96,7 +96,7 @@ partitions_of_index(Oid relid, Oid table, KyroTargetFunction one, void *arg)
 }
 
 void
-kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
+kyro_each_target(Oid relid, KyroTargetRight right, KyroTargetFunction one, void *arg)
 {
 	char		relkind = get_rel_relkind(relid);
 
@@ -106,14 +106,14 @@ kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
 				 errmsg("relation with OID %u does not exist", relid)));
 	if (relkind == RELKIND_PARTITIONED_TABLE)
 	{
-		check_privilege(relid, relid, need_owner);
+		check_right(relid, relid, right);
 		partitions_of_table(relid, one, arg);
 	}
 	else if (relkind == RELKIND_PARTITIONED_INDEX && is_index(relid))
 	{
 		Oid			table = IndexGetRelation(relid, false);
 
-		check_privilege(relid, table, need_owner);
+		check_right(relid, table, right);
 		partitions_of_index(relid, table, one, arg);
 	}
 	else if (is_index(relid) || store_is_kyro_oid(relid))

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * target.h
- *	  What kyro.verify() and kyro.warmup() are done to.
+ *	  The relations that a function of SQL is to work on: an index or a table, or all
+ *	  partitions of one.
  *
  * IDENTIFICATION
  *	  src/inspect/target.h
@@ -13,17 +14,28 @@
 
 #include "postgres_ext.h"
 
-/* A kyro table or an index; partition: its name, if it is one of those of what was asked for. */
+/*
+ * Called for a kyro table or a kyro_rmi index.  partition: its name, if it is a partition
+ * of the relation that was asked for; else NULL.
+ */
 typedef void (*KyroTargetFunction) (Oid relid, const char *partition, void *arg);
 
+/* What the user must be allowed. */
+typedef enum KyroTargetRight
+{
+	KYRO_TARGET_OWN,
+	KYRO_TARGET_READ,
+	KYRO_TARGET_ANY				/* nothing: GRANT on the function decides */
+} KyroTargetRight;
+
 /*
- * Call one() for a relation, or for each partition that it has on the lowest
- * level.  Those of a partitioned table that are not kyro tables are passed over, with
- * a NOTICE; they are locked in AccessShare mode until the end of the transaction.
- * What is neither a kyro table nor a kyro_rmi index, nor consists of such, is
- * refused (42809).  The user must own it, or else may read it; one() checks that of
- * what it is called for.
+ * Call one() for a relation, or for each leaf partition of a partitioned table or index.
+ * Leaves that are not kyro tables are passed over, with a NOTICE; if there are only such,
+ * and for a relation that is neither a kyro table nor a kyro_rmi index, raises 42809;
+ * 42P01 if there is no relation of that OID.  The user's right on a partitioned relation
+ * is checked here, that on a single one by one().  Partitions are locked in AccessShare
+ * mode until the end of the transaction, a single relation is not locked.
  */
-extern void kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg);
+extern void kyro_each_target(Oid relid, KyroTargetRight right, KyroTargetFunction one, void *arg);
 
 #endif							/* KYRO_INSPECT_TARGET_H */

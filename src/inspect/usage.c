@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "inspect/target.h"
 #include "privilege.h"
 #include "usage/shared.h"
 
@@ -97,17 +98,13 @@ row_end(Row *row)
  * False if nothing is counted on this server, or the user may not see them.
  */
 static bool
-get_sums(FunctionCallInfo fcinfo, UsageKind kind, Oid relid, Oid table, UsageSums *sums)
+get_sums(UsageKind kind, Oid relid, Oid table, UsageSums *sums)
 {
 	memset(sums, 0, sizeof(UsageSums));
 	if (!usage_is_shared() || !OidIsValid(table) || !kyro_sees_table(GetUserId(), table))
 		return false;
-	/* once in a query, which may ask for thousands of relations */
-	if (fcinfo->flinfo->fn_extra == NULL)
-	{
-		usage_flush();
-		fcinfo->flinfo->fn_extra = fcinfo->flinfo;
-	}
+	/* not all counts: a query may ask for thousands of relations */
+	usage_flush_relation(relid);
 	(void) usage_get(kind, relid, sums);
 	return true;
 }
@@ -173,7 +170,7 @@ kyro_index_counters(PG_FUNCTION_ARGS)
 	Row			row;
 
 	row_begin(&row, fcinfo);
-	if (get_sums(fcinfo, USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
+	if (get_sums(USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
 	{
 		const UsageIndexSums *s = &sums.u.index;
 
@@ -215,7 +212,7 @@ kyro_index_latency(PG_FUNCTION_ARGS)
 	Row			row;
 
 	row_begin(&row, fcinfo);
-	if (get_sums(fcinfo, USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
+	if (get_sums(USAGE_INDEX, relid, IndexGetRelation(relid, true), &sums))
 	{
 		const UsageLatency *l = &sums.u.index.latency[PG_GETARG_BOOL(1) ? 1 : 0];
 		Datum		bounds[USAGE_STEPS / 4 - 1];
@@ -249,7 +246,7 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 	Row			row;
 
 	row_begin(&row, fcinfo);
-	if (get_sums(fcinfo, USAGE_TABLE, relid, relid, &sums))
+	if (get_sums(USAGE_TABLE, relid, relid, &sums))
 	{
 		const UsageTableSums *s = &sums.u.table;
 
@@ -275,19 +272,30 @@ kyro_table_counters(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(row_end(&row));
 }
 
-/*
- * kyro.stat_reset(rel): count an index or a table of this database from zero, or all if
- * that is NULL.  Who may call it is said by GRANT.
- */
-Datum
-kyro_stat_reset(PG_FUNCTION_ARGS)
+/* Count a relation from zero, or all of this database if InvalidOid. */
+static void
+reset(Oid relid, const char *partition, void *arg)
 {
 	if (!usage_is_shared())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("there are no statistics of use"),
 				 errhint("Put kyrodb into shared_preload_libraries, and restart the server.")));
+	usage_reset(relid);
+}
+
+/*
+ * kyro.stat_reset(rel): count an index or a table of this database from zero; of a
+ * partitioned one, all partitions; of NULL, all of the database.  GRANT on the function
+ * decides who may call it.
+ */
+Datum
+kyro_stat_reset(PG_FUNCTION_ARGS)
+{
 	usage_flush();
-	usage_reset(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0));
+	if (PG_ARGISNULL(0))
+		reset(InvalidOid, NULL, NULL);
+	else
+		kyro_each_target(PG_GETARG_OID(0), KYRO_TARGET_ANY, reset, NULL);
 	PG_RETURN_VOID();
 }

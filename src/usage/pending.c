@@ -151,21 +151,34 @@ usage_time(Oid relid, uint64 ns)
 }
 
 /* Sets counts to zero in place: pointers to them stay valid. */
+static void
+flush(Pending *p)
+{
+	if (p->kind == USAGE_INDEX)
+		usage_add_index(p->relid, &p->u.index, p->latency);
+	else
+		usage_add_table(p->relid, &p->u.table);
+	memset(&p->u, 0, sizeof(p->u));
+	if (p->latency != NULL)
+		memset(p->latency, 0, USAGE_MOMENTS * sizeof(UsageLatency));
+}
+
 void
 usage_flush(void)
 {
-	if (listed == NULL || !usage_is_shared())
+	if (!usage_is_shared())
 		return;
 	for (Pending *p = listed; p != NULL; p = p->next)
-	{
-		if (p->kind == USAGE_INDEX)
-			usage_add_index(p->relid, &p->u.index, p->latency);
-		else
-			usage_add_table(p->relid, &p->u.table);
-		memset(&p->u, 0, sizeof(p->u));
-		if (p->latency != NULL)
-			memset(p->latency, 0, USAGE_MOMENTS * sizeof(UsageLatency));
-	}
+		flush(p);
+}
+
+void
+usage_flush_relation(Oid relid)
+{
+	Pending    *p = pending == NULL ? NULL : hash_search(pending, &relid, HASH_FIND, NULL);
+
+	if (p != NULL && p->listed)
+		flush(p);
 }
 
 void

@@ -151,8 +151,9 @@ usage_count_key(UsageIndex *u, int off, int compared)
 /* Count the time of a sampled look-up in an index.  Allocates at the first call for it. */
 extern void usage_time(Oid relid, uint64 ns);
 
-/* Add what this session has counted to the sums.  Raises no error. */
+/* Add what this session has counted to the sums: of all relations, or of one.  Raises no error. */
 extern void usage_flush(void);
+extern void usage_flush_relation(Oid relid);
 
 /* Count that an index has got a model for a directory of so many leaves.  Raises no error. */
 extern void usage_trained(Oid relid, UsageTraining why, uint64 leaves, uint64 microseconds);

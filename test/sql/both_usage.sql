@@ -209,6 +209,51 @@ SELECT count(*) FROM p WHERE k = 150;
 SELECT * FROM is('p1_k_idx', '{"lookups": 0, "inserts_append": 100}');
 SELECT * FROM is('p2_k_idx', '{"lookups": 1, "inserts_append": 100}');
 
+-- what a function has done it sees at once, though its expressions are prepared only once
+CREATE TABLE u (k bigint, v int) WITH (autovacuum_enabled = off);
+INSERT INTO u SELECT g, g FROM generate_series(1, 1000) g;
+CREATE INDEX u_k ON u USING kyro_rmi (k);
+CREATE FUNCTION looks() RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint;
+	lookups bigint;
+BEGIN
+	FOR i IN 1..3 LOOP
+		before := lookups;
+		PERFORM v FROM u WHERE k = 10;
+		lookups := (kyro.index_counters('u_k'::regclass)).lookups;
+		RETURN NEXT CASE WHEN preloaded() THEN lookups - before END;
+	END LOOP;
+END $$;
+SELECT count(*) FILTER (WHERE l = 1) + CASE WHEN preloaded() THEN 0 ELSE 2 END AS seen FROM looks() l;
+
+-- reset: partitions by their table or index, and nothing that is not counted
+CREATE TABLE part (k int, v int) PARTITION BY RANGE (k);
+CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (100) USING kyro;
+CREATE TABLE part2 PARTITION OF part FOR VALUES FROM (100) TO (200) PARTITION BY RANGE (k);
+CREATE TABLE part21 PARTITION OF part2 FOR VALUES FROM (100) TO (200) USING kyro;
+CREATE TABLE part3 PARTITION OF part FOR VALUES FROM (200) TO (300);
+CREATE INDEX part_k ON part USING kyro_rmi (k);
+INSERT INTO part SELECT g, g FROM generate_series(0, 299) g;
+SELECT rows FROM kyro.snapshot('part');
+SELECT * FROM is('part1', '{"seals": 1, "rows_sealed": 100}');
+SELECT * FROM is('part21', '{"seals": 1, "rows_sealed": 100}');
+SET client_min_messages = warning;
+SELECT * FROM reset('part');
+RESET client_min_messages;
+SELECT * FROM is('part1', '{"seals": 0, "rows_sealed": 0}');
+SELECT * FROM is('part21', '{"seals": 0, "rows_sealed": 0}');
+SELECT * FROM is('part1_k_idx', '{"inserts_append": 100, "inserts_bulk": 100}');
+SELECT * FROM reset('part_k');
+SELECT * FROM is('part1_k_idx', '{"inserts_append": 0, "inserts_bulk": 0}');
+SELECT * FROM is('part21_k_idx', '{"inserts_append": 0, "inserts_bulk": 0}');
+SELECT * FROM is('part3_k_idx', '{"inserts_append": 0}');
+CREATE VIEW w AS SELECT * FROM u;
+SELECT kyro.stat_reset('u');
+SELECT kyro.stat_reset('w');
+SELECT kyro.stat_reset('pg_class_oid_index');
+SELECT kyro.stat_reset(0);
+
 -- who may reset
 SET client_min_messages = error;
 DROP ROLE IF EXISTS regress_kyro_usage;
