@@ -7,6 +7,7 @@
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-backups   pgBackRest, Barman, PgBouncer, pg_partman (installs them)
 #   make check-deb    Debian packages: built, checked by lintian, installed in a fresh Debian and removed (needs root)
+#   make check-gateway   the gateway, before real clusters (installs Node if there is none, and its packages)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17 to 18, there too
@@ -20,7 +21,8 @@
 #   make fuzz         run the fuzzers for a while (see tools/fuzz.sh)
 #   make fuzz-sql     random SQL, compared with heaps and btrees, until stopped (see tools/longrun.sh)
 #   make demo         install what is missing, build, show it on real data
-#   make demo-stop    stop and remove the cluster that `make demo` left
+#   make gateway      start the HTTP gateway beside the demo's cluster, and show how to call it
+#   make demo-stop    stop and remove the cluster that `make demo` left, and the gateway
 #   make bench        measure a small subset of the benchmarks, in less than ten minutes
 #   make bench-plots  draw the results that are in bench/results (installs gnuplot)
 #
@@ -35,8 +37,8 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-backups check-core check-deb check-load check-metrics check-upgrade check-valgrind crashloop \
-	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop verify-version META.json sbom
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-backups check-core check-deb check-gateway check-load check-metrics check-upgrade check-valgrind crashloop \
+	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop gateway verify-version META.json sbom
 
 all:
 
@@ -82,6 +84,9 @@ check-backups:
 	@tools/setup.sh backups
 	@KYRO_BACKUPS=1 PARTS=tap TESTS="both_pgbackrest both_barman both_pgbouncer both_partman" tools/check.sh
 
+check-gateway:
+	@tools/check-gateway.sh
+
 check-metrics:
 	@tools/setup.sh metrics
 	@KYRO_METRICS=1 PARTS=tap TESTS=worker_metrics tools/check.sh
@@ -98,7 +103,11 @@ check-valgrind check-asan:
 demo:
 	@tools/demo.sh
 
+gateway:
+	@tools/gateway.sh
+
 demo-stop:
+	@tools/gateway.sh stop
 	@tools/demo.sh stop
 
 bench:

@@ -162,7 +162,7 @@ find(
 	{
 		no_chdir => 1,
 		wanted => sub {
-			$File::Find::prune = 1, return if m{^\./(?:build|\.git|tmp_check|results|output_iso)$};
+			$File::Find::prune = 1, return if m{^\./(?:build|\.git|tmp_check|results|output_iso)$|/node_modules$};
 			push @documents, s{^\./}{}r if /\.md$/ && -f;
 		}
 	},

@@ -508,7 +508,7 @@ can_format() {
 
 # What a merge leaves where nobody has looked.
 guard_merges() {
-  grep -rnE --exclude-dir=build --exclude-dir=.git '^(<{7}|>{7}) ' .
+  grep -rnE --exclude-dir=build --exclude-dir=.git --exclude-dir=node_modules '^(<{7}|>{7}) ' .
   return 0
 }
 

@@ -99,7 +99,7 @@ private_copy() {
     cp -a "$d/." "$INSTALL$d/" || die "cannot copy $d"
   done
   rm -f "$INSTALL$pkglibdir/kyrodb.so" "$INSTALL$sharedir"/extension/kyrodb*
-  tar -C "$ROOT" -c --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.so' \
+  tar -C "$ROOT" -c --exclude=./.git --exclude=./build --exclude=node_modules --exclude='*.o' --exclude='*.so' \
     --exclude=./.build-flags . | tar -x -C "$SRC" || die "cannot copy the tree"
   (cd "$SRC" && make -s -j"$(nproc)" -f Makefile.pgxs "$@" all &&
     make -s -f Makefile.pgxs "$@" install DESTDIR="$INSTALL") || return 1

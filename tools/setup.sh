@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|backups|deb|metrics|static|indent|memory|fuzz
+# setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -30,6 +30,11 @@ case $purpose in
     server=("postgresql-$PG_MAJOR-partman") ;;
   deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
+  gateway)
+    # another Node is taken as it is
+    tools=(openssl)
+    [ -x "$(command -v node)" ] || tools+=(nodejs)
+    [ -x "$(command -v npm)" ] || tools+=(npm) ;;
   static)
     tools+=(clang cppcheck)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
@@ -38,7 +43,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|static|indent|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
@@ -48,9 +53,21 @@ elif ! [ -x "$(command -v "$PG_CONFIG")" ]; then
   die "PG_CONFIG=$PG_CONFIG is not a program"
 fi
 
+# What the gateway is made of, as its lock file has it.
+finish() {
+  [ "$purpose" = gateway ] || exit 0
+  local lock=$ROOT/gateway/package-lock.json mark=$ROOT/gateway/node_modules/.as-locked
+  if ! cmp -s "$lock" "$mark"; then
+    say "set-up: installing the packages of gateway/package-lock.json"
+    (cd "$ROOT/gateway" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error) && cp "$lock" "$mark" ||
+      die "npm ci failed in gateway"
+  fi
+  exit 0
+}
+
 if ! command -v dpkg-query >/dev/null; then
   say "set-up: not a Debian system; expecting what these packages hold: ${wanted[*]}"
-  exit 0
+  finish
 fi
 
 missing=()
@@ -61,7 +78,7 @@ done
 
 if [ ${#missing[@]} = 0 ]; then
   say "set-up: all packages are installed"
-  exit 0
+  finish
 fi
 
 say "set-up: installing ${missing[*]}"
@@ -83,3 +100,4 @@ run "reading package lists" apt-get -q update
 run "downloading" apt-get "${apt_options[@]}" --download-only install "${missing[@]}"
 run "unpacking" apt-get "${apt_options[@]}" install "${missing[@]}"
 say "set-up: done"
+finish
