@@ -1,7 +1,7 @@
 // The server: plugins, hooks and routes put together.
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import Fastify from 'fastify';
+import Fastify, { LogController } from 'fastify';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import fastifyStatic from '@fastify/static';
@@ -34,7 +34,8 @@ export async function buildApp(config, logger) {
     genReqId: ({ headers }) => (/^[\w.:-]{1,64}$/.test(headers['x-request-id'] ?? '') ? headers['x-request-id'] : randomUUID()),
     forceCloseConnections: 'idle',
     return503OnClosing: false, // we say so ourselves, below
-    disableRequestLogging: true, // there is one line for each, when it has been answered
+    exposeHeadRoutes: false,
+    logController: new LogController({ disableRequestLogging: true }), // there is one line for each, when it has been answered
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true, allErrors: false } },
     frameworkErrors: sendError, // those of an address that cannot be read

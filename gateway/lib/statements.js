@@ -7,9 +7,9 @@
 const prepare = (statements) => Object.fromEntries(Object.entries(statements).map(([name, text]) => [name, { name, text }]));
 
 // The rows of a query with columns id and line, as long as they fit into so many bytes; the first
-// in any case.
+// in any case.  total: how many there are without that.
 const fitting = (query, bytes) => `
-  SELECT id::text AS id, line, count(*) OVER ()::int AS found, total::int AS total FROM (
+  SELECT id::text AS id, line, total FROM (
     SELECT id, line, sum(octet_length(line)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS upto, count(*) OVER () AS total
     FROM (${query}) AS q) AS f
   WHERE upto <= ${bytes}::bigint OR upto = octet_length(line) ORDER BY f.id`;

@@ -59,7 +59,7 @@ export default async function values(app, { config, database }) {
   }, async (request, reply) => {
     const rows = await database.query(request.token.role, statements.lookup, [request.bodyText, limits.answer_bytes]);
 
-    if (rows.length > 0 && rows[0].found < rows[0].total) {
+    if (rows.length > 0 && rows.length < Number(rows[0].total)) {
       throw new GatewayError(413, '54000', `the values have more than ${limits.answer_bytes} bytes`, { hint: 'Ask for fewer keys.' });
     }
     return s.sendText(reply, `{"values":[${rows.map((r) => r.line).join(',')}]}`);
@@ -75,7 +75,7 @@ export default async function values(app, { config, database }) {
   }, async (request, reply) => {
     const { kv, from, to, limit } = request.query;
     const rows = await database.query(request.token.role, statements.scan, [kv, from, to, limit, limits.rows, limits.answer_bytes]);
-    const full = rows.length > 0 && (rows.length < rows[0].total || String(rows.length) === limit || rows.length === limits.rows);
+    const full = rows.length > 0 && (rows.length < Number(rows[0].total) || String(rows.length) === limit || rows.length === limits.rows);
     const last = rows.at(-1)?.id;
     const next = full && last !== (to ?? '9223372036854775807') ? `"${BigInt(last) + 1n}"` : 'null';
 
