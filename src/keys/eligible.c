@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_type.h"
 #include "utils/builtins.h"
@@ -106,7 +107,13 @@ decide(const Candidate *c, List **options)
 			*options = keys_without_option(*options);
 			return false;
 		}
-		if (kyro_constraint_index_method != KYRO_KEYS_KYRO_RMI || !OidIsValid(keys_am()) || !OidIsValid(c->type) ||
+
+		/*
+		 * The setting is for new keys.  pg_upgrade's are to be of the method
+		 * that the old ones are of, as it puts their files below them.
+		 */
+		if (kyro_constraint_index_method != KYRO_KEYS_KYRO_RMI || IsBinaryUpgrade ||
+			!OidIsValid(keys_am()) || !OidIsValid(c->type) ||
 			problem(c) != NULL || has_foreign_options(*options))
 			return false;
 		*options = lappend(list_copy(*options),

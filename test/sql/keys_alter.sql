@@ -40,7 +40,7 @@ CREATE FUNCTION rest(tbl text, as_if text) RETURNS SETOF text LANGUAGE sql AS $$
 	lines AS (
 		SELECT 'index ' || index || ' ' || roles FROM t, looks(t.oid)
 		UNION ALL SELECT format('column %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull, attidentity) FROM pg_attribute, t WHERE attrelid = t.oid AND attnum > 0
-		UNION ALL SELECT format('constraint %s %s %s %s %s', conname, conrelid::regclass, conindid::regclass, pg_get_constraintdef(c.oid), obj_description(c.oid))
+		UNION ALL SELECT format('constraint %s %s %s %s %s', conname, conrelid::regclass, conindid::regclass, pg_get_constraintdef(c.oid), obj_description(c.oid, 'pg_constraint'))
 			FROM pg_constraint c, t WHERE contype IN ('p', 'u', 'f', 'x', 'c') AND (conrelid = t.oid OR confrelid = t.oid)
 		UNION ALL SELECT format('trigger %s %s %s', tgrelid::regclass, f.proname, tgconstrindid::regclass) FROM pg_trigger g JOIN pg_proc f ON f.oid = g.tgfoid, t
 			WHERE (tgrelid = t.oid OR tgconstrrelid = t.oid)

@@ -1,5 +1,6 @@
 # Keys with kyro_rmi indexes on the move: dumps of all kinds, restored with and
-# without the library, a standby that is promoted, logical replication by key.
+# without the library, a standby that is promoted, logical replication by key,
+# pg_upgrade.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -40,8 +41,8 @@ COMMENT ON INDEX par_pkey IS 'the key';
 ALTER TABLE par REPLICA IDENTITY USING INDEX par_pkey;
 };
 my $state = q{
-SELECT c.relname, a.amname, m.amname, i.indisvalid, (SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = c.oid), i.indisprimary, i.indisunique, i.indimmediate, i.indisclustered, i.indisreplident, c.reloptions::text, pg_get_constraintdef(k.oid), obj_description(c.oid),
-	(SELECT string_agg(pg_describe_object(d.refclassid, d.refobjid, 0), ', ' ORDER BY 1) FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_opclass'::regclass)
+SELECT c.relname, a.amname, m.amname, i.indisvalid, (SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = c.oid), i.indisprimary, i.indisunique, i.indimmediate, i.indisclustered, i.indisreplident, c.reloptions::text, pg_get_constraintdef(k.oid), obj_description(c.oid, 'pg_class'),
+	(SELECT string_agg(pg_describe_object(d.refclassid, d.refobjid, 0), ', ' ORDER BY pg_describe_object(d.refclassid, d.refobjid, 0)) FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_opclass'::regclass)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam JOIN pg_opclass o ON o.oid = i.indclass[0] JOIN pg_am m ON m.oid = o.opcmethod
 	LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype <> 'f'
 WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1;
@@ -180,6 +181,30 @@ keys_work($sub, 'src', 'subscriber');
 $sub->safe_psql('src', 'DROP SUBSCRIPTION sub');
 log_lacks($_, 'PANIC|TRAP|inconsistent page|corrupt|missing operator', 'nothing bad in the log of ' . $_->name) foreach ($node, $sub);
 $sub->stop;
-$node->stop;
+
+# ---- pg_upgrade, which restores a dump below the files: every index must be what it was, though settings say what new ones are to be
+
+$node->safe_psql('postgres', "ALTER DATABASE $_ SET kyro.constraint_index_method = kyro_rmi") foreach ('src', 'postgres');
+$node->safe_psql('postgres', 'ALTER ROLE CURRENT_USER SET kyro.constraint_index_method = kyro_rmi');
+$node->safe_psql('src', q{SET client_min_messages = error;
+CREATE TABLE btrees (id bigint PRIMARY KEY WITH (kyro_rmi = false), u int UNIQUE WITH (kyro_rmi = false));
+CREATE TABLE btree_tree (id bigint PRIMARY KEY WITH (kyro_rmi = false)) PARTITION BY RANGE (id);
+CREATE TABLE btree_tree_1 PARTITION OF btree_tree FOR VALUES FROM (0) TO (1000);
+INSERT INTO btrees SELECT g, g FROM generate_series(1, 999) g;
+INSERT INTO btree_tree SELECT g FROM generate_series(1, 999) g});
+my $before = $node->safe_psql('src', $state);
+my $upgraded = new_node('keys_upgraded');
+$_->stop foreach ($node, $upgraded);
+my @programs = map { $_->config_data('--bindir') } ($node, $upgraded);
+chdir($PostgreSQL::Test::Utils::tmp_check) or die;	# it writes where it is
+command_ok([ "$programs[1]/pg_upgrade", '--no-sync', '-d', $node->data_dir, '-D', $upgraded->data_dir, '-b', $programs[0], '-B', $programs[1],
+		'-s', $upgraded->host, '-p', $node->port, '-P', $upgraded->port ], 'pg_upgrade');
+$upgraded->start;
+is($upgraded->safe_psql('src', $state), $before, 'upgraded: keys, indexes and rows are what they were');
+is($upgraded->safe_psql('src', 'SET enable_seqscan = off; SELECT (SELECT count(*) FROM btrees WHERE id BETWEEN 100 AND 199), (SELECT count(*) FROM btrees WHERE u > 900), (SELECT count(*) FROM btree_tree WHERE id < 100)'),
+	'100|99|99', 'upgraded: btrees of keys find rows');
+keys_work($upgraded, 'src', 'upgraded');
+log_lacks($upgraded, 'PANIC|TRAP|inconsistent page|corrupt|missing operator', 'nothing bad in its log');
+$upgraded->stop;
 
 done_testing();
