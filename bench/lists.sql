@@ -32,6 +32,9 @@ DROP TABLE bench.starts;
 CREATE UNLOGGED TABLE bench.arrays AS
 	SELECT array_agg(k) AS keys FROM (SELECT k, row_number() OVER () - 1 AS i FROM bench.list) s
 	GROUP BY i / 1000 HAVING count(*) = 1000;
-VACUUM ANALYZE bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays;
+CREATE UNLOGGED TABLE bench.arrays_10000 AS
+	SELECT array_agg(k) AS keys FROM (SELECT k, row_number() OVER () - 1 AS i FROM bench.list) s
+	GROUP BY i / 10000 HAVING count(*) = 10000;
+VACUUM ANALYZE bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays, bench.arrays_10000;
 SET enable_hashjoin = off;
 \endif

@@ -35,7 +35,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	TRUNCATE bench.keys, bench.param;
 	COMMENT ON TABLE bench.t IS NULL;
-	DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays;
+	DROP TABLE IF EXISTS bench.list, bench.sorted, bench.zipf, bench.ranges_10, bench.ranges_100, bench.ranges_1000, bench.arrays, bench.arrays_10000;
 END $$;
 
 CREATE FUNCTION bench.variants() RETURNS text[]
@@ -118,15 +118,17 @@ LANGUAGE sql AS $$
 $$;
 
 -- Run a query that only reads, as if the variant's index were the only one.
--- Nothing is instrumented.  Processor time in ms, blocks of the index.
-CREATE FUNCTION bench.read_ms(variant text, query text, OUT ms float8, OUT blocks bigint)
+-- Nothing is instrumented.  bitmap: by bitmap scans.  Processor time in ms, blocks of the index.
+CREATE FUNCTION bench.read_ms(variant text, query text, bitmap bool DEFAULT false, OUT ms float8, OUT blocks bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
 	since float8;
 	x oid := to_regclass('bench.t_' || variant);
 BEGIN
-	PERFORM set_config('enable_bitmapscan', CASE variant WHEN 'brin' THEN 'on' ELSE 'off' END, false);
+	PERFORM set_config('enable_bitmapscan', (bitmap OR variant = 'brin')::text, false),
+			set_config('enable_indexscan', (NOT bitmap)::text, false),
+			set_config('enable_indexonlyscan', (NOT bitmap)::text, false);
 	BEGIN
 		IF variant <> 'none' THEN
 			PERFORM bench.drop_indexes(variant);
@@ -148,7 +150,7 @@ END $$;
 
 -- Measure a query that takes keys from a list, per look-up: "per" of them for
 -- each row of the list.
-CREATE PROCEDURE bench.read(measure text, list text, query text, per int DEFAULT 1, more text[] DEFAULT '{}')
+CREATE PROCEDURE bench.read(measure text, list text, query text, per int DEFAULT 1, more text[] DEFAULT '{}', bitmap bool DEFAULT false)
 LANGUAGE plpgsql AS $$
 DECLARE
 	v text;
@@ -159,7 +161,7 @@ BEGIN
 	FOR round IN 0 .. (SELECT rounds FROM bench.param) LOOP		-- run 0 warms up
 		FOREACH v IN ARRAY ARRAY['none', 'btree', 'kyro_rmi'] || more LOOP
 			CONTINUE WHEN v <> 'none' AND v <> ALL (bench.variants());
-			x := bench.read_ms(v, CASE v WHEN 'none' THEN format('SELECT count(*) FROM bench.%I', list) ELSE query END);
+			x := bench.read_ms(v, CASE v WHEN 'none' THEN format('SELECT count(*) FROM bench.%I', list) ELSE query END, bitmap);
 			IF round > 0 THEN
 				PERFORM bench.note(measure, 'us', v, x.ms * 1000 / n);
 			END IF;

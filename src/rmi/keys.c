@@ -361,18 +361,23 @@ subtype_of(RmiKeyType type, Oid subtypeoid)
 	return subtype;
 }
 
-static int
-compare_intervals(const void *a, const void *b)
+static inline int
+compare_intervals(const RmiInterval *x, const RmiInterval *y)
 {
-	const RmiInterval *x = a;
-	const RmiInterval *y = b;
-
 	if (x->lo != y->lo)
 		return x->lo < y->lo ? -1 : 1;
 	if (x->hi != y->hi)
 		return x->hi < y->hi ? -1 : 1;
 	return 0;
 }
+
+/* static void sort_intervals(RmiInterval *, size_t): comparisons inline, arrays are sorted at each rescan */
+#define ST_SORT sort_intervals
+#define ST_ELEMENT_TYPE RmiInterval
+#define ST_COMPARE(a, b) compare_intervals(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /*
  * "key <strategy> ANY (array)" as disjoint ascending intervals, palloc'd.
@@ -432,7 +437,7 @@ array_intervals(RmiKeyType type, ScanKey skey, int *n, bool *recheck)
 		*recheck = true;
 
 	/* sort; join what overlaps or touches */
-	qsort(iv, nfound, sizeof(RmiInterval), compare_intervals);
+	sort_intervals(iv, nfound);
 	for (int i = 1; i < nfound; i++)
 	{
 		if (iv[last].hi == PG_INT64_MAX || iv[i].lo <= iv[last].hi + 1)

@@ -428,6 +428,15 @@ extern void rmi_rebuild(Relation index, RmiWhy why, void (*pause) (void *arg), v
  */
 extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited);
 
+/* The same, beginning at a landing that rmi_prefetch_leaf() has found for this target; NULL: none. */
+extern Buffer rmi_descend_from(Relation index, KyroFence target, bool strictly, int mode, const RmiLanding *landing);
+
+/*
+ * Have the leaf that owns target on its way to memory and the processor, and
+ * note where it is.  False if that cannot be known without reading pages.  No lock may be held.
+ */
+extern bool rmi_prefetch_leaf(Relation index, KyroFence target, bool strictly, RmiLanding *landing);
+
 /* ---- checked.c ---- */
 
 /* Is the checksum of a locked leaf right?  Computed only if this backend has not seen it before. */

@@ -4,10 +4,10 @@
  *	  Index scans: amgettuple, amgetbitmap, marks.
  *
  * A scan wants the entries of a few disjoint intervals, in order.  It reads
- * one leaf at a time: the matches of a single key or a short range are decoded
- * under the page's share lock; for anything longer the page is copied and
- * decoded lazily from the private copy, so that ORDER BY id LIMIT 1 pays for
- * one block of a page of thousands.
+ * one leaf at a time: the matches of single keys and short ranges are decoded
+ * under the page's share lock, those of many such intervals together; for
+ * anything longer the page is copied and decoded lazily from the private copy,
+ * so that ORDER BY id LIMIT 1 pays for one block of a page of thousands.
  *
  * Going right, the next page must begin at the high fence remembered; if it
  * does not (it was deleted, or reused), the scan descends to that fence.
@@ -53,13 +53,16 @@
 #define RMI_POINT_MAX	64
 #define RMI_FEW_MAX		512
 
+/* Intervals of which the entries are decoded under one lock. */
+#define RMI_FEW_INTERVALS	64
+
 /* Above every tid of a key. */
 #define RMI_TID_END		(KYRO_TID_MAX + 1)
 
 typedef enum RmiSource
 {
 	RMI_SOURCE_NONE,			/* no leaf at hand */
-	RMI_SOURCE_FEW,				/* few[]: all of the interval on this leaf */
+	RMI_SOURCE_FEW,				/* few[]: all of a few intervals on this leaf */
 	RMI_SOURCE_PAGE				/* page[] and cursor */
 } RmiSource;
 
@@ -96,6 +99,8 @@ typedef struct RmiScanOpaque
 	KyroFence	high;
 
 	int			nfew;			/* RMI_SOURCE_FEW */
+	int			few_first;		/* the intervals that few[] is of */
+	int			few_last;
 	int			fewpos;			/* the gap: entries before it */
 	bool		before;			/* the leaf has entries before few[], or
 								 * behind */
@@ -108,6 +113,11 @@ typedef struct RmiScanOpaque
 	int			nkills;			/* its entries of dead rows */
 	int			kills_size;		/* allocated */
 	uint64	   *kills;
+
+	int			soon_for;		/* of this interval the leaf has been looked
+								 * up, or -1 */
+	bool		soon_forward;	/* where it begins, or where it ends */
+	RmiLanding	soon;
 
 	bool		ahead;			/* next_in_block() may go on */
 	int64		ahead_of;		/* with keys below this one */
@@ -128,6 +138,7 @@ rmi_beginscan(Relation index, int nkeys, int norderbys)
 	so->type = rmi_key_type(index);
 	so->usage = usage_index(RelationGetRelid(index));
 	so->pin = InvalidBuffer;
+	so->soon_for = -1;
 
 	/* made here, in the scan's own context, where growing it leaves it */
 	so->quals.size = 4;
@@ -166,6 +177,7 @@ rmi_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int no
 	leave_page(scan);
 	so->at.started = so->at.has_last = false;
 	so->marked = false;
+	so->soon_for = -1;
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
 	rmi_quals_set(&so->quals, scan->indexRelation, so->type, scan->keyData, scan->numberOfKeys);
@@ -202,57 +214,146 @@ interval_end(const RmiInterval *iv)
 	return (KyroFence) {iv->hi, RMI_TID_END, iv->hi_null};
 }
 
-/* Does the interval go on beyond the leaf at hand? */
+/* Does this interval go on beyond the leaf at hand? */
 static inline bool
-goes_on(const RmiScanOpaque *so, bool forward)
+reaches_past(const RmiScanOpaque *so, const RmiInterval *iv, bool forward)
 {
-	const RmiInterval *iv = &so->quals.iv[so->at.interval];
-
 	return forward ?
 		so->has_high && kyro_fence_cmp(so->high, interval_end(iv)) < 0 :
 		kyro_fence_cmp(so->low, interval_begin(iv)) > 0;
 }
 
+/* Does the one that the scan is in? */
+static inline bool
+goes_on(const RmiScanOpaque *so, bool forward)
+{
+	return reaches_past(so, &so->quals.iv[so->at.interval], forward);
+}
+
+/* Does this interval, which comes after those on the leaf at hand, begin (backwards: end) on it? */
+static inline bool
+begins_here(const RmiScanOpaque *so, const RmiInterval *iv, bool forward)
+{
+	return forward ?
+		!so->has_high || kyro_fence_cmp(interval_begin(iv), so->high) < 0 :
+		kyro_fence_cmp(interval_end(iv), so->low) > 0;
+}
+
+/* The last interval, in this direction, that the leaf at hand has been read for. */
+static inline int
+last_here(const RmiScanOpaque *so, bool forward)
+{
+	return so->source != RMI_SOURCE_FEW ? so->at.interval : forward ? so->few_last : so->few_first;
+}
+
+/* The interval in which this entry lies; the entry is of one. */
+static int
+interval_of(const RmiScanOpaque *so, KyroFence entry)
+{
+	int			lo = 0;
+	int			hi = so->quals.n - 1;
+
+	while (lo < hi)
+	{
+		int			mid = lo + (hi - lo) / 2;
+
+		if (kyro_fence_cmp(entry, interval_end(&so->quals.iv[mid])) < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
 /* ---- loading a leaf ---- */
 
+static int
+entry_cmp(const void *a, const void *b)
+{
+	return kyro_entry_cmp(*(const KyroEntry *) a, *(const KyroEntry *) b);
+}
+
 /*
- * Decode all entries of the interval, if they are few and on this leaf, which
- * is locked.  Not if there is another interval, which is likely on the same
- * leaf: the page is copied once and serves them all.  Nor if the interval has
- * one end only: such scans often end after a few rows.  look_up: the leaf was
- * looked up for the interval, count that.
+ * Decode the entries of an interval, if they are at most max and on this leaf,
+ * which is locked; else -1.  Not if the interval has one end only: such scans
+ * often end after a few rows.  look_up: the leaf was looked up for the
+ * interval, count that.
  */
-static inline bool
-load_few(IndexScanDesc scan, Page page, bool look_up)
+static inline int
+find_few(IndexScanDesc scan, Page page, const RmiInterval *iv, KyroEntry *e, int max, bool look_up)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
-	const RmiInterval *iv = &so->quals.iv[so->at.interval];
 	int			n;
 
-	if (so->quals.n > 1 || so->isnull || iv->lo_null || iv->hi_null)
-		return false;
+	if (iv->lo_null || iv->hi_null)
+		return -1;
 	if (iv->lo == iv->hi)
 	{
 		uint64		tids[RMI_POINT_MAX];
 		LeafProbe	probe pg_attribute_unused();
 
-		n = leaf_find(page, iv->lo, tids, RMI_POINT_MAX, USAGE_PROBE(&probe));
+		max = Min(max, RMI_POINT_MAX);
+		n = leaf_find(page, iv->lo, tids, max, USAGE_PROBE(&probe));
 		if (look_up && n >= 0)
 			usage_count_key(so->usage, probe.found - probe.predicted, probe.probes);
-		if (n > RMI_POINT_MAX)
-			return false;
-		for (int i = 0; i < n; i++)
-			so->few[i] = (KyroEntry) {iv->lo, tids[i]};
+		for (int i = 0; i < n && n <= max; i++)
+			e[i] = (KyroEntry) {iv->lo, tids[i]};
 		so->before = so->after = true;	/* found by looking for this very key */
 	}
-	else if (iv->lo == INT64_MIN || iv->hi == INT64_MAX || goes_on(so, true) || goes_on(so, false))
-		return false;
+	else if (iv->lo == INT64_MIN || iv->hi == INT64_MAX || reaches_past(so, iv, true) || reaches_past(so, iv, false))
+		return -1;
 	else
-		n = leaf_find_range(page, iv->lo, iv->hi, so->few, RMI_FEW_MAX, &so->before, &so->after);
+		n = leaf_find_range(page, iv->lo, iv->hi, e, max, &so->before, &so->after);
 	if (unlikely(n < 0))
 		rmi_corrupt(scan->indexRelation, so->block, "a block of the leaf is not valid");
+	return n <= max ? n : -1;
+}
+
+/*
+ * Decode all entries of the interval into few[], if they are few and on this
+ * leaf, which is locked; then those of the next intervals in this direction
+ * that begin on it.
+ */
+static inline bool
+load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	int			begin = so->at.interval;
+	int			end = begin;
+	int			step = forward ? 1 : -1;
+	int			n;
+
+	if (so->isnull)
+		return false;
+	n = find_few(scan, page, &so->quals.iv[begin], so->few, RMI_FEW_MAX, look_up);
+	if (n < 0)
+		return false;
+
+	for (int i = begin + step; i >= 0 && i < so->quals.n; i += step)
+	{
+		int			k;
+
+		if (Abs(i - begin) == RMI_FEW_INTERVALS || !begins_here(so, &so->quals.iv[i], forward))
+			break;
+		k = find_few(scan, page, &so->quals.iv[i], so->few + n, RMI_FEW_MAX - n, false);
+		if (k < 0)
+			break;
+		n += k;
+		end = i;
+	}
+
+	/*
+	 * what was found from the last interval to the first is the wrong way
+	 * round
+	 */
+	if (end < begin)
+		qsort(so->few, n, sizeof(KyroEntry), entry_cmp);
+	so->few_first = Min(begin, end);
+	so->few_last = Max(begin, end);
+	if (end != begin)
+		so->before = so->after = false; /* only the first was looked up */
 	so->nfew = n;
-	return n <= RMI_FEW_MAX;
+	return true;
 }
 
 /*
@@ -260,7 +361,7 @@ load_few(IndexScanDesc scan, Page page, bool look_up)
  * pin, if it may go).
  */
 static inline void
-load_leaf(IndexScanDesc scan, Buffer buf, bool look_up)
+load_leaf(IndexScanDesc scan, Buffer buf, bool forward, bool look_up)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	Page		page = BufferGetPage(buf);
@@ -281,7 +382,7 @@ load_leaf(IndexScanDesc scan, Buffer buf, bool look_up)
 	if (so->has_high)
 		so->high = leaf_high(page);
 
-	if (load_few(scan, page, look_up))
+	if (load_few(scan, page, forward, look_up))
 		so->source = RMI_SOURCE_FEW;
 	else
 	{
@@ -360,12 +461,37 @@ step_leaf(IndexScanDesc scan, bool forward)
 	return NULL;
 }
 
-/* Look up the leaf where an interval begins or, backwards, ends. */
+/* Look up the leaf where the current interval begins or, backwards, ends. */
 static inline void
 look_up(IndexScanDesc scan, KyroFence to, bool forward)
 {
-	usage_count_lookup(((RmiScanOpaque *) scan->opaque)->usage);
-	load_leaf(scan, rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL), true);
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	bool		known = so->soon_for == so->at.interval && so->soon_forward == forward;
+
+	usage_count_lookup(so->usage);
+	load_leaf(scan, rmi_descend_from(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, known ? &so->soon : NULL),
+			  forward, true);
+}
+
+/*
+ * Have the leaf of the next interval on its way while the executor is busy with
+ * this one's rows.
+ */
+static inline void
+look_ahead(IndexScanDesc scan, bool forward)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	int			next = last_here(so, forward) + (forward ? 1 : -1);
+
+	so->soon_for = -1;
+	if (next < 0 || next >= so->quals.n || scan->parallel_scan != NULL)
+		return;
+	if (rmi_prefetch_leaf(scan->indexRelation,
+						  forward ? interval_begin(&so->quals.iv[next]) : interval_end(&so->quals.iv[next]), !forward, &so->soon))
+	{
+		so->soon_for = next;
+		so->soon_forward = forward;
+	}
 }
 
 /* The same, and time it if it is one of the sample. */
@@ -413,6 +539,7 @@ start_interval(IndexScanDesc scan, bool forward)
 	else
 		look_up(scan, to, forward);
 	seek_end(so, to, false);
+	look_ahead(scan, forward);
 }
 
 /* ---- damaged fences ---- */
@@ -522,7 +649,7 @@ next_leaf(IndexScanDesc scan, bool forward, KyroFence bound, BlockNumber block)
 		buf = rmi_descend(index, bound, !forward, BUFFER_LOCK_SHARE, NULL);
 		check_overlap(scan, index_id, buf);
 	}
-	load_leaf(scan, buf, false);
+	load_leaf(scan, buf, forward, false);
 
 	/*
 	 * A scan of two leaves is likely one of many, and splits scatter them. In
@@ -553,6 +680,7 @@ next_share(IndexScanDesc scan, bool forward)
 	else
 		start_interval(scan, forward);
 
+	so->at.interval = place.interval = last_here(so, forward);
 	place.inside = goes_on(so, forward);
 	if (place.inside)
 	{
@@ -591,7 +719,8 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 	else if (so->source == RMI_SOURCE_NONE)
 	{
 		/* a mark was restored: find the leaf of its entry again */
-		load_leaf(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL), false);
+		so->at.interval = interval_of(so, so->at.last);
+		load_leaf(scan, rmi_descend(scan->indexRelation, so->at.last, false, BUFFER_LOCK_SHARE, NULL), forward, false);
 		seek_end(so, so->at.last, forward);
 	}
 	else if (so->at.has_last && forward != ScanDirectionIsForward(so->at.dir))
@@ -603,9 +732,12 @@ next_entry(IndexScanDesc scan, ScanDirection dir)
 
 	for (;;)
 	{
-		const RmiInterval *iv = &so->quals.iv[so->at.interval];
 		const KyroEntry *e = step_leaf(scan, forward);
+		const RmiInterval *iv;
 
+		if (e == NULL)
+			so->at.interval = last_here(so, forward);
+		iv = &so->quals.iv[so->at.interval];
 		if (e != NULL)
 		{
 			KyroFence	at = {e->key, e->tid, so->isnull};

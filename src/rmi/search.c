@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/buf_internals.h"
+#include "utils/spccache.h"
 
 #include "rmi/kyro_rmi.h"
 #include "rmi/chain.h"
@@ -33,13 +34,34 @@
 /* Retreats before asking the directory for news. */
 #define RMI_MANY_RETREATS	4
 
+static inline BufferDesc *
+buffer_descriptor(Buffer buf)
+{
+	return BufferIsLocal(buf) ? GetLocalBufferDescriptor(-buf - 1) : GetBufferDescriptor(buf - 1);
+}
+
+/* Does the buffer, which nobody has pinned, most likely hold this block? */
+static inline bool
+buffer_has(Buffer buf, BlockNumber block)
+{
+	return BufferIsValid(buf) && buffer_descriptor(buf)->tag.blockNum == block;
+}
+
 /* Would one more access not make the buffer pool keep the page any longer? */
 static inline bool
 buffer_is_hot(Buffer buf)
 {
-	BufferDesc *desc = BufferIsLocal(buf) ? GetLocalBufferDescriptor(-buf - 1) : GetBufferDescriptor(buf - 1);
+	return BUF_STATE_GET_USAGECOUNT(pg_atomic_read_u32(&buffer_descriptor(buf)->state)) == BM_MAX_USAGE_COUNT;
+}
 
-	return BUF_STATE_GET_USAGECOUNT(pg_atomic_read_u32(&desc->state)) == BM_MAX_USAGE_COUNT;
+/* Have on its way to the processor what will be read of a landing page that is in a buffer. */
+static inline void
+prefetch_landing(RmiDir *dir, const RmiLanding *l)
+{
+	Page		page = BufferGetBlock(l->recent);
+
+	leaf_prefetch(page, *rmi_dir_shape(dir), l->at);
+	__builtin_prefetch(rmi_trailer(page));
 }
 
 /*
@@ -55,10 +77,7 @@ read_landing(Relation index, RmiDir *dir, const RmiLanding *l)
 	/* most likely the page is still there: have what is read of it on the way */
 	if (BufferIsValid(l->recent))
 	{
-		Page		page = BufferGetBlock(l->recent);
-
-		leaf_prefetch(page, *rmi_dir_shape(dir), l->at);
-		__builtin_prefetch(rmi_trailer(page));
+		prefetch_landing(dir, l);
 		if (buffer_is_hot(l->recent) &&
 			ReadRecentBuffer(kyro_locator(index), MAIN_FORKNUM, l->block, l->recent))
 		{
@@ -83,6 +102,7 @@ typedef struct RmiSearch
 	int			mode;
 	bool		refreshed;		/* the directory has been asked for news */
 	bool		off;			/* the landing was not the leaf */
+	const RmiLanding *landing;	/* to try first, or NULL */
 } RmiSearch;
 
 /* A page is not the leaf, and another one is looked at; first: for the first time in a search. */
@@ -162,7 +182,13 @@ find_landing(RmiSearch *s)
 		RmiLanding	l;
 		Buffer		buf;
 
-		rmi_dir_lookup(s->index, s->dir, bound, below, &l);
+		if (s->landing != NULL)
+		{
+			l = *s->landing;
+			s->landing = NULL;
+		}
+		else
+			rmi_dir_lookup(s->index, s->dir, bound, below, &l);
 		buf = lock_landing(s, &l, retreats > RMI_MANY_RETREATS);
 		if (likely(BufferIsValid(buf)))
 			return buf;
@@ -220,23 +246,57 @@ walk_right(RmiSearch *s, Buffer buf, BlockNumber *steps)
 	return buf;
 }
 
+static inline Buffer
+descend(RmiSearch *s, BlockNumber *steps)
+{
+	Buffer		buf = walk_right(s, find_landing(s), steps);
+
+	if (unlikely(!BufferIsValid(buf)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		refresh(s);
+		buf = walk_right(s, find_landing(s), steps);
+	}
+	return buf;
+}
+
 /*
  * visited, if given, gets the number of leaves looked at.
  */
 Buffer
 rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
 {
-	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false};
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false, NULL};
 	BlockNumber steps = 0;
-	Buffer		buf = walk_right(&s, find_landing(&s), &steps);
+	Buffer		buf = descend(&s, &steps);
 
-	if (unlikely(!BufferIsValid(buf)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		refresh(&s);
-		buf = walk_right(&s, find_landing(&s), &steps);
-	}
 	if (visited)
 		*visited = steps + 1;
 	return buf;
+}
+
+Buffer
+rmi_descend_from(Relation index, KyroFence target, bool strictly, int mode, const RmiLanding *landing)
+{
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false, landing};
+	BlockNumber steps = 0;
+
+	return descend(&s, &steps);
+}
+
+bool
+rmi_prefetch_leaf(Relation index, KyroFence target, bool strictly, RmiLanding *landing)
+{
+	RmiDir	   *dir = rmi_dir(index);
+
+	/* without a copy a look-up reads pages itself */
+	if (rmi_dir_entries(dir) == 0)
+		return false;
+	rmi_dir_lookup(index, dir, target, strictly, landing);
+	if (buffer_has(landing->recent, landing->block))
+		prefetch_landing(dir, landing);
+	else if (rmi_block_exists(index, landing->block) &&
+			 get_tablespace_io_concurrency(index->rd_rel->reltablespace) > 0)
+		PrefetchBuffer(index, MAIN_FORKNUM, landing->block);
+	return true;
 }

@@ -27,6 +27,7 @@
 #define ROWS_MAX 65536
 #define SCANS_MAX 3
 #define SESSIONS 3
+#define ANY_MAX 300
 #define NEVER UINT32_MAX
 
 typedef struct Row
@@ -47,6 +48,8 @@ typedef struct OpenScan
 	IndexRange	range;
 	int64		lo;
 	int64		hi;
+	int			nkeys;			/* of these keys only; 0: no array */
+	int64		keys[ANY_MAX];
 	uint32		begun;
 	bool		any;
 	KyroFence	last;
@@ -409,7 +412,57 @@ row_deleted(uint64 tid)
 	done.killed++;
 }
 
-/* A range forward or backward, whole; some rows turn out to be dead then. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Keys for = ANY, ascending: few or many, of rows near one another or anywhere, or of none; some of them often. */
+static int
+some_keys(int64 *keys)
+{
+	int			n = 1 + rnd(rnd(3) == 0 ? ANY_MAX : 12);
+	int			near = rnd(3) == 0 ? (int) rnd(nrows) : -1;
+
+	for (int i = 0; i < n; i++)
+		keys[i] = i > 0 && rnd(8) == 0 ? keys[rnd(i)] :
+			near >= 0 ? rows[(near + (int) rnd(200)) % nrows].key :
+			rnd(4) == 0 ? some_key(arg_shape) : rows[rnd(nrows)].key;
+	qsort(keys, n, sizeof(int64), compare_keys);
+	return n;
+}
+
+static bool
+is_any(int64 key, const int64 *keys, int n)
+{
+	return bsearch(&key, keys, n, sizeof(int64), compare_keys) != NULL;
+}
+
+/* Begin a scan of a range or of keys; the rows that it should return, as places in sorted[], ascending. */
+static IndexScanDesc
+scan_begin(IndexRange range, int64 from, int64 to, bool any, bool pinned, int *wanted, int *n)
+{
+	static int64 keys[ANY_MAX];
+	int			nkeys = any ? some_keys(keys) : 0;
+	int			lo,
+				hi;
+
+	range_entries(any ? INDEX_KEYS : range, any ? INT64_MIN : from, any ? INT64_MAX : to, &lo, &hi);
+	*n = 0;
+	for (int i = lo; i < hi; i++)
+		if (!any || is_any(sorted[i].key, keys, nkeys))
+			wanted[(*n)++] = i;
+	return any ? idx_scan_begin_any(arg_session, keys, nkeys, pinned) :
+		idx_scan_begin(arg_session, range, from, to, pinned);
+}
+
+static int	wanted[ROWS_MAX];
+
+/* A range or an array forward or backward, whole; some rows turn out to be dead then. */
 static void
 cmd_range(void *unused)
 {
@@ -421,8 +474,7 @@ cmd_range(void *unused)
 	bool		pinned = rnd(2);
 	IndexScanDesc scan;
 	IndexRow	row;
-	int			lo,
-				hi;
+	int			n;
 
 	if (from > to)
 	{
@@ -431,12 +483,11 @@ cmd_range(void *unused)
 		from = to;
 		to = swap;
 	}
-	range_entries(range, from, to, &lo, &hi);
-	scan = idx_scan_begin(arg_session, range, from, to, pinned);
-	for (int i = 0; i < hi - lo; i++)
+	scan = scan_begin(range, from, to, rnd(3) == 0, pinned, wanted, &n);
+	for (int i = 0; i < n; i++)
 	{
 		EXPECT(idx_scan_next(scan, forward, &row));
-		expect_row(&row, &sorted[forward ? lo + i : hi - 1 - i], pinned);
+		expect_row(&row, &sorted[wanted[forward ? i : n - 1 - i]], pinned);
 		scan->kill_prior_tuple = (int) rnd(100) < kill;
 		rows[place_of(row.tid)].dead |= scan->kill_prior_tuple;
 	}
@@ -454,16 +505,13 @@ cmd_scroll(void *unused)
 	int64		from = rows[rnd(nrows)].key;
 	int64		to = rows[rnd(nrows)].key;
 	bool		pinned = rnd(2);
-	int			lo,
-				hi,
-				at,				/* the row returned last */
+	int			n,
+				at = -1,		/* the row returned last, of those wanted */
 				marked = -1;
 
 	if (from > to)
 		from = to;
-	range_entries(arg_choice & 1 ? INDEX_ALL : INDEX_KEYS, from, to, &lo, &hi);
-	at = lo - 1;
-	scan = idx_scan_begin(arg_session, arg_choice & 1 ? INDEX_ALL : INDEX_KEYS, from, to, pinned);
+	scan = scan_begin(arg_choice & 1 ? INDEX_ALL : INDEX_KEYS, from, to, rnd(2), pinned, wanted, &n);
 	for (int turn = 0; turn < 30; turn++)
 	{
 		bool		forward = turn == 0 || rnd(2);
@@ -472,13 +520,13 @@ cmd_scroll(void *unused)
 		for (int i = 0; i < steps; i++)
 		{
 			at += forward ? 1 : -1;
-			if (at < lo || at >= hi)
+			if (at < 0 || at >= n)
 			{
 				EXPECT(!idx_scan_next(scan, forward, &row));
 				goto out;
 			}
 			EXPECT(idx_scan_next(scan, forward, &row));
-			expect_row(&row, &sorted[at], pinned);
+			expect_row(&row, &sorted[wanted[at]], pinned);
 		}
 		if (rnd(4) == 0)
 		{
@@ -503,6 +551,8 @@ static OpenScan *arg_scan;
 static bool
 in_range(const OpenScan *s, const Row *r)
 {
+	if (s->nkeys > 0)
+		return !r->isnull && is_any(r->key, s->keys, s->nkeys);
 	return s->range == INDEX_ALL || (s->range == INDEX_NULLS ? r->isnull :
 									 !r->isnull && r->key >= s->lo && r->key <= s->hi);
 }
@@ -521,7 +571,10 @@ cmd_scan_begin(void *unused)
 	if (s->lo > s->hi)
 		s->lo = INT64_MIN;
 	s->begun = now;
-	s->scan = idx_scan_begin(arg_session, s->range, s->lo, s->hi, s->pinned);
+	if (rnd(3) == 0)
+		s->nkeys = some_keys(s->keys);
+	s->scan = s->nkeys > 0 ? idx_scan_begin_any(arg_session, s->keys, s->nkeys, s->pinned) :
+		idx_scan_begin(arg_session, s->range, s->lo, s->hi, s->pinned);
 }
 
 /* Some rows of an open scan; at its end, everything that it should have returned. */

@@ -537,12 +537,60 @@ RelationGetIndexScan(Relation indexRelation, int nkeys, int norderbys)
 	return scan;
 }
 
+static IndexScanDesc
+scan_begin(int session, ScanKey keys, int nkeys, bool pinned)
+{
+	IndexScanDesc scan = rmi_beginscan(session_index(session), nkeys, 0);
+
+	scan->heapRelation = &heap_rel;
+	scan->xs_snapshot = &mvcc_snapshot;
+	scan->xs_want_itup = pinned;
+	rmi_rescan(scan, keys, nkeys, NULL, 0);
+	return scan;
+}
+
+/* Not as arrays are stored: a header, and the elements as they are. */
+typedef struct FakeArray
+{
+	ArrayType	header;
+	int			n;
+	const int64 *keys;
+} FakeArray;
+
+struct varlena *
+pg_detoast_datum(struct varlena *datum)
+{
+	return datum;
+}
+
+void
+deconstruct_array(ArrayType *array, Oid elmtype, int elmlen, bool elmbyval, char elmalign,
+				  Datum **elemsp, bool **nullsp, int *nelemsp)
+{
+	FakeArray  *a = (FakeArray *) array;
+
+	*elemsp = palloc(a->n * sizeof(Datum));
+	*nullsp = palloc0(a->n * sizeof(bool));
+	*nelemsp = a->n;
+	for (int i = 0; i < a->n; i++)
+		(*elemsp)[i] = Int64GetDatum(a->keys[i]);
+}
+
+IndexScanDesc
+idx_scan_begin_any(int session, const int64 *keys, int n, bool pinned)
+{
+	FakeArray	array = {.n = n, .keys = keys};
+	ScanKeyData key = {.sk_attno = 1, .sk_flags = SK_SEARCHARRAY, .sk_strategy = BTEqualStrategyNumber,
+	.sk_argument = PointerGetDatum(&array)};
+
+	return scan_begin(session, &key, 1, pinned);
+}
+
 IndexScanDesc
 idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned)
 {
 	ScanKeyData keys[2] = {0};
 	int			nkeys = range == INDEX_ALL ? 0 : range == INDEX_NULLS ? 1 : 2;
-	IndexScanDesc scan;
 
 	for (int i = 0; i < nkeys; i++)
 	{
@@ -560,12 +608,7 @@ idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned)
 		nkeys = 1;
 		keys[0].sk_strategy = BTEqualStrategyNumber;
 	}
-	scan = rmi_beginscan(session_index(session), nkeys, 0);
-	scan->heapRelation = &heap_rel;
-	scan->xs_snapshot = &mvcc_snapshot;
-	scan->xs_want_itup = pinned;
-	rmi_rescan(scan, keys, nkeys, NULL, 0);
-	return scan;
+	return scan_begin(session, keys, nkeys, pinned);
 }
 
 IndexTuple

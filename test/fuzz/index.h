@@ -75,6 +75,10 @@ typedef enum IndexRange
 } IndexRange;
 
 extern IndexScanDesc idx_scan_begin(int session, IndexRange range, int64 lo, int64 hi, bool pinned);
+
+/* A scan of the entries with any of these keys. */
+extern IndexScanDesc idx_scan_begin_any(int session, const int64 *keys, int n, bool pinned);
+
 /*
  * Is the row dead?  Called for each of which the table is asked, or told since the scan
  * that has returned it last was told (kill_prior_tuple).  And for each entry that

@@ -288,6 +288,12 @@ repalloc(void *pointer, Size size)
 }
 
 void *
+MemoryContextAllocHuge(MemoryContext context, Size size)
+{
+	return MemoryContextAlloc(context, size);
+}
+
+void *
 repalloc_huge(void *pointer, Size size)
 {
 	return repalloc(pointer, size);

@@ -26,7 +26,7 @@ our @EXPORT = qw(condition point query select_from);
 sub list_of
 {
 	my ($type) = @_;
-	my @v = map { literal($type) } 1 .. 1 + below(12);
+	my @v = map { literal($type) } 1 .. 1 + below(chance(0.1) ? 150 : 12);
 
 	push @v, pick(@v) if chance(0.3);
 	return @v;
