@@ -4,6 +4,7 @@
 # start on a machine that has no PostgreSQL yet; building is in Makefile.pgxs.
 #
 #   make check        install what is missing, build, run every test
+#   make check-app    the page of demo/app in a real Chromium (installs it and Node)
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-backups   pgBackRest, Barman, PgBouncer, pg_partman (installs them)
 #   make check-deb    Debian packages: built, checked by lintian, installed in a fresh Debian and removed (needs root)
@@ -37,7 +38,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-asan check-backups check-core check-deb check-gateway check-load check-metrics check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-app check-asan check-backups check-core check-deb check-gateway check-load check-metrics check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop gateway verify-version META.json sbom
 
 all:
@@ -83,6 +84,9 @@ sbom: all
 check-backups:
 	@tools/setup.sh backups
 	@KYRO_BACKUPS=1 PARTS=tap TESTS="both_pgbackrest both_barman both_pgbouncer both_partman" tools/check.sh
+
+check-app:
+	@tools/check-gateway.sh app
 
 check-gateway:
 	@tools/check-gateway.sh

@@ -1,4 +1,5 @@
--- What the gateway shows: roles, an event log and a key-value table.  May be run again.
+-- What the gateway and its page show: roles, an event log, a key-value table, and a table with a
+-- btree and a kyro_rmi index on the same column.  May be run again.
 SET client_min_messages = warning;
 DO $$
 DECLARE
@@ -9,17 +10,25 @@ BEGIN
 			EXECUTE format('CREATE ROLE %I LOGIN', role);
 		END IF;
 	END LOOP;
-	GRANT pg_monitor TO demo_monitor;
+	-- demo_reader looks into models: kyro.trace
+	GRANT pg_monitor TO demo_monitor, demo_reader;
 	CREATE SCHEMA IF NOT EXISTS shop AUTHORIZATION demo_app;
 	ALTER ROLE demo_app SET search_path = shop, public;
 	ALTER ROLE demo_reader SET search_path = shop, public;
 	GRANT USAGE ON SCHEMA shop TO demo_reader;
-	SET LOCAL ROLE demo_app;
-	SET LOCAL search_path = shop;
+	GRANT SELECT ON ALL TABLES IN SCHEMA public TO demo_reader;
 	IF to_regclass('shop.orders') IS NULL THEN
+		SET LOCAL ROLE demo_app;
+		SET LOCAL search_path = shop;
 		PERFORM kyro.create_log('orders');
 		PERFORM kyro.create_kv('prices', 'numeric', history => true);
 		INSERT INTO prices (key, value) SELECT 1000 + 7 * g, round((50 + 30 * sin(g / 40.0))::numeric, 2) FROM generate_series(1, 2000) g;
+		-- ids that come at a changing pace, with gaps
+		CREATE TABLE readings (id bigint, value real) USING kyro;
+		INSERT INTO readings
+		SELECT 1000000 + g * 8 + (g / 60000) * 400000 + (300000 * sin(g / 30000.0))::bigint + (hashint8(g) & 7), random() FROM generate_series(1, 300000) g ORDER BY 1;
+		CREATE INDEX readings_id_kyro ON readings USING kyro_rmi (id);
+		CREATE INDEX readings_id_btree ON readings USING btree (id);
 		GRANT SELECT ON ALL TABLES IN SCHEMA shop TO demo_reader;
 	END IF;
 END $$;

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|static|indent|memory|fuzz
+# setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|app|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -30,9 +30,10 @@ case $purpose in
     server=("postgresql-$PG_MAJOR-partman") ;;
   deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
-  gateway)
+  gateway | app)
     # another Node is taken as it is
     tools=(openssl)
+    [ "$purpose" = gateway ] || tools+=(chromium)
     [ -x "$(command -v node)" ] || tools+=(nodejs)
     [ -x "$(command -v npm)" ] || tools+=(npm) ;;
   static)
@@ -43,7 +44,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|static|indent|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|app|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")
@@ -53,13 +54,14 @@ elif ! [ -x "$(command -v "$PG_CONFIG")" ]; then
   die "PG_CONFIG=$PG_CONFIG is not a program"
 fi
 
-# What the gateway is made of, as its lock file has it.
+# What the gateway is made of, as its lock file has it; for tests of the page also what drives a browser.
 finish() {
-  [ "$purpose" = gateway ] || exit 0
-  local lock=$ROOT/gateway/package-lock.json mark=$ROOT/gateway/node_modules/.as-locked
-  if ! cmp -s "$lock" "$mark"; then
+  local omit=--omit=dev lock=$ROOT/gateway/package-lock.json modules=$ROOT/gateway/node_modules
+  case $purpose in gateway) ;; app) omit="" ;; *) exit 0 ;; esac
+  if ! cmp -s "$lock" "$modules/.as-locked" || { [ "$purpose" = app ] && [ ! -d "$modules/playwright-core" ]; }; then
     say "set-up: installing the packages of gateway/package-lock.json"
-    (cd "$ROOT/gateway" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error) && cp "$lock" "$mark" ||
+    # shellcheck disable=SC2086	# none is none
+    (cd "$ROOT/gateway" && npm ci $omit --ignore-scripts --no-audit --no-fund --loglevel=error) && cp "$lock" "$modules/.as-locked" ||
       die "npm ci failed in gateway"
   fi
   exit 0
