@@ -12,6 +12,12 @@
 #ifndef KYRO_EVENTS_H
 #define KYRO_EVENTS_H
 
+#include "access/htup.h"
+#include "access/transam.h"
+#include "access/tupdesc.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+
 typedef struct EventLog
 {
 	Oid			relid;
@@ -44,5 +50,56 @@ extern Oid	event_sequence_table(Oid seqid);
  * offset: the last one that was taken.
  */
 extern void event_wake_at_commit(Oid seqid, int64 offset);
+
+/* --- histories of tables --------------------------------------------------------- */
+
+/* A column in an image of a row. */
+typedef struct EventSlot
+{
+	AttrNumber	attnum;			/* 0: it was dropped */
+	int32		typmod;
+	FmgrInfo	out;
+	FmgrInfo	in;
+	Oid			ioparam;
+	bool		no_fill;		/* what it is in images that are older than
+								 * the column */
+	Datum		fill;			/* text */
+} EventSlot;
+
+/* The history of a table, as rows of the table or of one of its partitions are written to it. */
+typedef struct EventHistory
+{
+	Oid			root;			/* the table that keeps it */
+	Oid			changes;		/* the table that has it */
+	Oid			owner;			/* of that */
+	char	   *changes_name;	/* qualified and quoted */
+	Oid			era_table;
+	int32		era;
+	int32		since_era;		/* from when on all changes are in it */
+	FullTransactionId since;	/* invalid: they are not */
+	int			nslots;
+	EventSlot  *slots;
+	bool		has_dropped;	/* some slots are of dropped columns */
+	bool		pin;			/* images depend on settings */
+	SPIPlanPtr	insert;			/* NULL: not planned yet */
+	MemoryContext context;		/* in which all of it is */
+} EventHistory;
+
+/*
+ * The history of the rows of a table or partition, which is locked.  Raises 55000
+ * if it keeps none, or returns NULL.  It stays until the next call, or while it is held.
+ */
+extern EventHistory *event_history(Oid relid, bool missing_ok);
+extern void event_history_hold(void);
+extern void event_history_release(void);
+
+/* How a history writes a row: a text[].  Settings must be pinned if h->pin. */
+extern Datum event_row_image(EventHistory *h, HeapTuple tuple, TupleDesc desc);
+
+/*
+ * Have types write and read in one way, whatever the session's settings, until
+ * AtEOXact_GUC(true, result).
+ */
+extern int	event_pin_settings(void);
 
 #endif							/* KYRO_EVENTS_H */

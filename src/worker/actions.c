@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * actions.c
- *	  What a worker does to a relation: retrain an index, seal a table.
+ *	  What a worker does to a relation: retrain an index, seal a table, prune a history.
  *
  * The work is done in steps, between which no page is locked.  After each step the
  * worker sleeps as long as the cost of the pages that it has touched demands, as
@@ -20,6 +20,9 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -27,6 +30,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "debug_point.h"
@@ -173,12 +178,54 @@ seal(const WorkerTask *task, WorkerResult *result)
 	}
 }
 
+/* ---- histories ---- */
+
+/* As SELECT kyro.prune_history() does, for the owner of the table. */
+static void
+prune(const WorkerTask *task, WorkerResult *result)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	Oid			types[] = {REGCLASSOID};
+	Datum		values[] = {ObjectIdGetDatum(task->relid)};
+	HeapTuple	tuple;
+	Oid			owner;
+	Oid			user;
+	int			context;
+	char	   *deleted;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	LockRelationOid(task->relid, AccessShareLock);
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(task->relid));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table was dropped meanwhile")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT kyro.prune_history($1)", 1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "kyro.prune_history() failed");
+	deleted = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	result->what = psprintf("deleted %s changes", deleted);
+}
+
 void
 worker_do(const WorkerTask *task, WorkerResult *result)
 {
 	*result = (WorkerResult) {0};
 	if (task->action == WORKER_RETRAIN)
 		retrain(task, result);
+	else if (task->action == WORKER_PRUNE)
+		prune(task, result);
 	else
 		seal(task, result);
 }

@@ -476,7 +476,8 @@ kyro_worker_records(PG_FUNCTION_ARGS)
 		[WORKER_VISIT] = "visit",
 		[WORKER_RETRAIN] = "retrain",
 		[WORKER_SEAL] = "seal",
-		[WORKER_WARM] = "warm"
+		[WORKER_WARM] = "warm",
+		[WORKER_PRUNE] = "prune"
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool		all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);

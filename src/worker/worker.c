@@ -145,6 +145,35 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 	return tasks;
 }
 
+/* Histories with changes that are older than they keep by a tenth; *next as above. */
+static List *
+histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
+{
+	select_rows("SELECT h.relation, pg_catalog.format('%I.%I', n.nspname, c.relname),"
+				" CASE WHEN h.due_at <= pg_catalog.now() THEN pg_catalog.format('changes are kept for %s', h.keep) END, h.due_at"
+				" FROM (SELECT *, pruned_at + keep + keep / 10 AS due_at FROM kyro.histories) AS h"
+				" JOIN pg_catalog.pg_class c ON c.oid = h.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+				" ORDER BY h.due_at", 0, NULL, NULL);
+	for (int row = 0; row < (int) SPI_processed; row++)
+	{
+		MemoryContext old;
+		WorkerTask *task;
+		bool		null;
+
+		(void) column(row, 3, &null);
+		if (null)
+		{
+			*next = Min(*next, DatumGetTimestampTz(column(row, 4, &null)));
+			break;
+		}
+		task = new_task(cxt, WORKER_PRUNE, row);
+		old = MemoryContextSwitchTo(cxt);
+		tasks = lappend(tasks, task);
+		MemoryContextSwitchTo(old);
+	}
+	return tasks;
+}
+
 /*
  * Is the extension in this database?  If so, locks it, so that it stays until the end of
  * the transaction.  DROP EXTENSION locks the extension first, then its objects.  We
@@ -186,6 +215,7 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 			*tasks = worker_list_warm(cxt, *tasks);
 		*tasks = indexes_to_retrain(cxt, *tasks);
 		*tasks = tables_to_seal(cxt, *tasks, next);
+		*tasks = histories_to_prune(cxt, *tasks, next);
 		SPI_finish();
 		usage_sweep();
 		AtEOXact_GUC(false, level);
@@ -201,7 +231,7 @@ static const char *
 verb(const WorkerTask *task)
 {
 	return task->action == WORKER_RETRAIN ? "retraining index" : task->action == WORKER_SEAL ? "sealing table" :
-		task->action == WORKER_WARM ? "warming up" : "looking for work";
+		task->action == WORKER_WARM ? "warming up" : task->action == WORKER_PRUNE ? "pruning the history of table" : "looking for work";
 }
 
 static void

@@ -28,7 +28,8 @@ typedef enum WorkerAction
 	WORKER_VISIT,				/* of a database; recorded only if it fails */
 	WORKER_RETRAIN,
 	WORKER_SEAL,
-	WORKER_WARM
+	WORKER_WARM,
+	WORKER_PRUNE
 } WorkerAction;
 
 /* Something that is due in a database. */

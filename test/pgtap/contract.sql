@@ -103,6 +103,30 @@ ANALYZE contract_kv;
 SELECT is((SELECT count(*) FROM kyro.get_many('contract_kv', (SELECT array_agg(g * 30) FROM generate_series(1, 1000) g))), 1000::bigint, 'a batch of 1,000 keys');
 SELECT is(pg_stat_get_xact_numscans('contract_kv_pkey'::regclass), 1::bigint, 'is one pass over the index');
 
+-- time travel
+SELECT is(pg_get_function_arguments(f::regprocedure) || ' -> ' || pg_get_function_result(f::regprocedure), a, f) FROM (VALUES
+	('kyro.create_epoch(text)', 'name text -> void'),
+	('kyro.drop_epoch(text)', 'name text -> void'),
+	('kyro.keep_history(regclass, interval)', 'tbl regclass, "for" interval -> regclass'),
+	('kyro.drop_history(regclass)', 'tbl regclass -> boolean'),
+	('kyro.prune_history(regclass)', 'tbl regclass -> bigint'),
+	('kyro.as_of(anyelement, text)', 'tbl anyelement, epoch text -> SETOF anyelement'),
+	('kyro.as_of(anyelement, timestamptz)', 'tbl anyelement, moment timestamp with time zone -> SETOF anyelement'),
+	('kyro.changes(anyelement)', 'tbl anyelement, OUT "offset" bigint, OUT at timestamp with time zone, OUT by text, OUT login text, OUT kind text, OUT old anyelement, OUT new anyelement, OUT xid xid8 -> SETOF record'),
+	('kyro.restore_to(regclass, text, boolean)', 'tbl regclass, epoch text, dry_run boolean DEFAULT true, OUT inserted bigint, OUT updated bigint, OUT deleted bigint -> record'),
+	('kyro.restore_to(regclass, timestamptz, boolean)', 'tbl regclass, moment timestamp with time zone, dry_run boolean DEFAULT true, OUT inserted bigint, OUT updated bigint, OUT deleted bigint -> record')) v(f, a);
+SELECT columns_are('kyro', 'epochs', ARRAY['name', 'made_at', 'made_by', 'era', 'snapshot']);
+SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace AND p.prosecdef AND p.proname NOT IN ('on_drop', 'on_history_ddl')), NULL,
+	'nothing but event triggers runs with the rights of the extension''s owner');
+SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace
+	AND (p.proname LIKE '%\_as\_owner' OR p.proname IN ('current_era', 'cut_history', 'refit_history', 'on_history_ddl')) AND has_function_privilege('public', p.oid, 'EXECUTE')), NULL,
+	'what writes the tables of histories is nobody''s');
+SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace
+	AND p.proname IN ('create_epoch', 'drop_epoch', 'keep_history', 'drop_history', 'prune_history', 'as_of', 'changes', 'restore_to') AND NOT has_function_privilege('public', p.oid, 'EXECUTE')), NULL,
+	'anybody may call the functions of time travel');
+SELECT is((SELECT string_agg(t, ', ') FROM unnest(ARRAY['kyro.epochs', 'kyro.histories', 'kyro.era']) t WHERE has_table_privilege('public', t, 'INSERT, UPDATE, DELETE, TRUNCATE')
+	OR NOT has_table_privilege('public', t, 'SELECT')), NULL, 'its tables can be read by all and written by none');
+
 -- views
 SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT columns_are('kyro', 'stat_tables', ARRAY['schemaname', 'relname', 'relid', 'state', 'size', 'log_rows', 'log_bytes', 'runs', 'sealed_bytes', 'sealed_rows', 'live_rows', 'touched_rows',

@@ -46,7 +46,7 @@ run_document('started', $_)
   foreach 'README.md', map { "docs/$_.md" } qw(operating model_format reference backups upgrading leaving);
 is( $node->safe_psql('started', "SELECT count(*) FROM pg_extension WHERE extname = 'kyrodb'"),
 	'0', 'the last document has removed the extension');
-foreach my $name (qw(event_log key_value))
+foreach my $name (qw(event_log key_value time_travel))
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $name");
 	$node->safe_psql($name, 'CREATE EXTENSION kyrodb');
@@ -118,7 +118,7 @@ foreach my $line (split /\n/, under('Settings'))
 is_deeply(\%told, \%shown, 'settings and their defaults');
 
 # Arguments of functions, and columns that they return.
-my $functions = join '', map { under($_) } 'Functions and procedures', 'Indexes of constraints', 'Event logs', 'Key-value tables', 'Counters';
+my $functions = join '', map { under($_) } 'Functions and procedures', 'Indexes of constraints', 'Event logs', 'Key-value tables', 'Time travel', 'Counters';
 my $helpers = under('Helpers');
 my $rows = under('Rows they return');
 foreach my $line (split /\n/, $node->safe_psql('postgres', q{
