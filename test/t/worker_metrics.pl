@@ -133,6 +133,17 @@ is(value('kyrodb_health_problems{severity="warning"}'), '0', 'nothing to do');
 is(ask('kyrodb_build_info')->[0]{metric}{version}, sql('SELECT version FROM kyro.build_info'), 'the version');
 is(ask('kyrodb_build_info')->[0]{metric}{datname}, 'postgres', 'each metric names its database');
 
+# what the panels of the dashboard ask for
+sub understood
+{
+	my ($promql) = @_;
+
+	$promql =~ s/\$datname/.*/g;
+	return $http->post_form("http://127.0.0.1:$port/api/v1/query", { query => $promql })->{success};
+}
+is_deeply([ grep { !understood($_) } @used ], [], 'Prometheus understands all that the dashboard asks for');
+ok(!understood('sum by (x (y)'), 'and would say if it did not');
+
 # an alert fires
 sql(q{ALTER TABLE t RENAME TO t2; CREATE INDEX broken ON t2 USING kyro_rmi (id)});
 $node->stop;
