@@ -7,9 +7,12 @@
 #   make check-app    the page of demo/app in a real Chromium (installs it and Node)
 #   make check-core   run PostgreSQL's own tests with kyro tables and indexes (fetches its source)
 #   make check-backups   pgBackRest, Barman, PgBouncer, pg_partman (installs them)
+#   make check-day    a day in the life: load, drift, crash, metrics, promotion, upgrade (in a small Debian of its own, as check-17)
 #   make check-deb    Debian packages: built, checked by lintian, installed in a fresh Debian and removed (needs root)
 #   make check-gateway   the gateway, before real clusters (installs Node if there is none, and its packages)
+#   make check-image  the image of the Dockerfile: built and run, by buildah on a fresh Debian (needs root)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
+#   make check-pgxn   PGXN's client installs and removes it from a zip (installs the client)
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17 to 18, there too
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
@@ -38,7 +41,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-app check-asan check-backups check-core check-deb check-gateway check-load check-metrics check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-app check-asan check-backups check-core check-day check-deb check-gateway check-image check-load check-metrics check-pgxn check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop gateway verify-version META.json sbom
 
 all:
@@ -90,6 +93,15 @@ check-app:
 
 check-gateway:
 	@tools/check-gateway.sh
+
+check-day:
+	@tools/in-root.sh 17 sh -ec 'tools/setup.sh day; export KYRO_DAY=1 UPGRADE_TEST=test/t/worker_day.pl; exec tools/check-upgrade.sh'
+
+check-image:
+	@tools/check-image.sh
+
+check-pgxn:
+	@tools/check-pgxn.sh
 
 check-metrics:
 	@tools/setup.sh metrics

@@ -24,11 +24,7 @@ if [ "${KYRO_IN_NAMESPACE:-}" != 1 ]; then
   exec unshare --mount --propagation private "$0" "$@"
 fi
 
-SUITE=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-[ -n "$SUITE" ] || die "this is no release of Debian"
-ROOTFS=${ROOTFS:-${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb/base-$SUITE}
-# shellcheck disable=SC2016	# apt's variable
-MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)}
+base_settings
 LOGS=$ROOT/build/check-deb
 W=$(mktemp -d) || die "no temporary directory"
 trap 'umount -R "$W/root/dev" "$W/root/proc" 2>/dev/null; rm -rf --one-file-system "$W"' EXIT
@@ -89,15 +85,6 @@ PY
 }
 
 # ---- a fresh Debian ----
-
-make_base() {
-  [ ! -e "$ROOTFS/.complete" ] || return 0
-  [ -n "$MIRROR" ] || die "set MIRROR to an archive of Debian"
-  rm -rf --one-file-system "$ROOTFS" && mkdir -p "$ROOTFS" &&
-    debootstrap --variant=minbase "$SUITE" "$ROOTFS" "$MIRROR" &&
-    printf '#!/bin/sh\nexit 101\n' >"$ROOTFS/usr/sbin/policy-rc.d" && chmod 755 "$ROOTFS/usr/sbin/policy-rc.d" &&
-    touch "$ROOTFS/.complete"
-}
 
 # The archives of this system's release, security too: the package is built against their server.
 apt_sources() {

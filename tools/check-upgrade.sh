@@ -8,6 +8,7 @@
 #
 #   OLD_PG_CONFIG=path...   of the versions to upgrade from, oldest first
 #   PG_CONFIG=path          of the version to upgrade to
+#   UPGRADE_TEST=file       another test than test/upgrade/upgrade.pl
 #   KEEP=1               keep the temporary directory
 
 set -u -o pipefail
@@ -48,7 +49,7 @@ for i in "${!all[@]}"; do
 done
 test_environment
 log=$LOGS/upgrade.log
-run_tap "$W/tap" "$SRC/test/upgrade/upgrade.pl" \
+run_tap "$W/tap" "$SRC/${UPGRADE_TEST:-test/upgrade/upgrade.pl}" \
   env OLD_INSTALLS="${old_installs# }" timeout -k 10 6000 >"$log" 2>&1
 rc=$?
 passed=$(grep -c '^ok ' "$log")

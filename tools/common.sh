@@ -209,3 +209,22 @@ build_server() {
 }
 
 now_ms() { date +%s%3N; }
+
+# base_settings: SUITE, ROOTFS and MIRROR of a small Debian as this one; make_base makes it where it
+# is not there.
+base_settings() {
+  SUITE=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  [ -n "$SUITE" ] || die "this is no release of Debian"
+  ROOTFS=${ROOTFS:-$CACHE/base-$SUITE}
+  # shellcheck disable=SC2016	# apt's variable
+  MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)}
+}
+
+make_base() {
+  [ ! -e "$ROOTFS/.complete" ] || return 0
+  [ -n "$MIRROR" ] || die "set MIRROR to an archive of Debian"
+  rm -rf --one-file-system "$ROOTFS" && mkdir -p "$ROOTFS" &&
+    debootstrap --variant=minbase "$SUITE" "$ROOTFS" "$MIRROR" &&
+    printf '#!/bin/sh\nexit 101\n' >"$ROOTFS/usr/sbin/policy-rc.d" && chmod 755 "$ROOTFS/usr/sbin/policy-rc.d" &&
+    touch "$ROOTFS/.complete"
+}

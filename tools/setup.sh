@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|app|static|indent|memory|fuzz
+# setup.sh build|demo|bench|plots|check|backups|day|deb|image|metrics|gateway|app|pgxn|static|indent|memory|fuzz
 #   Install the Debian packages that building, the demonstration, the benchmarks
 #   or the tests need.  If all are there it changes nothing and calls no network.  With
 #   PG_CONFIG set to another PostgreSQL, that one is taken as it is.
@@ -29,6 +29,8 @@ case $purpose in
     tools=(pgbackrest barman rsync pgbouncer)
     server=("postgresql-$PG_MAJOR-partman") ;;
   deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
+  day) tools=(prometheus-postgres-exporter) ;;
+  image) tools=(buildah debootstrap) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   gateway | app)
     # another Node is taken as it is
@@ -36,6 +38,7 @@ case $purpose in
     [ "$purpose" = gateway ] || tools+=(chromium)
     [ -x "$(command -v node)" ] || tools+=(nodejs)
     [ -x "$(command -v npm)" ] || tools+=(npm) ;;
+  pgxn) tools=(pgxnclient python3) ;;
   static)
     tools+=(clang cppcheck)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
@@ -44,7 +47,7 @@ case $purpose in
   fuzz)
     tools+=(clang libclang-rt-14-dev)
     server=("postgresql-server-dev-$PG_MAJOR") ;;
-  *) die "usage: setup.sh build|demo|bench|plots|check|backups|deb|metrics|gateway|app|static|indent|memory|fuzz" ;;
+  *) die "usage: setup.sh build|demo|bench|plots|check|backups|day|deb|image|metrics|gateway|app|pgxn|static|indent|memory|fuzz" ;;
 esac
 
 wanted=("${tools[@]}")

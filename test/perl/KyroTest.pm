@@ -38,19 +38,19 @@ use constant {
 	TRAILER => 16,
 };
 
-=item new_node(name, init => [...], conf => "...", preload => 0|1)
+=item new_node(name, init => [...], conf => "...", preload => 0|1, install_path => "...")
 
 A started cluster.  wal_consistency_checking is for our records alone: core's
 own check takes the zero pages of a table that was truncated meanwhile for
 damage.  preload (default 1) puts the library into
-shared_preload_libraries.
+shared_preload_libraries.  install_path: of another version of PostgreSQL than that in PATH.
 
 =cut
 
 sub new_node
 {
 	my ($name, %opt) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, $opt{install_path} ? (install_path => $opt{install_path}) : ());
 
 	my $preload = $opt{preload} // 1;
 	my $records = $preload ? 'generic, kyro_rmi' : 'generic';
