@@ -30,5 +30,18 @@ BEGIN
 		CREATE INDEX readings_id_kyro ON readings USING kyro_rmi (id);
 		CREATE INDEX readings_id_btree ON readings USING btree (id);
 		GRANT SELECT ON ALL TABLES IN SCHEMA shop TO demo_reader;
+		-- vectors, where there is pgvector
+		RESET ROLE;
+		IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') THEN
+			CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+			SET LOCAL ROLE demo_app;
+			SET LOCAL search_path = shop, public;
+			CREATE TABLE colours (id bigint, rgb vector(3), payload jsonb) USING kyro;
+			INSERT INTO colours
+			SELECT r * 36 + g * 6 + b, format('[%s,%s,%s]', r / 5.0, g / 5.0, b / 5.0)::vector, jsonb_build_object('css', format('rgb(%s %s %s)', r * 51, g * 51, b * 51))
+			FROM generate_series(0, 5) r, generate_series(0, 5) g, generate_series(0, 5) b;
+			CREATE INDEX ON colours USING hnsw (rgb vector_l2_ops);
+			GRANT SELECT ON colours TO demo_reader;
+		END IF;
 	END IF;
 END $$;

@@ -34,7 +34,7 @@ case $purpose in
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
   gateway | app)
     # another Node is taken as it is
-    tools=(openssl)
+    tools=(openssl curl)
     [ "$purpose" = gateway ] || tools+=(chromium)
     [ -x "$(command -v node)" ] || tools+=(nodejs)
     [ -x "$(command -v npm)" ] || tools+=(npm) ;;

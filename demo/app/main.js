@@ -4,6 +4,7 @@ import { $ } from './dom.js';
 import * as events from './events.js';
 import * as model from './model.js';
 import * as values from './values.js';
+import * as vectors from './vectors.js';
 
 async function connect(token) {
   const state = $('state');
@@ -14,7 +15,7 @@ async function connect(token) {
     const { kyrodb } = await get('build_info');
     $('connect').hidden = true;
     state.textContent = `kyrodb ${kyrodb.version} on PostgreSQL ${kyrodb.server}`;
-    const results = await Promise.allSettled([events, values, model].map((part) => part.start()));
+    const results = await Promise.allSettled([events, values, model, vectors].map((part) => part.start()));
     const failed = results.find((r) => r.status === 'rejected');
     if (failed) throw failed.reason;
     document.body.dataset.ready = 'yes';

@@ -19,6 +19,7 @@ import logs from '../routes/logs.js';
 import sql from '../routes/sql.js';
 import system from '../routes/system.js';
 import values from '../routes/values.js';
+import vectors from '../routes/vectors.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 const QUERIES = new URL('../../monitoring/queries.yaml', import.meta.url);
@@ -101,7 +102,7 @@ export async function buildApp(config, logger) {
     docs.addHook('onRoute', (route) => { route.config = { ...route.config, open: true }; });
     await docs.register(swaggerUi, { routePrefix: '/docs', uiConfig: { validatorUrl: null } });
   });
-  for (const routes of [logs, values, admin, system]) await app.register(routes, context);
+  for (const routes of [logs, values, vectors, admin, system]) await app.register(routes, context);
   if (config.sql) await app.register(sql, context);
   if (config.app) {
     await app.register(async (pages) => {

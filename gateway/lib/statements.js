@@ -1,4 +1,4 @@
-// Every statement of the gateway but those of /v1/sql and /metrics.  Each is prepared under its
+// Every statement of the gateway but those of /v1/sql, /v1/vector and /metrics.  Each is prepared under its
 // name, once a connection; nothing of a request ever becomes a part of one.
 //
 // Bodies of requests are $1::jsonb as they came.  bigint becomes text: a JSON number above 2^53
@@ -8,7 +8,7 @@ const prepare = (statements) => Object.fromEntries(Object.entries(statements).ma
 
 // The rows of a query with columns id and line, as long as they fit into so many bytes; the first
 // in any case.  total: how many there are without that.
-const fitting = (query, bytes) => `
+export const fitting = (query, bytes) => `
   SELECT id::text AS id, line, total FROM (
     SELECT id, line, sum(octet_length(line)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS upto, count(*) OVER () AS total
     FROM (${query}) AS q) AS f
@@ -53,6 +53,16 @@ export const statements = prepare({
     SELECT g.key AS id, row_to_json(r)::text AS line
     FROM kyro.scan($1, $2::bigint, $3::bigint, least(coalesce($4::bigint, $5::bigint), $5::bigint)) AS g,
          LATERAL (SELECT g.key::text AS key, g.value, g.changed_at::text AS "offset") AS r`, '$6'),
+
+  pgvector: "SELECT (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector') AS schema",
+  // names as SQL writes them, quoted by the server
+  vector_table: `SELECT t.rel::text AS "table", count(*) FILTER (WHERE y.typname = 'vector') AS columns, min(quote_ident(a.attname)) FILTER (WHERE y.typname = 'vector') AS column,
+      coalesce(bool_or(a.attname = 'id' AND a.atttypid = 'bigint'::regtype), false) AS id, coalesce(bool_or(a.attname = 'payload' AND a.atttypid = 'jsonb'::regtype), false) AS payload
+    FROM (SELECT $1::regclass AS rel) AS t
+    LEFT JOIN pg_attribute a ON a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_extension e ON e.extname = 'vector'
+    LEFT JOIN pg_type y ON y.oid = a.atttypid AND y.typnamespace = e.extnamespace
+    GROUP BY t.rel`,
 
   snapshot: `SELECT row_to_json(r)::text AS line FROM (
     SELECT run::text, rows::text, pages::text, bytes::text, extract(epoch FROM duration) AS seconds

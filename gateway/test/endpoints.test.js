@@ -129,7 +129,7 @@ test('a request keeps its id', async () => {
 test('the description has every endpoint, and the page loads nothing from elsewhere', async () => {
   const { paths } = (await gateway.request('GET', '/docs/json')).body;
   for (const path of ['/v1/put', '/v1/get_fast/{key}', '/v1/lookup', '/v1/scan', '/v1/append', '/v1/replay', '/v1/subscribe', '/v1/offset',
-    '/v1/snapshot', '/v1/rmi/build', '/v1/warmup', '/v1/sql', '/health', '/build_info', '/metrics']) {
+    '/v1/vector/insert', '/v1/vector/search', '/v1/snapshot', '/v1/rmi/build', '/v1/warmup', '/v1/sql', '/health', '/build_info', '/metrics']) {
     assert.ok(paths[path], path);
   }
   const page = await gateway.request('GET', '/docs/');

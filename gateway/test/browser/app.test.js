@@ -135,6 +135,20 @@ test('the model of an index, one look-up, sizes', async () => {
   await close();
 });
 
+test('vectors, where there is pgvector', async () => {
+  const [{ there }] = await cluster.sql("SELECT to_regclass('shop.colours') IS NOT NULL AS there");
+  const { page, close } = await open();
+  assert.equal(await page.isVisible('#vectors'), there);
+  if (there) {
+    await page.fill('#near [name=vector]', '1, 0.4, 0.1');
+    await page.click('#near button');
+    await page.waitForSelector('#near-answer:has-text("8 found")');
+    const [{ id }] = await cluster.sql("SELECT id::text FROM shop.colours ORDER BY rgb <-> '[1,0.4,0.1]' LIMIT 1");
+    assert.equal(await page.getAttribute('#found li', 'data-id'), id);
+  }
+  await close();
+});
+
 test('by keyboard alone', async () => {
   const { page, close } = await open({}, '');
   const focused = () => page.evaluate(() => document.activeElement.closest('form')?.id + ' ' + (document.activeElement.name || document.activeElement.tagName));
