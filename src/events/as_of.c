@@ -3,9 +3,9 @@
  * as_of.c
  *	  kyro.as_of(): a table as it was.
  *
- * Today's rows, with all changes undone that were not yet committed then: images of
- * rows are added and taken away, and what is left over is what was there.
- * README.md argues why that is exact.
+ * It returns the present rows, with all changes undone that had not been committed
+ * then: old rows are added and new rows are left out, by their images.  README.md,
+ * E9, argues why that is exact.
  *
  * IDENTIFICATION
  *	  src/events/as_of.c
@@ -37,12 +37,12 @@ PG_FUNCTION_INFO_V1(kyro_as_of);
 
 #define ROWS_AT_ONCE	1000
 
-/* How many more rows of an image are to be left out; by its number in the query. */
+/* Of each image that has changed, by its number in the query, the rows still to be left out. */
 typedef struct Undo
 {
-	int64	   *left;			/* -1: not met yet */
-	int64		size;
-	int64		missing;		/* rows left to be left out */
+	int64	   *left;			/* -1: the image was not met yet */
+	int64		size;			/* of the array */
+	int64		missing;		/* sum of all that are still to be left out */
 } Undo;
 
 static int64 *
@@ -73,8 +73,9 @@ put(Tuplestorestate *store, Datum row)
 }
 
 /*
- * A row of the query: 1 a row of today, or NULL; 2 the number of its image among those
- * that changed, or NULL; 3 how many of these there were more, 4 such a row.
+ * Process a row of the query.  Its columns are: 1 a present row, or NULL; 2 the number of
+ * its image among those that have changed, or NULL if it has not; 3 how many more rows
+ * with this image there were then (negative: fewer); 4 a row with this image.
  */
 static void
 take(Tuplestorestate *store, Undo *undo, HeapTuple tuple, TupleDesc desc)
@@ -117,7 +118,10 @@ take(Tuplestorestate *store, Undo *undo, HeapTuple tuple, TupleDesc desc)
 		put(store, row);
 }
 
-/* Whoever may read the whole table may read its past.  That has no policies, so nobody whom those restrict. */
+/*
+ * Raise 42501 unless the user may read the whole table.  Row security cannot be applied to
+ * rows of the past, so users whom it restricts may not read them.
+ */
 static void
 check_privileges(Oid relid)
 {
@@ -132,7 +136,7 @@ check_privileges(Oid relid)
 				 errdetail("Its policies cannot be applied to rows of the past.")));
 }
 
-/* The query that finds what was changed since, as kyro.past_changes() writes it. */
+/* The query that finds what has changed since, made by kyro.past_changes(). */
 static char *
 changes_since(FunctionCallInfo fcinfo, Oid relid)
 {
@@ -148,12 +152,13 @@ changes_since(FunctionCallInfo fcinfo, Oid relid)
 
 /*
  * kyro.as_of(NULL::tbl, epoch text), kyro.as_of(NULL::tbl, moment timestamptz) returns setof
- * the table's rows: those that were committed when the epoch was made, or at that
+ * the table's rows: those that had been committed when the epoch was made, or at that
  * moment.
  *
- * Locks as SELECT does.  Raises 42809 for what is not the type of a table's rows, 55000
- * if the table keeps no history, or none that goes back so far, or changes are missing in it; 42704 if there is
- * no such epoch, 22004 for NULL, 42501 without SELECT on the table, or under row security.
+ * Locks as SELECT does.  Raises 42809 if the first argument is not of the type of a table's
+ * rows; 55000 if the table keeps no history, if it does not go back so far, or if changes
+ * are missing in it; 42704 if there is no such epoch; 22004 for NULL; 42501 without SELECT
+ * on the table, or under row security.
  */
 Datum
 kyro_as_of(PG_FUNCTION_ARGS)
@@ -193,10 +198,10 @@ kyro_as_of(PG_FUNCTION_ARGS)
 	level = event_pin_settings();
 
 	/*
-	 * What was is the same by any snapshot that is not older than the epoch.
-	 * One that is older than our lock might see what TRUNCATE, which takes
-	 * away what old snapshots see, does to the table and not what it does to
-	 * the history.
+	 * Any snapshot that is not older than the epoch gives the same result.
+	 * But one that is older than our lock might see the effect of TRUNCATE on
+	 * the table, which also removes what old snapshots see, and not its
+	 * record in the history.
 	 */
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();

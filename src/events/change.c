@@ -4,7 +4,7 @@
  *	  Recording the changes of tables that keep a history.
  *
  * Triggers write a row for each row that is changed, with the xid of the top
- * transaction: what is visible as of an epoch is decided by that.
+ * transaction, by which it is decided what is visible as of an epoch.
  *
  * IDENTIFICATION
  *	  src/events/change.c
@@ -38,7 +38,7 @@ PG_FUNCTION_INFO_V1(kyro_note_change);
 PG_FUNCTION_INFO_V1(kyro_begin_era);
 PG_FUNCTION_INFO_V1(kyro_commit_time);
 
-/* Columns of a table of changes, but the offset: sql/past.sql. */
+/* The columns of a table of changes without the offset, see sql/past.sql. */
 #define COLUMNS "era, xid, at, \"by\", login, kind"
 enum
 {
@@ -75,8 +75,8 @@ insert_change(EventHistory *h, Datum *values, char *nulls)
 }
 
 /*
- * All rows of a table or partition that is truncated.  By the latest snapshot: the table is
- * locked, and what an older one does not see is truncated, too.
+ * Record all rows of a table or partition that is truncated.  Reads with the latest
+ * snapshot: rows that an older one does not see are truncated, too.  The table is locked.
  */
 static void
 insert_all_rows(const EventHistory *h, Relation rel, Datum *values, const char *nulls)
@@ -103,8 +103,8 @@ insert_all_rows(const EventHistory *h, Relation rel, Datum *values, const char *
  * kyro.note_change(), a trigger after INSERT, UPDATE and DELETE of each row, and before
  * TRUNCATE: record the change in the history of the table.
  *
- * As the owner of the history: who may change the table need not be allowed to see
- * what others have changed.  Raises 55000 if the table keeps no history.
+ * Writes as the owner of the history, because a user who may change the table need not be
+ * allowed to see what others have changed.  Raises 55000 if the table keeps no history.
  */
 Datum
 kyro_note_change(PG_FUNCTION_ARGS)
@@ -176,8 +176,9 @@ kyro_note_change(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.begin_era(), a trigger before INSERT on kyro.era: what is put in is the era of a database
- * that was dumped.  The next one begins, since xids of that one mean nothing here.
+ * kyro.begin_era(), a trigger before INSERT on kyro.era.  Only a restore inserts there: the
+ * era of the database that was dumped.  The next era is inserted instead, because xids of
+ * the old one mean nothing here.
  */
 Datum
 kyro_begin_era(PG_FUNCTION_ARGS)
@@ -197,14 +198,14 @@ kyro_begin_era(PG_FUNCTION_ARGS)
 	desc = RelationGetDescr(trigger->tg_relation);
 	values[0] = Int32GetDatum(DatumGetInt32(heap_getattr(trigger->tg_trigtuple, 1, desc, &isnull)) + 1);
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	CacheInvalidateRelcache(trigger->tg_relation);	/* sessions know it by
-													 * heart */
+	CacheInvalidateRelcache(trigger->tg_relation);	/* sessions have cached
+													 * the era */
 	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, 2, columns, values, nulls));
 }
 
 /*
- * kyro.commit_time(xid xid8) returns timestamptz: when a transaction whose changes are
- * visible has committed; infinity for one's own.  Raises 55000 if that is not known.
+ * kyro.commit_time(xid xid8) returns timestamptz: when a transaction, whose changes are
+ * visible, has committed; infinity for the current one.  Raises 55000 if that is not known.
  */
 Datum
 kyro_commit_time(PG_FUNCTION_ARGS)

@@ -61,44 +61,47 @@ typedef struct EventSlot
 	FmgrInfo	out;
 	FmgrInfo	in;
 	Oid			ioparam;
-	bool		no_fill;		/* what it is in images that are older than
-								 * the column */
-	Datum		fill;			/* text */
+	bool		no_fill;		/* in images that are older than the column it
+								 * is NULL, */
+	Datum		fill;			/* or else this text */
 } EventSlot;
 
-/* The history of a table, as rows of the table or of one of its partitions are written to it. */
+/* The history of a table, for rows of the table or of one of its partitions. */
 typedef struct EventHistory
 {
-	Oid			root;			/* the table that keeps it */
-	Oid			changes;		/* the table that has it */
-	Oid			owner;			/* of that */
+	Oid			root;			/* the table whose history it is */
+	Oid			changes;		/* the table that has the changes */
+	Oid			owner;			/* of that one */
 	char	   *changes_name;	/* qualified and quoted */
 	Oid			era_table;
-	int32		era;
-	int32		since_era;		/* from when on all changes are in it */
-	FullTransactionId since;	/* invalid: they are not */
+	int32		era;			/* the present one */
+	int32		since_era;		/* it is complete since this era */
+	FullTransactionId since;	/* and transaction; invalid: it is not */
 	int			nslots;
 	EventSlot  *slots;
 	bool		has_dropped;	/* some slots are of dropped columns */
-	bool		pin;			/* images depend on settings */
+	bool		pin;			/* texts depend on settings, which must be
+								 * pinned */
 	SPIPlanPtr	insert;			/* NULL: not planned yet */
-	MemoryContext context;		/* in which all of it is */
+	MemoryContext context;		/* everything of it is allocated here */
 } EventHistory;
 
 /*
- * The history of the rows of a table or partition, which is locked.  Raises 55000
- * if it keeps none, or returns NULL.  It stays until the next call, or while it is held.
+ * The history of the rows of a table or partition, which is locked.  If there is none,
+ * raises 55000, or returns NULL if missing_ok.  Valid until the next call, or, between
+ * event_history_hold() and event_history_release(), until the latter.
  */
 extern EventHistory *event_history(Oid relid, bool missing_ok);
 extern void event_history_hold(void);
 extern void event_history_release(void);
 
-/* How a history writes a row: a text[].  Settings must be pinned if h->pin. */
+/* The image of a row, a text[], allocated in the current context.  Settings must be pinned if h->pin. */
 extern Datum event_row_image(EventHistory *h, HeapTuple tuple, TupleDesc desc);
 
 /*
- * Have types write and read in one way, whatever the session's settings, until
- * AtEOXact_GUC(true, result).
+ * Pin the settings on which texts of values depend, whatever the session's are.  Returns
+ * the level for AtEOXact_GUC(true, level), which ends it, as the end of the
+ * (sub)transaction does.
  */
 extern int	event_pin_settings(void);
 

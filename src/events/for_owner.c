@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * for_owner.c
- *	  Writing tables of the extension for users who may not.
+ *	  Functions that write tables of the extension for users who may not write them.
  *
  * IDENTIFICATION
  *	  src/events/for_owner.c
@@ -31,9 +31,9 @@ PG_FUNCTION_INFO_V1(kyro_for_owner);
 #define MAX_ARGS	6
 
 /*
- * A function kyro.NAME(...) that calls kyro.NAME_as_owner(..., user name) as the
- * extension's owner.  Tables that are arguments must belong to the user, else
- * 42501; their OIDs must be those of tables, else 42P01.
+ * The body of functions kyro.NAME(...): call kyro.NAME_as_owner(..., user name) as the
+ * owner of the extension.  Raises 42P01 if an argument of type regclass is no relation,
+ * 42501 if the user does not own it.
  */
 Datum
 kyro_for_owner(PG_FUNCTION_ARGS)

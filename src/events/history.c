@@ -3,11 +3,10 @@
  * history.c
  *	  Which tables keep a history, and the images of their rows in it.
  *
- * An image is an array with a text for each column, in the order in which the
- * history has come to know them: what the type's output function makes of the
- * value, under settings that are always the same (event_pin_settings).  Columns are
- * known by name, so partitions may have theirs in another order, and a dump may be
- * restored without those that were dropped.
+ * An image is an array with a text for each column, in the order in which the columns
+ * were added to the history: the value as the type's output function writes it, under
+ * fixed settings (event_pin_settings).  Columns are known by name, so partitions may have
+ * them in another order, and a restored dump does not have those that were dropped.
  *
  * IDENTIFICATION
  *	  src/events/history.c
@@ -59,7 +58,7 @@ enum
 	HIST_SINCE
 };
 
-/* By the table or partition whose rows are at hand. */
+/* What the session has cached for a table or partition. */
 typedef struct Entry
 {
 	Oid			relid;			/* hash key */
@@ -68,11 +67,11 @@ typedef struct Entry
 } Entry;
 
 static HTAB *cache = NULL;
-static List *retired = NIL;		/* memory of entries that were replaced */
-static int	users = 0;			/* who work with entries just now, or have
-								 * failed in this transaction */
+static List *retired = NIL;		/* replaced histories, to be freed */
+static int	users = 0;			/* calls of event_history_hold() that were not
+								 * released yet, in this transaction */
 
-/* A table was changed, or what is known of its history. */
+/* Relation cache callback: a table, or its history, was changed. */
 static void
 on_relcache_change(Datum arg, Oid relid)
 {
@@ -111,10 +110,6 @@ event_history_release(void)
 
 /* ---- settings ---- */
 
-/*
- * Have types write and read texts in one way, whatever the session's settings; until
- * AtEOXact_GUC(true, result), or the end of the (sub)transaction.
- */
 int
 event_pin_settings(void)
 {
@@ -135,7 +130,7 @@ event_pin_settings(void)
 	return level;
 }
 
-/* Do no settings matter to what the type writes? */
+/* Is the type's text the same under all settings? */
 static bool
 is_plain(Oid type)
 {
@@ -163,7 +158,7 @@ is_plain(Oid type)
 
 /* ---- what is known of a history ---- */
 
-/* A column of an array of kyro.histories, in the current memory. */
+/* The elements of an array column of kyro.histories, allocated in the current context; returns their number. */
 static int
 elements(HeapTuple tuple, TupleDesc desc, int column, Oid type, Datum **values, bool **nulls)
 {
@@ -178,7 +173,7 @@ elements(HeapTuple tuple, TupleDesc desc, int column, Oid type, Datum **values, 
 	return n;
 }
 
-/* The era in which this database is, see README.md. */
+/* The present era of this database, see README.md, E11. */
 static int32
 current_era(Oid era_table)
 {
@@ -222,7 +217,7 @@ fill_slot(EventSlot *slot, Relation rel, Datum name, Oid type)
 	fmgr_info_cxt(function, &slot->in, CurrentMemoryContext);
 }
 
-/* Put together what kyro.histories says, for the rows of a table or partition; in the current memory. */
+/* Make a history from a row of kyro.histories, for the rows of a table or partition; allocated in the current context. */
 static EventHistory *
 make_history(Relation rel, HeapTuple tuple, TupleDesc desc)
 {
@@ -287,7 +282,7 @@ make_history(Relation rel, HeapTuple tuple, TupleDesc desc)
 	return h;
 }
 
-/* Free what was replaced, when nobody can be working with it. */
+/* Free replaced histories, unless somebody may be using them. */
 static void
 free_retired(void)
 {
@@ -316,7 +311,7 @@ retire(EventHistory *h)
 	MemoryContextSwitchTo(old);
 }
 
-/* Read kyro.histories by the latest snapshot, as the catalogs are read; NULL: no such history. */
+/* Read the history of a table or partition, with the latest snapshot, as catalogs are read; NULL if it has none. */
 static EventHistory *
 read_history(Oid relid)
 {
@@ -386,7 +381,8 @@ event_history(Oid relid, bool missing_ok)
 		}
 
 		/*
-		 * before reading, so that what is invalidated meanwhile is read again
+		 * make the entry before reading, so that it becomes invalid if there
+		 * is an invalidation meanwhile
 		 */
 		entry = (Entry *) hash_search(cache, &relid, HASH_ENTER, &found);
 		entry->history = NULL;
@@ -410,7 +406,6 @@ event_history(Oid relid, bool missing_ok)
 
 /* ---- images ---- */
 
-/* The image of a row, in the current memory; settings that matter are pinned already. */
 Datum
 event_row_image(EventHistory *h, HeapTuple tuple, TupleDesc desc)
 {
@@ -433,7 +428,7 @@ event_row_image(EventHistory *h, HeapTuple tuple, TupleDesc desc)
 	return PointerGetDatum(construct_md_array(texts, none, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* The history of the table whose row type a datum has. */
+/* The history of the table that has this row type. */
 static EventHistory *
 history_of_type(Oid type)
 {
@@ -447,7 +442,7 @@ history_of_type(Oid type)
 	return event_history(relid, false);
 }
 
-/* kyro.row_image(r record) returns text[]: how the history of its table writes a row. */
+/* kyro.row_image(r record) returns text[]: the image of a row in the history of its table. */
 Datum
 kyro_row_image(PG_FUNCTION_ARGS)
 {
@@ -467,7 +462,7 @@ kyro_row_image(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(image);
 }
 
-/* kyro.image_row(NULL::tbl, image text[]) returns a row of the table: the reverse. */
+/* kyro.image_row(NULL::tbl, image text[]) returns the row of the table that has this image. */
 Datum
 kyro_image_row(PG_FUNCTION_ARGS)
 {
@@ -507,9 +502,9 @@ kyro_image_row(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.fit_image(tbl regclass, image text[]) returns text[]: an image as it would be had it been
- * made today.  Columns that were added since have what the rows had then,
- * those that were dropped have nothing.
+ * kyro.fit_image(tbl regclass, image text[]) returns text[]: an old image with the table's
+ * present columns.  Columns that were added since have the value that the rows got then,
+ * columns that were dropped are NULL.
  */
 Datum
 kyro_fit_image(PG_FUNCTION_ARGS)
@@ -541,9 +536,9 @@ kyro_fit_image(PG_FUNCTION_ARGS)
 }
 
 /*
- * kyro.history_begin(tbl regclass, OUT era, OUT since): the transaction that must be
- * visible as of an epoch, for all later changes to be in the history.  Raises
- * 55000 if the table keeps no history, or its triggers are disabled.
+ * kyro.history_begin(tbl regclass, OUT era, OUT since): the transaction since which the
+ * history is complete; an epoch that does not see it cannot be read.  Raises 55000 if the
+ * table keeps no history, or if its triggers are disabled.
  */
 Datum
 kyro_history_begin(PG_FUNCTION_ARGS)

@@ -180,7 +180,7 @@ seal(const WorkerTask *task, WorkerResult *result)
 
 /* ---- histories ---- */
 
-/* As SELECT kyro.prune_history() does, for the owner of the table. */
+/* Call kyro.prune_history() as the owner of the table. */
 static void
 prune(const WorkerTask *task, WorkerResult *result)
 {

@@ -145,7 +145,7 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 	return tasks;
 }
 
-/* Histories with changes that are older than they keep by a tenth; *next as above. */
+/* Add the histories whose oldest changes should have been pruned a tenth of their time ago; *next as above. */
 static List *
 histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
 {
