@@ -1,6 +1,7 @@
 # pg_upgrade of a cluster with everything that kyrodb stores, from each version to
 # the next: by copies of files, by links to them, by clones, by swapping
-# directories.  Every table has a heap twin.
+# directories.  Every table has a heap twin; an application's tables are there with
+# both kinds of keys, and event logs and key-value tables go on where they were.
 #
 # OLD_INSTALLS are the directories above bin of the old versions, oldest first; the
 # newest one is in PATH.  Run by tools/check-upgrade.sh.
@@ -9,6 +10,7 @@ use warnings;
 use File::Path qw(rmtree);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Application;
 use KyroTest;
 use Test::More;
 
@@ -207,6 +209,40 @@ CREATE VIEW uses AS SELECT relname, runs FROM kyro.stat_tables;
 });
 }
 
+# Logs with events, consumers, requests and gaps, and a key-value table with a history.
+sub fill_logs
+{
+	my ($db) = @_;
+
+	$old->safe_psql($db, q{
+SET client_min_messages = error;
+SELECT kyro.create_log('events'), kyro.create_log('clicks', partition_by => 'offset', every => '200'), kyro.create_kv('settings', history => true);
+SELECT count(kyro.append(l, to_jsonb(g), key => g % 7, request_id => md5(g::text)::uuid)) FROM generate_series(1, 500) g, unnest(ARRAY['events', 'clicks']) l;
+BEGIN;
+SELECT count(kyro.append(l, '0')) FROM generate_series(1, 20) g, unnest(ARRAY['events', 'clicks']) l;
+ROLLBACK;
+SELECT count(kyro.append(l, to_jsonb(g))) FROM generate_series(501, 600) g, unnest(ARRAY['events', 'clicks']) l;
+SELECT kyro.snapshot('events');
+SELECT count(kyro.put('settings', g % 50, g::text)) FROM generate_series(1, 300) g;
+SELECT kyro.delete('settings', 7);
+SELECT kyro.ack('events', 'reader', lease) FROM (SELECT DISTINCT lease FROM kyro.consume('events', 'reader', "limit" => 100, lease_for => '1 hour')) l;
+});
+}
+
+# What readers of logs and key-value tables see.
+sub logs
+{
+	my ($node, $db) = @_;
+
+	return $node->safe_psql($db, q{
+SELECT l, count(*), min("offset"), max("offset"), md5(string_agg(e::text, E'\n' ORDER BY "offset")) FROM unnest(ARRAY['events', 'clicks', 'settings_history']) l, LATERAL kyro.replay(l) e GROUP BY l ORDER BY l;
+SELECT l, kyro.last_offset(l), kyro.stable_offset(l) FROM unnest(ARRAY['events', 'clicks', 'settings_history']) l;
+SELECT count(*), md5(string_agg(s::text, E'\n' ORDER BY key)) FROM kyro.scan('settings') s;
+SELECT kyro.get('settings', 8, as_of => 20::bigint), kyro.get('settings', 7);
+SELECT consumer, position FROM events_consumers;
+});
+}
+
 my @kyro_indexes = map { [ $_, 'k', "${_}_k" ] } qw(s unl compacted never_sealed resolved);
 my @other = (['hp1', 'k', 'hp1_k_idx'], ['hp2', 'k', 'hp2_k_idx'], ['hm', 'i8', 'hm_i8'], ['hu', 'i8', 'hu_i8'], ['empty', 'k', 'empty_k'],
 	['p1', 'k', 'p1_k_idx'], ['p2', 'k', 'p2_k_idx']);
@@ -217,8 +253,15 @@ $old->safe_psql('postgres', 'CREATE DATABASE one');
 $old->safe_psql('postgres', 'CREATE DATABASE two');
 add_index_checks($old, 'one');
 add_index_checks($old, 'two');
+$old->safe_psql('postgres', 'CREATE DATABASE logs');
+$old->safe_psql('logs', 'CREATE EXTENSION kyrodb');
 fill_indexes('one');
 fill_tables('two');
+fill_logs('logs');
+application_databases($old, 'plain', 'ours');
+load_both($old, 'application', 'plain', 'ours');
+# what is set for new keys is not for those that there are
+$old->safe_psql('postgres', "ALTER DATABASE $_ SET kyro.constraint_index_method = kyro_rmi") foreach ('one', 'plain');
 # the tables of the other's tests
 $old->safe_psql('two', q{CREATE TABLE log (id bigint) USING kyro TABLESPACE other; INSERT INTO log SELECT generate_series(1, 1000); SELECT kyro.snapshot('log')});
 
@@ -280,6 +323,8 @@ sub memory
 			LATERAL kyro.model_history(c.oid) h WHERE relkind = 'i' ORDER BY relname, generation});
 		$memory{"the policies of $db"} = $node->safe_psql($db, 'SELECT * FROM kyro.policies p ORDER BY p::text');
 	}
+	$memory{"the kinds of keys of $_"} = key_methods($node, $_) foreach ('plain', 'ours');
+	$memory{'the logs'} = logs($node, 'logs');
 	$memory{'the runs'} = $node->safe_psql('two', q{SELECT to_jsonb(r) - 'state' FROM kyro.stat_runs r ORDER BY relname, r::text});
 	return %memory;
 }
@@ -340,10 +385,32 @@ SELECT count(*) FROM (SELECT FROM $t WHERE id % 29 = 3 FOR KEY SHARE) x;
 	$new->safe_psql('two', q{SELECT twice('p', 'UPDATE $t SET v = ''new'' WHERE k % 9 = 0'); SELECT kyro.snapshot('p2')});
 }
 
+# Logs go on with the next offset, remember requests, and hand out what is left.
+sub live_logs
+{
+	my ($node, $what) = @_;
+
+	is($node->safe_psql('logs', q{SELECT l FROM unnest(ARRAY['events', 'clicks']) l
+WHERE kyro.append(l, '"again"', request_id => md5('77')::uuid) <> (SELECT "offset" FROM kyro.replay(l) WHERE request_id = md5('77')::uuid)}), '', "$what: a request is known");
+	my $last = 'SELECT kyro.last_offset(l) FROM unnest(ARRAY[\'events\', \'clicks\', \'settings_history\']) l';
+	my @before = split /\n/, $node->safe_psql('logs', $last);
+	$node->safe_psql('logs', q{SELECT count(kyro.append(l, to_jsonb(g))) FROM generate_series(1, 300) g, unnest(ARRAY['events', 'clicks']) l; SELECT kyro.extend_log('clicks');
+SELECT count(kyro.put('settings', g, 'new')) FROM generate_series(40, 60) g});
+	my @after = split /\n/, $node->safe_psql('logs', $last);
+	ok($after[0] >= $before[0] + 300 && $after[1] >= $before[1] + 300 && $after[2] >= $before[2] + 21, "$what: logs go on") or diag("@before, @after");
+	is($node->safe_psql('logs', q{SELECT count(*) FROM unnest(ARRAY['events', 'clicks']) l WHERE kyro.stable_offset(l) >= kyro.last_offset(l)}), 2, "$what: nothing is waited for");
+	is($node->safe_psql('logs', q{SELECT min("offset") = (SELECT min("offset") FROM events WHERE "offset" >= (SELECT position FROM events_consumers)) FROM kyro.consume('events', 'reader', "limit" => 50)}), 't', "$what: a consumer goes on");
+	$node->safe_psql('logs', q{SELECT kyro.ack('events', 'reader', max(lease)) FROM events_leases});
+	is($node->safe_psql('logs', q{SELECT c.relname, v.* FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname LIKE 'kyro%', LATERAL kyro.verify(c.oid::regclass, deep => true) v WHERE c.relkind IN ('i', 'r')}), '', "$what: logs are sound");
+}
+
 # And some of it after an upgrade, the n-th from 0 on, before the next.
 sub live_between
 {
 	my ($node, $what, $n) = @_;
+
+	live_logs($node, $what);
+	load_both($node, "$what, application", 'plain', 'ours');
 
 	$node->safe_psql('one', qq{
 SET client_min_messages = error;
@@ -372,10 +439,19 @@ sub live_on
 	twins_agree_here($new, "$what, after VACUUM");
 
 	live($new, $what);
+	live_logs($new, $what);
+	load_both($new, "$what, application", 'plain', 'ours');
 	everything_agrees($new, "$what, after changes");
 	$new->stop('immediate');
 	$new->start;
 	everything_agrees($new, "$what, after a crash", crashed => 1);
+	# exchanged, there and back
+	exchange_keys($new, 'plain', 'replace_btree');
+	exchange_keys($new, 'ours', 'restore_btree');
+	load_both($new, "$what, application exchanged", 'plain', 'ours');
+	exchange_keys($new, 'plain', 'restore_btree');
+	exchange_keys($new, 'ours', 'replace_btree');
+	same_content($new, "$what, application exchanged back", 'plain', 'ours');
 	foreach my $db ('one', 'two')
 	{
 		$new->safe_psql($db, 'VACUUM (FREEZE, INDEX_CLEANUP ON)');
@@ -437,6 +513,7 @@ foreach my $mode ('--copy', '--clone', '--swap', '--link')
 			my $what = "$mode, " . $new->pg_version->major;
 
 			cmp_ok($new->safe_psql('postgres', 'SELECT pg_current_xact_id()'), '>=', $memory{xid}, "$what: transaction ids go on");
+			same_content($new, "$what, application", 'plain', 'ours');
 			my %now = memory($new);
 			is($now{$_}, $memory{$_}, "$what: $_") foreach grep { $_ ne 'xid' } sort keys %memory;
 			everything_agrees($new, $what);
