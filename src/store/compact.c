@@ -182,13 +182,14 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 	}
 	else if (link.ip_posid != 0 && store_ledger_get(c->old_table, &link, &tuple->t_self, &ledger, &buffer))
 	{
-		uint8		hoff = old_tuple->t_data->t_hoff;
+		/* what transactions have left there; the columns are the row's own */
+		const uint16 of_columns = HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL;
+		HeapTupleHeader t = old_tuple->t_data;
 
-		old_tuple->t_data->t_choice.t_heap = ledger.t_data->t_choice.t_heap;
-		old_tuple->t_data->t_infomask = ledger.t_data->t_infomask;
-		old_tuple->t_data->t_infomask2 = ledger.t_data->t_infomask2;
-		old_tuple->t_data->t_ctid = ledger.t_data->t_ctid;
-		old_tuple->t_data->t_hoff = hoff;
+		t->t_choice.t_heap = ledger.t_data->t_choice.t_heap;
+		t->t_infomask = (t->t_infomask & of_columns) | (ledger.t_data->t_infomask & ~of_columns);
+		t->t_infomask2 = (t->t_infomask2 & HEAP_NATTS_MASK) | (ledger.t_data->t_infomask2 & ~HEAP_NATTS_MASK);
+		t->t_ctid = ledger.t_data->t_ctid;
 		if (ItemPointerEquals(&old_tuple->t_data->t_ctid, &ledger.t_self))
 			old_tuple->t_data->t_ctid = old_tuple->t_self;
 		UnlockReleaseBuffer(buffer);

@@ -4,7 +4,7 @@
  *	  Deleting, updating and locking rows.
  *
  * Rows in the log are left to heap code.  What is done to a sealed row is done to
- * its ledger tuple: heap code deletes and locks it, update.c updates it.  An updated
+ * its ledger tuple: heap code locks it, update.c updates and deletes it.  An updated
  * ledger tuple points to the new version in the log, so that whoever waits for the
  * row follows.  A log tuple that was sealed points to the sealed row in the same way.
  *
@@ -48,13 +48,13 @@ find_sealed(Relation rel, ItemPointer tid, StorePage *p)
 }
 
 /*
- * Get the ledger tuple of a sealed row, made if there was none.  TM_Ok: *ledger is
- * its place.  Else *tmfd is filled, and the row is dead to all or was never there
- * (TM_Deleted), was moved to another run (TM_Updated), or is being moved
- * (TM_BeingModified).
+ * Get the ledger tuple of a sealed row, made if there was none, with `first` if that
+ * is not NULL.  TM_Ok: *ledger is its place.  Else *tmfd is filled, and the row is dead
+ * to all or was never there (TM_Deleted), was moved to another run (TM_Updated), or is
+ * being moved (TM_BeingModified).
  */
 static TM_Result
-get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_FailureData *tmfd)
+get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, StoreFirst *first, TM_FailureData *tmfd)
 {
 	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
 	HeapTupleData tuple;
@@ -65,7 +65,7 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 	tmfd->cmax = InvalidCommandId;
 	if (row <= store_page_rows(p)->h.count && !store_run_aborted(p->run))
 	{
-		bool		there = store_touch(rel, p, row, ledger);
+		bool		there = store_touch(rel, p, row, ledger, first);
 
 		DEBUG_POINT("row-touched");
 		if (there)
@@ -76,7 +76,7 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 
 			/* rolled back since we looked; try again, which touches the row */
 			if (run == NULL)
-				return get_ledger(rel, p, tid, ledger, tmfd);
+				return get_ledger(rel, p, tid, ledger, first, tmfd);
 			tmfd->xmax = (TransactionId) run->fxid;
 			return store_run_in_progress(run) ? TM_BeingModified : TM_Updated;
 		}
@@ -92,20 +92,21 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, TM_F
 /*
  * Before a sealed row is changed: get its ledger tuple, waiting for a move if `wait`,
  * and check what can be checked before that is locked.  TM_Ok: *ledger is set, else
- * *tmfd.
+ * *tmfd.  If this is the first touch of the row, `first` is done, if that is not NULL.
  */
 static TM_Result
 begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Snapshot crosscheck,
-			 bool wait, TM_FailureData *tmfd)
+			 bool wait, StoreFirst *first, TM_FailureData *tmfd)
 {
+	bool		crossed = crosscheck != InvalidSnapshot && !store_run_visible(p->run, crosscheck);
 	TM_Result	result;
 
 	CheckForSerializableConflictIn(rel, tid, p->block);
-	while ((result = get_ledger(rel, p, tid, ledger, tmfd)) == TM_BeingModified && wait)
+	while ((result = get_ledger(rel, p, tid, ledger, crossed ? NULL : first, tmfd)) == TM_BeingModified && wait)
 		XactLockTableWait(tmfd->xmax, rel, tid, XLTW_Update);
 	if (result != TM_Ok)
 		return result;
-	if (crosscheck != InvalidSnapshot && !store_run_visible(p->run, crosscheck))
+	if (crossed)
 	{
 		tmfd->ctid = *tid;
 		tmfd->xmax = InvalidTransactionId;
@@ -115,24 +116,41 @@ begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Sn
 	return TM_Ok;
 }
 
+/* A copy of a sealed row, or NULL if the page in hand has none of this number. */
+static HeapTuple
+row_copy(Relation rel, StorePage *p, ItemPointer tid)
+{
+	OffsetNumber row = ItemPointerGetOffsetNumber(tid);
+
+	return row <= store_page_rows(p)->h.count ? store_row_copy(rel, p, row) : NULL;
+}
+
 TM_Result
 store_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
 				   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changingPart)
 {
 	StorePage	p;
 	ItemPointerData ledger;
+	StoreFirst	first = {.moved = changingPart};
 	TM_Result	result;
+	HeapTuple	old;
 
 	if (!find_sealed(rel, tid, &p))
 		return heap_delete(rel, tid, cid, crosscheck, wait, tmfd, changingPart);
-	result = begin_change(rel, &p, tid, &ledger, crosscheck, wait, tmfd);
+	old = row_copy(rel, &p, tid);
+	result = begin_change(rel, &p, tid, &ledger, crosscheck, wait,
+						  old != NULL && store_change_first(rel, old, NULL, cid, &first, NULL) ? &first : NULL, tmfd);
 	store_page_release(&p);
-	if (result == TM_Ok)
+	if (first.done)
+		store_changed_first(rel, old, &first);
+	else if (result == TM_Ok)
 	{
-		result = heap_delete(rel, &ledger, cid, crosscheck, wait, tmfd, changingPart);
+		result = store_ledger_delete(rel, old, &ledger, cid, wait, tmfd, changingPart);
 		if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, &ledger))
 			tmfd->ctid = *tid;
 	}
+	if (old != NULL)
+		heap_freetuple(old);
 	return result;
 }
 
@@ -143,36 +161,40 @@ store_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Command
 {
 	StorePage	p;
 	ItemPointerData ledger;
+	StoreFirst	first = {0};
 	TM_Result	result;
+	HeapTuple	old,
+				new;
+	bool		should_free;
 
 	if (!find_sealed(rel, otid, &p))
 		return store_heap()->tuple_update(rel, otid, slot, cid, snapshot, crosscheck, wait,
 										  tmfd, lockmode, update_indexes);
 	*lockmode = LockTupleExclusive;
 	*update_indexes = KYRO_UPDATE_NONE;
-	result = begin_change(rel, &p, otid, &ledger, crosscheck, wait, tmfd);
+	old = row_copy(rel, &p, otid);
+	new = ExecFetchSlotHeapTuple(slot, true, &should_free);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	result = begin_change(rel, &p, otid, &ledger, crosscheck, wait,
+						  old != NULL && store_change_first(rel, old, new, cid, &first, lockmode) ? &first : NULL, tmfd);
+	store_page_release(&p);
+	if (first.done)
+		store_changed_first(rel, old, &first);
+	else if (result == TM_Ok)
+	{
+		result = store_ledger_update(rel, old, &ledger, new, cid, wait, tmfd, lockmode);
+		if (result != TM_Ok && ItemPointerEquals(&tmfd->ctid, &ledger))
+			tmfd->ctid = *otid;
+	}
 	if (result == TM_Ok)
 	{
-		HeapTuple	old = store_row_copy(rel, &p, ItemPointerGetOffsetNumber(otid));
-		bool		should_free;
-		HeapTuple	new = ExecFetchSlotHeapTuple(slot, true, &should_free);
-
-		store_page_release(&p);
-		slot->tts_tableOid = RelationGetRelid(rel);
-		result = store_ledger_update(rel, old, &ledger, new, cid, wait, tmfd, lockmode);
-		if (result == TM_Ok)
-		{
-			slot->tts_tid = new->t_self;
-			*update_indexes = KYRO_UPDATE_ALL;
-		}
-		else if (ItemPointerEquals(&tmfd->ctid, &ledger))
-			tmfd->ctid = *otid;
-		if (should_free)
-			heap_freetuple(new);
-		heap_freetuple(old);
+		slot->tts_tid = new->t_self;
+		*update_indexes = KYRO_UPDATE_ALL;
 	}
-	else
-		store_page_release(&p);
+	if (should_free)
+		heap_freetuple(new);
+	if (old != NULL)
+		heap_freetuple(old);
 	return result;
 }
 
@@ -314,7 +336,7 @@ store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlo
 		Buffer		buffer;
 		TM_Result	result;
 
-		if (sealed && (result = get_ledger(rel, &p, tid, &ledger, tmfd)) != TM_Ok)
+		if (sealed && (result = get_ledger(rel, &p, tid, &ledger, NULL, tmfd)) != TM_Ok)
 		{
 			bool		again = false;
 

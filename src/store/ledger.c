@@ -3,10 +3,10 @@
  * ledger.c
  *	  Links from sealed rows to ledger tuples, and the first touch of a row.
  *
- * When a sealed row is deleted, updated or locked for the first time, it is copied
- * into a heap tuple on a log page, its ledger tuple.  From then on heap code
- * deletes, locks and prunes the ledger tuple, and what is true of it is true of the
- * row.  One generic WAL record writes the copy and the link.  The link is set once
+ * When a sealed row is deleted, updated or locked for the first time, it gets a heap
+ * tuple without columns on a log page, its ledger tuple.  From then on heap code locks
+ * and prunes the ledger tuple, update.c updates and deletes it, and what is true of it
+ * is true of the row.  One generic WAL record writes the tuple and the link.  The link is set once
  * and verifies itself: it is good if it leads to an ordinary tuple that carries the
  * row's TID as its tag.  Heap code removes a ledger tuple only when it is dead to
  * all, and whatever takes its place has another tag or none.
@@ -28,6 +28,7 @@
 #include "access/hio.h"
 #include "access/visibilitymap.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
@@ -395,6 +396,15 @@ make_link_page(Relation rel, const StorePage *p)
 	return block;
 }
 
+/* Log a change of links; the link page is all that it changes. */
+static void
+finish_links(StoreChange *c, StorePage *p, StorePageChange *links)
+{
+	set_hash(links->page, BufferGetBlockNumber(p->link_buffer));
+	store_change_note(links, &StorePageGetHeader(links->page)->hash, sizeof(uint64));
+	(void) store_change_finish(c, false);
+}
+
 /*
  * Set links of some rows of the page in hand to (0, mark); mark 0 clears them.  The
  * link page is locked exclusively.
@@ -402,17 +412,21 @@ make_link_page(Relation rel, const StorePage *p)
 static void
 mark_links(Relation rel, StorePage *p, const bool *which, OffsetNumber mark)
 {
-	GenericXLogState *state = GenericXLogStart(rel);
-	Page		page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
-	ItemPointerData *links = links_on_page(p, page);
+	StoreChange c;
+	StorePageChange *page;
+	ItemPointerData *links;
 
+	store_change_begin(&c, rel);
+	page = store_change_page(&c, p->link_buffer, false);
+	links = links_on_page(p, page->page);
 	for (int i = 0; i < store_page_rows(p)->h.count; i++)
 	{
-		if (which[i])
-			ItemPointerSet(&links[i], 0, mark);
+		if (!which[i])
+			continue;
+		ItemPointerSet(&links[i], 0, mark);
+		store_change_note(page, &links[i], sizeof(ItemPointerData));
 	}
-	set_hash(page, BufferGetBlockNumber(p->link_buffer));
-	GenericXLogFinish(state);
+	finish_links(&c, p, page);
 }
 
 void
@@ -453,9 +467,9 @@ void
 store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const ItemPointerData *to, int n, bool *done)
 {
 	ItemPointerData undone[MaxHeapTuplesPerPage];
-	GenericXLogState *state;
+	StoreChange c;
+	StorePageChange *page;
 	ItemPointerData *links;
-	Page		page;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -472,44 +486,57 @@ store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const Ite
 	/* as at a first touch */
 	store_vm_clear(rel, p->block, 1, &p->vmbuffer);
 	DEBUG_CRASH("move-map-cleared");
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
-	links = links_on_page(p, page);
+	store_change_begin(&c, rel);
+	page = store_change_page(&c, p->link_buffer, false);
+	links = links_on_page(p, page->page);
 	for (int i = 0; i < n; i++)
 	{
 		ItemPointer link = &links[rows[i] - 1];
 
 		done[i] = link->ip_posid == 0 || same_link(link, &undone[i]);
-		if (done[i])
-			ItemPointerSet(link, ItemPointerGetBlockNumber(&to[i]), ItemPointerGetOffsetNumber(&to[i]) | STORE_LINK_MOVED);
+		if (!done[i])
+			continue;
+		ItemPointerSet(link, ItemPointerGetBlockNumber(&to[i]), ItemPointerGetOffsetNumber(&to[i]) | STORE_LINK_MOVED);
+		store_change_note(page, link, sizeof(ItemPointerData));
 	}
-	set_hash(page, BufferGetBlockNumber(p->link_buffer));
-	GenericXLogFinish(state);
+	finish_links(&c, p, page);
 	unlock_links(p);
 }
 
-/* Form a ledger tuple: the row, frozen, with its TID in the bytes before t_hoff. */
-static HeapTuple
-form_ledger(Relation rel, StorePage *p, OffsetNumber row)
-{
-	HeapTuple	source = store_row_copy(rel, p, row);
-	Size		hoff = source->t_data->t_hoff;
-	HeapTuple	tuple = palloc0(HEAPTUPLESIZE + source->t_len + STORE_TAG_SIZE);
-	HeapTupleHeader t = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
-	StoreTag	tag;
+/*
+ * A ledger tuple: a header without columns, with the row's TID in the bytes before t_hoff.  The columns are
+ * where the row is sealed, and whoever wants them reads them there.
+ */
+#define LEDGER_SIZE (MAXALIGN(SizeofHeapTupleHeader) + STORE_TAG_SIZE)
 
-	tuple->t_len = source->t_len + STORE_TAG_SIZE;
-	tuple->t_tableOid = source->t_tableOid;
-	tuple->t_data = t;
-	memcpy(t, source->t_data, hoff);
-	memcpy((char *) t + hoff + STORE_TAG_SIZE, (char *) source->t_data + hoff, source->t_len - hoff);
-	t->t_hoff = hoff + STORE_TAG_SIZE;
-	tag.magic = STORE_TAG_MAGIC;
-	tag.row = source->t_self;
+typedef union Ledger
+{
+	HeapTupleHeaderData t;
+	char		bytes[LEDGER_SIZE];
+} Ledger;
+
+/* Make the ledger tuple of a row, frozen, and untouched but for `first`. */
+static void
+form_ledger(const StorePage *p, OffsetNumber row, const StoreFirst *first, Ledger *ledger)
+{
+	HeapTupleHeader t = &ledger->t;
+	StoreTag	tag = {.magic = STORE_TAG_MAGIC};
+
+	memset(ledger, 0, sizeof(Ledger));
+	t->t_choice.t_heap.t_xmin = TransactionIdIsValid(p->run->xmin) ? p->run->xmin : FrozenTransactionId;
+	t->t_infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
+	t->t_hoff = LEDGER_SIZE;
+	if (first != NULL)
+	{
+		t->t_infomask &= ~HEAP_XMAX_INVALID;
+		if (first->keys)
+			t->t_infomask2 |= HEAP_KEYS_UPDATED;
+		HeapTupleHeaderSetXmax(t, first->xid);
+		HeapTupleHeaderSetCmax(t, first->cid, false);
+	}
 	StaticAssertStmt(sizeof(StoreTag) == STORE_TAG_SIZE, "size of a tag");
-	memcpy((char *) t + hoff, &tag, STORE_TAG_SIZE);
-	heap_freetuple(source);
-	return tuple;
+	ItemPointerSet(&tag.row, p->block, row);
+	memcpy(ledger->bytes + LEDGER_SIZE - STORE_TAG_SIZE, &tag, STORE_TAG_SIZE);
 }
 
 /* The number of rows next to a row, in one direction, that were touched without a gap. */
@@ -546,30 +573,133 @@ touch_ahead(const StorePage *p, OffsetNumber row, Page link_page, int *step)
 	return touched < TOUCH_AHEAD_AFTER ? 0 : Min(touched / TOUCH_AHEAD_FRACTION, TOUCH_AHEAD_MAX);
 }
 
-/* Put a ledger tuple on a log page, and a row's link to it on the link page. */
+/* Note that an item of a log page is new. */
 static void
-add_ledger(Relation rel, const StorePage *p, OffsetNumber row, HeapTuple tuple,
-		   Page page, BlockNumber block, Page link_page)
+note_item(StorePageChange *log, OffsetNumber offset)
 {
-	OffsetNumber offset = PageAddItem(page, (Item) tuple->t_data, tuple->t_len, InvalidOffsetNumber, false, true);
-	ItemPointer link = &links_on_page(p, link_page)[row - 1];
+	ItemId		item = PageGetItemId(log->page, offset);
 
+	store_change_note(log, item, sizeof(ItemIdData));
+	store_change_note(log, PageGetItem(log->page, item), MAXALIGN(ItemIdGetLength(item)));
+}
+
+/*
+ * Put a row's ledger tuple on a log page with room for it, and its link to it on the link page; with what
+ * is done to it first, if that is not NULL.
+ */
+static void
+add_ledger(Relation rel, const StorePage *p, OffsetNumber row, const StoreFirst *first,
+		   StorePageChange *log, StorePageChange *links)
+{
+	ItemPointer link = &links_on_page(p, links->page)[row - 1];
+	BlockNumber block = BufferGetBlockNumber(log->buffer);
+	Ledger		ledger;
+	HeapTupleHeader t;
+	OffsetNumber offset;
+
+	form_ledger(p, row, first, &ledger);
+	offset = PageAddItem(log->page, (Item) & ledger, LEDGER_SIZE, InvalidOffsetNumber, false, true);
 	if (offset == InvalidOffsetNumber)
-		elog(ERROR, "no room for a ledger tuple in block %u of \"%s\"", block, RelationGetRelationName(rel));
+		elog(PANIC, "no room for a ledger tuple in block %u of \"%s\"", block, RelationGetRelationName(rel));
 	ItemPointerSet(link, block, offset);
-	((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset)))->t_ctid = *link;
+	store_change_note(links, link, sizeof(ItemPointerData));
+	t = (HeapTupleHeader) PageGetItem(log->page, PageGetItemId(log->page, offset));
+	t->t_ctid = *link;
+	if (first != NULL && first->new != NULL)
+	{
+		RelationPutHeapTuple(rel, log->buffer, first->new, false);
+		t->t_ctid = first->new->t_self;
+		note_item(log, ItemPointerGetOffsetNumber(&first->new->t_self));
+	}
+	else if (first != NULL && first->moved)
+		HeapTupleHeaderSetMovedPartitions(t);
+	note_item(log, offset);
 	p->table->usage->ledger_tuples++;
 }
 
+/* Bytes that must be free on a log page, besides an item, for a ledger tuple with what is done first. */
+static Size
+room_for(const StoreFirst *first)
+{
+	return first == NULL || first->new == NULL ? LEDGER_SIZE :
+		LEDGER_SIZE + sizeof(ItemIdData) + MAXALIGN(first->new->t_len);
+}
+
+/*
+ * With the log page, in `buffer`, and the link page locked: put the ledger tuples of a row that has none, and of those
+ * beyond it, there.  log_vm and p->vmbuffer are the pages of the map for both.
+ */
+static void
+touch(Relation rel, StorePage *p, OffsetNumber row, StoreFirst *first, Buffer buffer, Buffer log_vm, LinkPage *known)
+{
+	Page		log_page = BufferGetPage(buffer);
+	bool		empty = PageGetMaxOffsetNumber(log_page) == 0;
+	Size		spare = RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR);
+	BlockNumber run_end = p->run->first + p->run->pages;
+	StoreChange c;
+	StorePageChange *log,
+			   *links;
+	XLogRecPtr	lsn;
+	int			step;
+
+	/* whoever goes on from here soon comes to the pages behind this one */
+	int			ahead = touch_ahead(p, row, BufferGetPage(p->link_buffer), &step);
+
+	/* bytes were asked for, not two items */
+	if (first != NULL && (PageGetMaxOffsetNumber(log_page) + 2 > MaxHeapTuplesPerPage ||
+						  PageGetHeapFreeSpace(log_page) < room_for(first)))
+		first = NULL;
+	store_vm_clear(rel, p->block, ahead > 0 && step > 0 ? Min(MAP_AHEAD, run_end - p->block) : 1, &p->vmbuffer);
+	if (first != NULL)
+	{
+		ItemPointerData tid;
+
+		if (PageIsAllVisible(log_page))
+			store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, &log_vm);
+
+		/*
+		 * after the map bit is gone: who has read the row before has his lock
+		 * on the table
+		 */
+		ItemPointerSet(&tid, p->block, row);
+		CheckForSerializableConflictIn(rel, &tid, p->block);
+	}
+	DEBUG_CRASH("touch-map-cleared");
+	store_change_begin(&c, rel);
+	/* nobody has logged how a new page was initialised */
+	log = store_change_page(&c, buffer, empty);
+	links = store_change_page(&c, p->link_buffer, false);
+	if (first != NULL)
+	{
+		PageSetPrunable(log_page, first->xid);
+		PageClearAllVisible(log_page);
+	}
+	add_ledger(rel, p, row, first, log, links);
+	for (int next = row + step; ahead > 0 && next >= 1 && next <= store_page_rows(p)->h.count; next += step, ahead--)
+	{
+		if (links_on_page(p, links->page)[next - 1].ip_posid != 0 ||
+			PageGetHeapFreeSpace(log_page) < LEDGER_SIZE + spare)
+			break;
+		add_ledger(rel, p, next, NULL, log, links);
+	}
+	store_change_header(log);
+	set_hash(links->page, BufferGetBlockNumber(p->link_buffer));
+	store_change_note(links, &StorePageGetHeader(links->page)->hash, sizeof(uint64));
+	DEBUG_CRASH("touch-record");
+	lsn = store_change_finish(&c, true);
+	DEBUG_CRASH("touch-logged");
+	known->checked = lsn;
+	if (first != NULL)
+		first->done = true;
+}
+
 bool
-store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
+store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, StoreFirst *first)
 {
 	LinksSeen  *seen;
 	LinkPage   *known;
 	Buffer		buffer,
-				heap_vm = InvalidBuffer;
-	HeapTuple	tuple;
-
+				log_vm = InvalidBuffer;
 	ItemPointerData undone;
 
 	*ledger = undone = store_link_read(rel, p, row);
@@ -583,62 +713,25 @@ store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger)
 	if (ledger->ip_posid != 0)
 		return TransactionIdIsValid(seen->xmin) && TransactionIdEquals(seen->xmin, MyProc->xmin) && seen->there[row - 1];
 
-	tuple = form_ledger(rel, p, row);
+	if (room_for(first) > MaxHeapTupleSize)
+		first = NULL;
 	known = link_page(rel, p);
 	p->link_buffer = ReleaseAndReadBuffer(p->link_buffer, rel, known->block != 0 ? known->block : make_link_page(rel, p));
 	DEBUG_POINT("touch-link-page-made");
 	visibilitymap_pin(rel, p->block, &p->vmbuffer);
-	buffer = kyro_buffer_for_tuple(rel, tuple->t_len, InvalidBuffer, &heap_vm, NULL);
+	buffer = kyro_buffer_for_tuple(rel, room_for(first), InvalidBuffer, &log_vm, NULL);
 	lock_link_page(rel, p, p->link_buffer, BUFFER_LOCK_EXCLUSIVE, known);
 
 	*ledger = links_on_page(p, BufferGetPage(p->link_buffer))[row - 1];
 	if (ledger->ip_posid == 0 || same_link(ledger, &undone))
-	{
-		bool		empty = PageGetMaxOffsetNumber(BufferGetPage(buffer)) == 0;
-		BlockNumber block = BufferGetBlockNumber(buffer);
-		Size		spare = RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR);
-		GenericXLogState *state;
-		BlockNumber run_end = p->run->first + p->run->pages;
-		Page		page,
-					link_page;
-		int			ahead,
-					step;
-
-		/* if rows ahead are touched, the next pages will soon be touched, too */
-		ahead = touch_ahead(p, row, BufferGetPage(p->link_buffer), &step);
-		store_vm_clear(rel, p->block, ahead > 0 && step > 0 ? Min(MAP_AHEAD, run_end - p->block) : 1, &p->vmbuffer);
-		DEBUG_CRASH("touch-map-cleared");
-		state = GenericXLogStart(rel);
-		/* a page without items may be new, and its initialisation not logged */
-		page = GenericXLogRegisterBuffer(state, buffer, empty ? GENERIC_XLOG_FULL_IMAGE : 0);
-		link_page = GenericXLogRegisterBuffer(state, p->link_buffer, 0);
-		add_ledger(rel, p, row, tuple, page, block, link_page);
-		for (int next = row + step; ahead > 0 && next >= 1 && next <= store_page_rows(p)->h.count; next += step, ahead--)
-		{
-			HeapTuple	neighbour;
-			bool		fits;
-
-			if (links_on_page(p, link_page)[next - 1].ip_posid != 0)
-				break;
-			neighbour = form_ledger(rel, p, next);
-			fits = PageGetHeapFreeSpace(page) >= MAXALIGN(neighbour->t_len) + spare;
-			if (fits)
-				add_ledger(rel, p, next, neighbour, page, block, link_page);
-			heap_freetuple(neighbour);
-			if (!fits)
-				break;
-		}
-		set_hash(link_page, BufferGetBlockNumber(p->link_buffer));
-		store_log_page_finish(state);
-	}
+		touch(rel, p, row, first, buffer, log_vm, known);
 	*ledger = see_links(p)[row - 1];
 
 	unlock_links(p);
 	UnlockReleaseBuffer(buffer);
-	if (BufferIsValid(heap_vm))
-		ReleaseBuffer(heap_vm);
-	heap_freetuple(tuple);
-	return false;
+	if (BufferIsValid(log_vm))
+		ReleaseBuffer(log_vm);
+	return first != NULL && first->done;
 }
 
 bool

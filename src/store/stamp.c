@@ -112,16 +112,13 @@ store_moves_end(StoreMoves *moves)
 
 /* Set the header of a tuple as heap_delete() does, but with a link to the sealed row. */
 static void
-stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cid, ItemPointer to)
+stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cmax, bool combo, const ItemPointerData *to)
 {
-	bool		combo;
-
-	HeapTupleHeaderAdjustCmax(t, &cid, &combo);
 	t->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_MOVED);
 	t->t_infomask2 |= HEAP_KEYS_UPDATED;
 	HeapTupleHeaderClearHotUpdated(t);
 	HeapTupleHeaderSetXmax(t, xid);
-	HeapTupleHeaderSetCmax(t, cid, combo);
+	HeapTupleHeaderSetCmax(t, cmax, combo);
 	t->t_ctid = *to;
 }
 
@@ -191,23 +188,41 @@ static void
 stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPointerData *to, const bool *stamps, int n,
 			TransactionId xid, CommandId cid, Buffer *vmbuffer)
 {
-	GenericXLogState *state;
-	Page		page;
+	Page		page = BufferGetPage(buffer);
+	HeapTupleHeader tuples[MaxHeapTuplesPerPage];
+	CommandId	cmax[MaxHeapTuplesPerPage];
+	bool		combo[MaxHeapTuplesPerPage];
+	StoreChange c;
+	StorePageChange *change;
 
-	if (PageIsAllVisible(BufferGetPage(buffer)))
-		store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, vmbuffer);
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, buffer, 0);
-	PageClearAllVisible(page);
-	PageSetPrunable(page, xid);
 	for (int i = 0; i < n; i++)
 	{
-		ItemPointerData at = to[i];
-
-		if (stamps[i])
-			stamp_tuple((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, from[i])), xid, cid, &at);
+		if (!stamps[i])
+			continue;
+		tuples[i] = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, from[i]));
+		cmax[i] = cid;
+		HeapTupleHeaderAdjustCmax(tuples[i], &cmax[i], &combo[i]);
 	}
-	store_log_page_finish(state);
+	if (PageIsAllVisible(page))
+		store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, vmbuffer);
+	store_change_begin(&c, rel);
+	change = store_change_page(&c, buffer, false);
+	PageClearAllVisible(page);
+	PageSetPrunable(page, xid);
+	store_change_header(change);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader t;
+
+		if (!stamps[i])
+			continue;
+		t = tuples[i];
+		stamp_tuple(t, xid, cmax[i], combo[i], &to[i]);
+		/* xmax to infomask */
+		store_change_note(change, &t->t_choice.t_heap.t_xmax,
+						  offsetof(HeapTupleHeaderData, t_hoff) - offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmax));
+	}
+	(void) store_change_finish(&c, true);
 }
 
 /* Stamp the rows of one log page that are still free, with one WAL record. */

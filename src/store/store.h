@@ -491,12 +491,29 @@ extern void store_links_move(Relation rel, StorePage *p, const OffsetNumber *row
 extern void store_links_reset(Relation rel, StorePage *p, const bool *which, ItemPointerData *links);
 
 /*
- * Touch a row: *ledger is the place of its ledger tuple, made if there was none, or
- * the link of a row that was moved.  If true is returned, the ledger tuple is
- * certainly there.  Else the caller looks with store_ledger_get(); if that does not
- * find it, the row is dead to all.
+ * What is done to a row first, if that is deleting or updating it: it is done in the
+ * record that makes its ledger tuple.
  */
-extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger);
+typedef struct StoreFirst
+{
+	HeapTuple	new;			/* the new version, stamped as made by us;
+								 * NULL: a delete */
+	TransactionId xid;			/* ours */
+	CommandId	cid;
+	bool		keys;			/* it is a delete, or key columns change */
+	bool		moved;			/* it is a delete, and the row goes to another
+								 * partition */
+	bool		done;			/* set by store_touch() */
+} StoreFirst;
+
+/*
+ * Touch a row: *ledger is the place of its ledger tuple, made if there was none, or
+ * the link of a row that was moved.  If it is made, and `first` is not NULL, that is
+ * done, too, if all fits on one page; may raise a serialization failure then.  If
+ * true is returned, the ledger tuple is certainly there.  Else the caller looks with
+ * store_ledger_get(); if that does not find it, the row is dead to all.
+ */
+extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, StoreFirst *first);
 
 /*
  * The tuple of an item of a locked log page, in *t and *length; *t is NULL if the
@@ -564,6 +581,46 @@ extern void store_vm_log(Relation rel, Buffer vmbuffer);
  * record is left out of that check.
  */
 extern void store_log_page_finish(GenericXLogState *state);
+
+/* Pages that a change can have, and pieces that are changed of each; if there are more it is logged whole. */
+#define STORE_CHANGE_PAGES 2
+#define STORE_CHANGE_FRAGMENTS 320
+
+typedef struct StoreFragment
+{
+	uint16		offset;
+	uint16		length;
+} StoreFragment;
+
+typedef struct StorePageChange
+{
+	Buffer		buffer;
+	Page		page;
+	bool		image;			/* log it whole */
+	int			n;
+	uint32		length;			/* of all fragments */
+	StoreFragment fragments[STORE_CHANGE_FRAGMENTS];
+} StorePageChange;
+
+typedef struct StoreChange
+{
+	Relation	rel;
+	int			n;
+	StorePageChange pages[STORE_CHANGE_PAGES];
+} StoreChange;
+
+/*
+ * A change of pages in place, as a record of generic WAL: begin, then for each page
+ * store_change_page(), change it, and note each piece of it that was changed, finish.  From begin to
+ * finish is a critical section; the pages are locked exclusively.  Nothing else of a page
+ * may change: replay would not know.  log_page: as for store_log_page_finish().  Returns the
+ * LSN of the pages, invalid if nothing is logged.
+ */
+extern void store_change_begin(StoreChange *c, Relation rel);
+extern StorePageChange *store_change_page(StoreChange *c, Buffer buffer, bool image);
+extern void store_change_note(StorePageChange *p, const void *start, Size length);
+extern void store_change_header(StorePageChange *p);	/* the page's own */
+extern XLogRecPtr store_change_finish(StoreChange *c, bool log_page);
 
 /* --- scan.c ---------------------------------------------------------------- */
 
@@ -733,7 +790,24 @@ extern TM_Result store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapsh
 								  CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
 								  TM_FailureData *tmfd);
 
-/* --- update.c: the first update of a sealed row ---------------------------------- */
+/* --- update.c: updates and deletes of sealed rows -------------------------------- */
+
+/*
+ * May `old`, a sealed row, be updated by `new`, or deleted if that is NULL, in the record of its first
+ * touch, if nobody has touched it?  Then *first is filled, but for moved, and the new version
+ * stamped.  *lockmode, if not NULL, is set in any case.
+ */
+extern bool store_change_first(Relation rel, HeapTuple old, HeapTuple new, CommandId cid, StoreFirst *first,
+							   LockTupleMode *lockmode);
+
+/* What follows when it was done. */
+extern void store_changed_first(Relation rel, HeapTuple old, const StoreFirst *first);
+
+/*
+ * Delete a sealed row, `old`.  *ledger_tid and *tmfd as for store_ledger_update(), otherwise as heap_delete().
+ */
+extern TM_Result store_ledger_delete(Relation rel, HeapTuple old, ItemPointer ledger_tid, CommandId cid, bool wait,
+									 TM_FailureData *tmfd, bool moved);
 
 /*
  * Update a sealed row, `old`, to `new`.  *ledger_tid is the place of its ledger

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * update.c
- *	  The first update of a sealed row: of its ledger tuple.
+ *	  Updates and deletes of sealed rows: of their ledger tuples.
  *
  * heap_update() cannot be used.  It would make the new version heap-only if that
  * fits the page and no indexed column changes, but no index leads to a ledger
@@ -16,6 +16,14 @@
  * are key-share lockers; they stay, and are taken over to the new version.  If nobody
  * has ever locked the ledger tuple, and no TOAST values must be stored before the new
  * version has its place, no such lock is needed.
+ *
+ * Nor can heap_delete() be used: it takes what logical decoding must know of the old
+ * row, and its TOAST values, from the tuple, and a ledger tuple has no columns.
+ *
+ * Mostly a row has no ledger tuple yet.  Then there is nobody to wait for, and the
+ * tuple is made with the delete, or the update and its new version, already in it
+ * (store_touch()).  That is one record of generic WAL, which is not decoded.  So where
+ * changes are decoded, the row is touched first.
  *
  * IDENTIFICATION
  *	  src/store/update.c
@@ -183,6 +191,19 @@ set_xmax(HeapTupleHeader t, const Xmax *x)
 	HeapTupleHeaderSetXmax(t, x->xmax);
 }
 
+/* Make a tuple one that our command has made, by an update, with the locks that it inherits. */
+static void
+stamp_new_version(Relation rel, HeapTuple t, CommandId cid, const Xmax *xmax)
+{
+	t->t_tableOid = RelationGetRelid(rel);
+	t->t_data->t_infomask &= ~HEAP_XACT_MASK;
+	t->t_data->t_infomask2 &= ~HEAP2_XACT_MASK;
+	t->t_data->t_infomask |= HEAP_UPDATED;
+	HeapTupleHeaderSetXmin(t->t_data, GetCurrentTransactionId());
+	HeapTupleHeaderSetCmin(t->t_data, cid);
+	set_xmax(t->t_data, xmax);
+}
+
 /* ---- what changes ---- */
 
 /*
@@ -280,6 +301,49 @@ header_of(const HeapTupleHeaderData *t)
 	return header;
 }
 
+/* What heap code's records say of an xmax. */
+static uint8
+infobits_of(const HeapTupleHeaderData *t)
+{
+	return (t->t_infomask & HEAP_XMAX_IS_MULTI ? XLHL_XMAX_IS_MULTI : 0) |
+		(t->t_infomask & HEAP_XMAX_LOCK_ONLY ? XLHL_XMAX_LOCK_ONLY : 0) |
+		(t->t_infomask & HEAP_XMAX_EXCL_LOCK ? XLHL_XMAX_EXCL_LOCK : 0) |
+		(t->t_infomask & HEAP_XMAX_KEYSHR_LOCK ? XLHL_XMAX_KEYSHR_LOCK : 0) |
+		(t->t_infomask2 & HEAP_KEYS_UPDATED ? XLHL_KEYS_UPDATED : 0);
+}
+
+/* Have a record end with the identity of the old row. */
+static void
+register_identity(HeapTuple identity, xl_heap_header *header)
+{
+	*header = header_of(identity->t_data);
+	XLogRegisterData((char *) header, SizeOfHeapHeader);
+	XLogRegisterData((char *) identity->t_data + SizeofHeapTupleHeader, identity->t_len - SizeofHeapTupleHeader);
+}
+
+/* Log that the tuple `ledger` was deleted.  `identity` may be NULL. */
+static XLogRecPtr
+log_delete(Relation rel, Buffer buffer, HeapTuple ledger, HeapTuple identity, uint8 flags)
+{
+	xl_heap_delete record = {0};
+	xl_heap_header header;
+
+	record.xmax = HeapTupleHeaderGetRawXmax(ledger->t_data);
+	record.offnum = ItemPointerGetOffsetNumber(&ledger->t_self);
+	record.infobits_set = infobits_of(ledger->t_data);
+	record.flags = flags;
+	if (identity != NULL)
+		record.flags |= rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ?
+			XLH_DELETE_CONTAINS_OLD_TUPLE : XLH_DELETE_CONTAINS_OLD_KEY;
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfHeapDelete);
+	XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
+	if (identity != NULL)
+		register_identity(identity, &header);
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	return XLogInsert(RM_HEAP_ID, XLOG_HEAP_DELETE);
+}
+
 /*
  * Log that the tuple `ledger` was updated to `new`; both are on their pages already.
  * `identity` is that of old_identity().
@@ -291,18 +355,13 @@ log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger,
 	Page		new_page = BufferGetPage(new_buffer);
 	bool		first = (ItemPointerGetOffsetNumber(&new->t_self) == FirstOffsetNumber &&
 						 PageGetMaxOffsetNumber(new_page) == FirstOffsetNumber);
-	uint16		infomask = ledger->t_data->t_infomask;
 	xl_heap_update record = {0};
 	xl_heap_header new_header = header_of(new->t_data);
 	xl_heap_header identity_header;
 
 	record.old_xmax = HeapTupleHeaderGetRawXmax(ledger->t_data);
 	record.old_offnum = ItemPointerGetOffsetNumber(&ledger->t_self);
-	record.old_infobits_set = (infomask & HEAP_XMAX_IS_MULTI ? XLHL_XMAX_IS_MULTI : 0) |
-		(infomask & HEAP_XMAX_LOCK_ONLY ? XLHL_XMAX_LOCK_ONLY : 0) |
-		(infomask & HEAP_XMAX_EXCL_LOCK ? XLHL_XMAX_EXCL_LOCK : 0) |
-		(infomask & HEAP_XMAX_KEYSHR_LOCK ? XLHL_XMAX_KEYSHR_LOCK : 0) |
-		(ledger->t_data->t_infomask2 & HEAP_KEYS_UPDATED ? XLHL_KEYS_UPDATED : 0);
+	record.old_infobits_set = infobits_of(ledger->t_data);
 	record.new_xmax = HeapTupleHeaderGetRawXmax(new->t_data);
 	record.new_offnum = ItemPointerGetOffsetNumber(&new->t_self);
 	record.flags = flags;
@@ -323,11 +382,7 @@ log_update(Relation rel, Buffer old_buffer, Buffer new_buffer, HeapTuple ledger,
 	XLogRegisterBufData(0, (char *) &new_header, SizeOfHeapHeader);
 	XLogRegisterBufData(0, (char *) new->t_data + SizeofHeapTupleHeader, new->t_len - SizeofHeapTupleHeader);
 	if (identity != NULL)
-	{
-		identity_header = header_of(identity->t_data);
-		XLogRegisterData((char *) &identity_header, SizeOfHeapHeader);
-		XLogRegisterData((char *) identity->t_data + SizeofHeapTupleHeader, identity->t_len - SizeofHeapTupleHeader);
-	}
+		register_identity(identity, &identity_header);
 	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
 	return XLogInsert(RM_HEAP_ID, XLOG_HEAP_UPDATE | (first ? XLOG_HEAP_INIT_PAGE : 0));
 }
@@ -389,6 +444,22 @@ release_vm_pages(Update *u)
 		ReleaseBuffer(u->new_vm);
 }
 
+/* With its page locked, fill in the ledger tuple; may we change it, without locking it first? */
+static bool
+find_ledger(Update *u)
+{
+	Page		page = BufferGetPage(u->old_buffer);
+	BlockNumber block = ItemPointerGetBlockNumber(&u->ledger.t_self);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&u->ledger.t_self);
+	ItemId		item = PageGetItemId(page, offset);
+
+	if (!ItemIdIsNormal(item))
+		elog(ERROR, "ledger tuple (%u,%u) of \"%s\" is gone", block, offset, RelationGetRelationName(u->rel));
+	u->ledger.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	u->ledger.t_len = ItemIdGetLength(item);
+	return u->locked || (u->ledger.t_data->t_infomask & HEAP_XMAX_INVALID);
+}
+
 /*
  * Lock the page of the ledger tuple, and one with room for a new version of this
  * length, in the order in which everybody locks log pages; fill u->ledger.  If
@@ -399,23 +470,13 @@ release_vm_pages(Update *u)
 static TM_Result
 lock_pages(Update *u, Size length)
 {
-	BlockNumber block = ItemPointerGetBlockNumber(&u->ledger.t_self);
-	OffsetNumber offset = ItemPointerGetOffsetNumber(&u->ledger.t_self);
-
-	u->old_buffer = ReadBuffer(u->rel, block);
+	u->old_buffer = ReadBuffer(u->rel, ItemPointerGetBlockNumber(&u->ledger.t_self));
 	for (;;)
 	{
-		Page		page = BufferGetPage(u->old_buffer);
 		TM_Result	result;
-		ItemId		item;
 
 		u->new_buffer = kyro_buffer_for_tuple(u->rel, length, u->old_buffer, &u->new_vm, &u->old_vm);
-		item = PageGetItemId(page, offset);
-		if (!ItemIdIsNormal(item))
-			elog(ERROR, "ledger tuple (%u,%u) of \"%s\" is gone", block, offset, RelationGetRelationName(u->rel));
-		u->ledger.t_data = (HeapTupleHeader) PageGetItem(page, item);
-		u->ledger.t_len = ItemIdGetLength(item);
-		if (u->locked || (u->ledger.t_data->t_infomask & HEAP_XMAX_INVALID))
+		if (find_ledger(u))
 			return TM_Ok;
 
 		LockBuffer(u->old_buffer, BUFFER_LOCK_UNLOCK);
@@ -431,7 +492,32 @@ lock_pages(Update *u, Size length)
 	}
 }
 
-/* Unlock and unpin what lock_pages() has locked. */
+/* The same of the page of the ledger tuple alone, for a delete. */
+static TM_Result
+lock_page(Update *u)
+{
+	u->old_buffer = ReadBuffer(u->rel, ItemPointerGetBlockNumber(&u->ledger.t_self));
+	u->new_buffer = u->old_buffer;
+	visibilitymap_pin(u->rel, ItemPointerGetBlockNumber(&u->ledger.t_self), &u->old_vm);
+	for (;;)
+	{
+		TM_Result	result;
+
+		LockBuffer(u->old_buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (find_ledger(u))
+			return TM_Ok;
+		LockBuffer(u->old_buffer, BUFFER_LOCK_UNLOCK);
+		result = lock_ledger(u);
+		if (result != TM_Ok)
+		{
+			ReleaseBuffer(u->old_buffer);
+			release_vm_pages(u);
+			return result;
+		}
+	}
+}
+
+/* Unlock and unpin what lock_pages() or lock_page() has locked. */
 static void
 unlock_pages(Update *u)
 {
@@ -441,17 +527,17 @@ unlock_pages(Update *u)
 	release_vm_pages(u);
 }
 
-/* Set the header of a new version: made by an update of our command, with inherited locks. */
+/* The ledger tuple ends with our command, but for what it points to. */
 static void
-stamp_new_version(Update *u, HeapTuple t, const Xmax *xmax)
+end_ledger(Update *u, const Xmax *xmax, CommandId cmax)
 {
-	t->t_tableOid = RelationGetRelid(u->rel);
-	t->t_data->t_infomask &= ~HEAP_XACT_MASK;
-	t->t_data->t_infomask2 &= ~HEAP2_XACT_MASK;
-	t->t_data->t_infomask |= HEAP_UPDATED;
-	HeapTupleHeaderSetXmin(t->t_data, GetCurrentTransactionId());
-	HeapTupleHeaderSetCmin(t->t_data, u->cid);
-	set_xmax(t->t_data, xmax);
+	HeapTupleHeader t = u->ledger.t_data;
+
+	PageSetPrunable(BufferGetPage(u->old_buffer), GetCurrentTransactionId());
+	t->t_infomask &= ~HEAP_MOVED;
+	HeapTupleHeaderClearHotUpdated(t);
+	set_xmax(t, xmax);
+	HeapTupleHeaderSetCmax(t, cmax, false);
 }
 
 /*
@@ -467,12 +553,8 @@ apply_update(Update *u, HeapTuple tuple, const Xmax *ledger_xmax, CommandId cmax
 	uint8		flags = 0;
 
 	START_CRIT_SECTION();
-	PageSetPrunable(old_page, GetCurrentTransactionId());
 	RelationPutHeapTuple(u->rel, u->new_buffer, tuple, false);
-	t->t_infomask &= ~HEAP_MOVED;
-	HeapTupleHeaderClearHotUpdated(t);
-	set_xmax(t, ledger_xmax);
-	HeapTupleHeaderSetCmax(t, cmax, false);
+	end_ledger(u, ledger_xmax, cmax);
 	t->t_ctid = tuple->t_self;
 	if (clear_all_visible(u->rel, u->old_buffer, u->old_vm))
 		flags |= XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED;
@@ -551,9 +633,9 @@ store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTup
 	Assert(!combo);				/* its xmin is frozen, so not ours */
 
 	/* both tuples: the caller reads the header of the one that he gave us */
-	stamp_new_version(&u, tuple, &new_xmax);
+	stamp_new_version(rel, tuple, cid, &new_xmax);
 	if (tuple != new)
-		stamp_new_version(&u, new, &new_xmax);
+		stamp_new_version(rel, new, cid, &new_xmax);
 	if (two_pages)
 		PageSetFull(BufferGetPage(u.old_buffer));	/* so that it is pruned */
 	apply_update(&u, tuple, &old_xmax, cmax, identity);
@@ -569,4 +651,119 @@ store_ledger_update(Relation rel, HeapTuple old, ItemPointer ledger_tid, HeapTup
 	bms_free(key_columns);
 	bms_free(identity_columns);
 	return TM_Ok;
+}
+
+TM_Result
+store_ledger_delete(Relation rel, HeapTuple old, ItemPointer ledger_tid, CommandId cid, bool wait,
+					TM_FailureData *tmfd, bool moved)
+{
+	Update		u = {.rel = rel, .cid = cid, .mode = LockTupleExclusive, .wait = wait, .tmfd = tmfd};
+	TransactionId xid = GetCurrentTransactionId();
+	HeapTuple	identity = NULL;
+	HeapTupleHeader t;
+	Xmax		xmax,
+				none;
+	TM_Result	result;
+	CommandId	cmax = cid;
+	bool		combo;
+	uint8		flags = moved ? XLH_DELETE_IS_PARTITION_MOVE : 0;
+
+	if (IsInParallelMode())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot delete tuples during a parallel operation")));
+	MultiXactIdSetOldestMember();
+	u.ledger.t_self = *ledger_tid;
+	u.ledger.t_tableOid = RelationGetRelid(rel);
+	if (RelationIsLogicallyLogged(rel))
+	{
+		Bitmapset  *columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+
+		identity = old_identity(rel, columns, old, true);
+		bms_free(columns);
+	}
+	result = lock_page(&u);
+	if (result != TM_Ok)
+		return result;
+	CheckForSerializableConflictIn(rel, &old->t_self, ItemPointerGetBlockNumber(&old->t_self));
+	t = u.ledger.t_data;
+	compute_xmax(t, xid, u.mode, &xmax, &none);
+	HeapTupleHeaderAdjustCmax(t, &cmax, &combo);
+	Assert(!combo);				/* it is frozen */
+
+	START_CRIT_SECTION();
+	end_ledger(&u, &xmax, cmax);
+	t->t_ctid = u.ledger.t_self;
+	if (moved)
+		HeapTupleHeaderSetMovedPartitions(t);
+	if (clear_all_visible(rel, u.old_buffer, u.old_vm))
+		flags |= XLH_DELETE_ALL_VISIBLE_CLEARED;
+	MarkBufferDirty(u.old_buffer);
+	DEBUG_CRASH("delete-record");
+	if (RelationNeedsWAL(rel))
+	{
+		XLogRecPtr	lsn;
+
+		if (RelationIsAccessibleInLogicalDecoding(rel))
+			log_new_cid(rel, &u.ledger, InvalidCommandId, cmax);
+		lsn = log_delete(rel, u.old_buffer, &u.ledger, identity, flags);
+		PageSetLSN(BufferGetPage(u.old_buffer), lsn);
+	}
+	END_CRIT_SECTION();
+	unlock_pages(&u);
+	DEBUG_POINT("delete-logged");
+
+	if (identity != NULL && identity != old)
+		heap_freetuple(identity);
+	if (HeapTupleHasExternal(old))
+		heap_toast_delete(rel, old, false);
+	pgstat_count_heap_delete(rel);
+	return TM_Ok;
+}
+
+/* ---- with the first touch ---- */
+
+bool
+store_change_first(Relation rel, HeapTuple old, HeapTuple new, CommandId cid, StoreFirst *first, LockTupleMode *lockmode)
+{
+	static const Xmax none = {InvalidTransactionId, HEAP_XMAX_INVALID, 0};
+
+	first->keys = true;
+	if (new != NULL)
+	{
+		Bitmapset  *key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+
+		first->keys = columns_change(rel, key_columns, old, new, NULL);
+		*lockmode = first->keys ? LockTupleExclusive : LockTupleNoKeyExclusive;
+		bms_free(key_columns);
+		/* TOAST values are made when the row is ours */
+		if (HeapTupleHasExternal(old) || HeapTupleHasExternal(new) || new->t_len > TOAST_TUPLE_THRESHOLD)
+			return false;
+	}
+	if (RelationIsLogicallyLogged(rel) || RelationIsAccessibleInLogicalDecoding(rel) || IsInParallelMode())
+		return false;
+	MultiXactIdSetOldestMember();
+	first->xid = GetCurrentTransactionId();
+	first->cid = cid;
+	first->new = new;
+	if (new != NULL)
+	{
+		stamp_new_version(rel, new, cid, &none);
+		DEBUG_POINT("update-prepared");
+	}
+	return true;
+}
+
+void
+store_changed_first(Relation rel, HeapTuple old, const StoreFirst *first)
+{
+	DEBUG_POINT(first->new != NULL ? "update-logged" : "delete-logged");
+	if (first->new != NULL)
+		kyro_count_update(rel, false);
+	else
+	{
+		if (HeapTupleHasExternal(old))
+			heap_toast_delete(rel, old, false);
+		pgstat_count_heap_delete(rel);
+	}
 }

@@ -485,7 +485,7 @@ touch_row(void *rel)
 	row = 1 + fuzz_random(&rng) % store_page_rows(&p)->h.count;
 	again = store_link_read(rel, &p, row);
 	fresh = again.ip_posid == 0;
-	store_touch(rel, &p, row, &ledger);
+	store_touch(rel, &p, row, &ledger, NULL);
 	EXPECT(ledger.ip_posid != 0);
 	again = store_link_read(rel, &p, row);
 	EXPECT(memcmp(&again, &ledger, sizeof(again)) == 0);

@@ -109,10 +109,31 @@ same_page(const char *a, const char *b)
 		memcmp(a + h->pd_upper, b + h->pd_upper, BLCKSZ - h->pd_upper) == 0;
 }
 
+/* Replay of generic WAL: pieces of a page, each with its offset and length. */
+static void
+generic_redo(char *page, const uint8 *data, Size len)
+{
+	PageHeader	p = (PageHeader) page;
+
+	for (const uint8 *end = data + len; data < end;)
+	{
+		OffsetNumber piece[2];
+
+		EXPECT(data + sizeof(piece) <= end);
+		memcpy(piece, data, sizeof(piece));
+		data += sizeof(piece);
+		EXPECT(piece[1] > 0 && data + piece[1] <= end && piece[0] + piece[1] <= BLCKSZ);
+		memcpy(page + piece[0], data, piece[1]);
+		data += piece[1];
+	}
+	EXPECT(p->pd_lower >= SizeOfPageHeaderData && p->pd_lower <= p->pd_upper && p->pd_upper <= BLCKSZ);
+	memset(page + p->pd_lower, 0, p->pd_upper - p->pd_lower);
+}
+
 XLogRecPtr
 XLogInsert(RmgrId rmid, uint8 info)
 {
-	EXPECT(record_blocks > 0 && server_redo != NULL && (info & 0x0F) == 0);
+	EXPECT(record_blocks > 0 && (rmid == RM_GENERIC_ID || server_redo != NULL) && (info & 0x0F) == 0);
 	for (int i = 0; i < record_blocks; i++)
 	{
 		RecordBlock *b = &record[i];
@@ -132,8 +153,11 @@ XLogInsert(RmgrId rmid, uint8 info)
 			continue;
 		}
 		EXPECT(b->len > 0);
-		server_redo(i == 0 ? info >> 4 : b->data[0], standby[block], block,
-					b->data + (i > 0), b->len - (i > 0));
+		if (rmid == RM_GENERIC_ID)
+			generic_redo(standby[block], b->data, b->len);
+		else
+			server_redo(i == 0 ? info >> 4 : b->data[0], standby[block], block,
+						b->data + (i > 0), b->len - (i > 0));
 		if (!same_page(standby[block], BufferGetPage(b->buffer)))
 		{
 			fprintf(stderr, "replay of kind %d makes another page of block %u\n", info >> 4, block);

@@ -300,7 +300,7 @@ UPDATE "$t" SET id = -id WHERE id BETWEEN 11 AND 20;
 UPDATE "$t" SET v = wide(id + 1), name = name || '!' WHERE id BETWEEN 21 AND 27;
 DELETE FROM "$t" WHERE id BETWEEN 31 AND 35;
 BEGIN; UPDATE "$t" SET n = 0 WHERE id = 36; SAVEPOINT a; UPDATE "$t" SET n = -1 WHERE id IN (37, 38); ROLLBACK TO a; UPDATE "$t" SET v = 'v38' WHERE id = 38; COMMIT;
-UPDATE "$t" SET n = n + 1 WHERE id BETWEEN 1 AND 4 OR id = 40;
+UPDATE "$t" SET n = n + 1 WHERE id = ANY ('{1,2,3,4,40}');
 INSERT INTO "$t" VALUES (100, 1, 'hundred', wide(5), 1), (101, 1, 'hundred-one', 'x', 1);
 SELECT seal();
 UPDATE "$t" SET n = 2 WHERE id >= 100;

@@ -60,6 +60,10 @@ my %points = (
 	'seal-stamped' => $seal,
 	'touch-link-page-made' => q{SELECT twice('DELETE FROM $t WHERE id % 7 = 3')},
 	'touch-map-cleared' => q{SELECT twice('UPDATE $t SET v = v || 1 WHERE id % 11 = 3')},
+	'touch-record' => q{SELECT twice('UPDATE $t SET v = v || 2 WHERE id % 11 = 4')},
+	'touch-logged' => q{SELECT twice('DELETE FROM $t WHERE id % 29 = 4')},
+	'delete-record' => q{SELECT twice('WITH l AS MATERIALIZED (SELECT id FROM $t WHERE id % 29 = 7 FOR UPDATE) DELETE FROM $t WHERE id IN (SELECT id FROM l)')},
+	'delete-logged' => q{SELECT twice('DELETE FROM $t WHERE id % 43 = 4')},
 	'row-touched' => q{SELECT twice('DELETE FROM $t WHERE id % 13 = 3')},
 	'update-prepared' => q{SELECT twice('UPDATE $t SET k = -k WHERE id % 17 = 3')},
 	'update-record' => q{SELECT twice('UPDATE $t SET k = -k, v = repeat(v, 100) WHERE id % 19 = 3')},
@@ -119,7 +123,7 @@ SELECT add_rows(100);
 
 	# first an error, which the session survives and others see nothing of
 	to_move() if $moves;
-	if ($point !~ /^(touch-map-cleared|move-map-cleared|update-record)$/)
+	if ($point !~ /^(touch-map-cleared|move-map-cleared|.*-record|touch-logged)$/)
 	{
 		my ($rc, $out, $err) = $node->psql('postgres', "SET kyro.debug_error = '$point'; $points{$name}");
 		like($err, qr/error at debug point "$point"/, "$name: an error there");
