@@ -284,9 +284,12 @@ CREATE FUNCTION kyro.drop_log(log regclass) RETURNS void
 AS $$
 BEGIN
 	PERFORM kyro.event_log(log::text);
-	EXECUTE (SELECT 'DROP TABLE ' || string_agg(t::text, ', ')
-		FROM unnest(ARRAY[log, to_regclass(kyro.beside_log(log, 'consumers')), to_regclass(kyro.beside_log(log, 'leases')),
-			to_regclass(kyro.beside_log(log, 'requests'))]) t WHERE t IS NOT NULL);
+	-- what bears the name, and is of the same owner and the kind that belongs to logs
+	EXECUTE (SELECT 'DROP TABLE ' || concat_ws(', ', log, string_agg(c.oid::regclass::text, ', '))
+		FROM (VALUES ('consumers', '{consumer,position,leases}'::name[]), ('leases', '{consumer,lease,first,last,until}'), ('requests', '{request_id,offset}')) AS v(what, columns)
+		JOIN pg_class c ON c.oid = to_regclass(kyro.beside_log(log, v.what))
+		WHERE c.relowner = (SELECT l.relowner FROM pg_class l WHERE l.oid = log)
+			AND v.columns = ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum));
 END
 $$;
 COMMENT ON FUNCTION kyro.drop_log(log regclass) IS 'drop an event log and the tables that belong to it';

@@ -26,6 +26,7 @@ CREATE FUNCTION kyro.extend_log(log regclass, ahead int DEFAULT 4, every text DE
 AS $$
 DECLARE
 	by_time boolean;
+	by_month boolean;
 	relname name;
 	nspname name;
 	low text;
@@ -51,7 +52,10 @@ BEGIN
 	ORDER BY CASE WHEN by_time THEN extract(epoch FROM p.high::timestamptz) ELSE p.high::numeric END DESC LIMIT 1;
 	IF by_time THEN
 		SELECT count(*) INTO unused FROM kyro.log_partitions(log) p WHERE p.low::timestamptz > clock_timestamp();
-		every := coalesce(every, age(high::timestamptz, low::timestamptz)::text);
+		-- months are of different lengths, and so are what begins with each of them
+		SELECT bool_and(date_trunc('month', b::timestamptz) = b::timestamptz) INTO by_month
+		FROM kyro.log_partitions(log) p, unnest(ARRAY[p.low, p.high]) b;
+		every := coalesce(every, (CASE WHEN by_month THEN age(high::timestamptz, low::timestamptz) ELSE high::timestamptz - low::timestamptz END)::text);
 		IF every::interval <= interval '0' THEN
 			RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a partition must be for some time';
 		END IF;

@@ -224,9 +224,12 @@ SELECT kyro.last_offset('orders') = :last AS last;
 SELECT count(*) FROM kyro.replay('orders', kyro.last_offset('orders') + 1);
 ALTER TABLE orders DROP COLUMN id;
 
--- what a log is dropped with
+-- what a log is dropped with, and what only bears the name
+DROP TABLE raw_leases;
+CREATE TABLE raw_leases (mine int);
 SELECT kyro.drop_log('raw');
-SELECT to_regclass('raw'), to_regclass('raw_offset_seq');
+SELECT to_regclass('raw'), to_regclass('raw_offset_seq'), to_regclass('raw_consumers'), to_regclass('raw_leases');
+DROP TABLE raw_leases;
 SELECT kyro.drop_log('raw');
 DROP OWNED BY regress_log_reader, regress_log_writer;
 DROP ROLE regress_log_reader, regress_log_writer;

@@ -41,6 +41,12 @@ SELECT kyro.append('byt', '1', request_id => '00000000-0000-0000-0000-0000000000
 INSERT INTO byt (at, payload) VALUES ('2020-01-01', '"old"');
 SELECT payload FROM kyro.replay('byt');
 SELECT kyro.extend_log('byt', 4), kyro.extend_log('byt', 5), kyro.extend_log('byt', 6, '1 month');
+-- as long as those before, whatever months they meet
+SELECT kyro.create_log('by_days', partition_by => 'time', every => '30 days'), kyro.create_log('by_months', partition_by => 'time', every => '1 month');
+SELECT sum(kyro.extend_log('by_days', n)), sum(kyro.extend_log('by_months', n)) FROM generate_series(5, 20) n;
+SELECT count(*) FILTER (WHERE high::timestamptz - low::timestamptz <> '30 days') FROM kyro.log_partitions('by_days');
+SELECT count(*) FILTER (WHERE low::timestamptz AT TIME ZONE 'UTC' <> date_trunc('month', low::timestamptz AT TIME ZONE 'UTC')) FROM kyro.log_partitions('by_months');
+SELECT kyro.drop_log('by_days'), kyro.drop_log('by_months');
 -- a day that is over
 DO $$
 DECLARE

@@ -88,6 +88,12 @@ $node->append_conf('postgresql.conf', "wal_level = logical\n");
 $node->start;
 $sub->safe_psql('postgres', q{CREATE EXTENSION kyrodb; SELECT kyro.create_log('heard')});
 sql(q{CREATE PUBLICATION p FOR TABLE heard});
+sql(q{SELECT pg_create_logical_replication_slot('decoded', 'test_decoding')});
+sql(q{SELECT kyro.append('heard', '"decoded"', key => 7, request_id => '00000000-0000-0000-0000-000000000007')}) for 1 .. 2;
+sql(q{SELECT count(*) FROM (SELECT kyro.snapshot('heard')) x});
+like(sql(q{SELECT string_agg(data, E'\n') FROM pg_logical_slot_get_changes('decoded', NULL, NULL, 'include-xids', '0') WHERE data LIKE 'table public.heard%'}),
+	qr/\Atable public\.heard: INSERT: "offset"\[bigint\]:\d+ .*key\[bigint\]:7 .*payload\[jsonb\]:'"decoded"'[^\n]*\z/, 'test_decoding has each event once, and no seals');
+sql(q{SELECT pg_drop_replication_slot('decoded')});
 $sub->safe_psql('postgres', "CREATE SUBSCRIPTION s CONNECTION '" . $node->connstr . " dbname=postgres' PUBLICATION p");
 $sub->wait_for_subscription_sync($node, 's');
 sql(q{SELECT kyro.append('heard', '"published"')});
@@ -98,7 +104,7 @@ like($err, qr/is written by a subscription/, 'but cannot replay them');
 ($rc, $out, $err) = $sub->psql('postgres', q{SELECT kyro.stable_offset('heard')});
 like($err, qr/is written by a subscription/, 'nor say what is complete');
 $sub->safe_psql('postgres', 'DROP SUBSCRIPTION s');
-is($sub->safe_psql('postgres', q{SELECT count(*) FROM kyro.replay('heard')}), '11', 'until it is dropped');
+is($sub->safe_psql('postgres', q{SELECT count(*) FROM kyro.replay('heard')}), '12', 'until it is dropped');
 
 # ---- a dump ----
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
