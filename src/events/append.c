@@ -34,6 +34,8 @@ typedef enum Statement
 	INSERT_EVENT,				/* without a request */
 	INSERT_REQUEST,				/* insert the event of a request, unless it is
 								 * there; of a partitioned log, the request */
+	INSERT_NEW_REQUEST,			/* the same, after a look whether it is there:
+								 * then no offset is taken */
 	INSERT_NUMBERED,			/* of a partitioned log: insert the event,
 								 * with the offset of its request */
 	FIND_REQUEST,				/* the offset of a request's event */
@@ -54,6 +56,9 @@ static const char *const plain[STATEMENTS] = {
 	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
 	"INSERT INTO %s (payload, key, kind, request_id) VALUES ($1, $2, $3, $4)"
 	" ON CONFLICT (request_id) WHERE request_id IS NOT NULL DO NOTHING RETURNING \"offset\"",
+	"INSERT INTO %1$s (payload, key, kind, request_id) SELECT $1, $2, $3, $4"
+	" WHERE NOT EXISTS (SELECT FROM %1$s WHERE request_id OPERATOR(pg_catalog.=) $4)"
+	" ON CONFLICT (request_id) WHERE request_id IS NOT NULL DO NOTHING RETURNING \"offset\"",
 	NULL,
 	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
 };
@@ -65,6 +70,9 @@ static const char *const plain[STATEMENTS] = {
 static const char *const partitioned[STATEMENTS] = {
 	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
 	"INSERT INTO %s (request_id) VALUES ($4) ON CONFLICT (request_id) DO NOTHING RETURNING \"offset\"",
+	"INSERT INTO %1$s (request_id) SELECT $4"
+	" WHERE NOT EXISTS (SELECT FROM %1$s WHERE request_id OPERATOR(pg_catalog.=) $4)"
+	" ON CONFLICT (request_id) DO NOTHING RETURNING \"offset\"",
 	"INSERT INTO %s (payload, key, kind, request_id, \"offset\") VALUES ($1, $2, $3, $4, $5) RETURNING \"offset\"",
 	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
 };
@@ -122,7 +130,7 @@ plan_of(Plans *entry, const EventLog *log, Statement statement)
 	if (entry->plans[statement] == NULL)
 	{
 		Oid			types[5] = {log->payload_type, INT8OID, TEXTOID, UUIDOID, INT8OID};
-		bool		about_requests = statement == INSERT_REQUEST || statement == FIND_REQUEST;
+		bool		about_requests = statement == INSERT_REQUEST || statement == INSERT_NEW_REQUEST || statement == FIND_REQUEST;
 		char	   *target = log->name;
 		StringInfoData sql;
 		SPIPlanPtr	plan;
@@ -169,20 +177,15 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 {
 	for (int tries = 0; tries < 100; tries++)
 	{
-		int64		offset = 0;
+		int64		offset;
 
 		CHECK_FOR_INTERRUPTS();
 
 		/*
-		 * look first, which takes no offset and no xid; but in a serializable
-		 * transaction reading would conflict with every other appender
+		 * It does not look if reading would have this transaction conflict
+		 * with every other appender.
 		 */
-		if (tries > 0 || !IsolationIsSerializable())
-			offset = run(entry, log, FIND_REQUEST, values, nulls);
-		if (offset == 0)
-			offset = run(entry, log, INSERT_REQUEST, values, nulls);
-		else
-			return offset;
+		offset = run(entry, log, tries == 0 && IsolationIsSerializable() ? INSERT_REQUEST : INSERT_NEW_REQUEST, values, nulls);
 		if (offset != 0)
 		{
 			if (log->partitioned)
@@ -195,9 +198,12 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		}
 
 		/*
-		 * another transaction has inserted it: look again.  (Or it was
-		 * deleted in between: insert again.)
+		 * It is there, or somebody else's came first; if it is not, it was
+		 * trimmed in between.
 		 */
+		offset = run(entry, log, FIND_REQUEST, values, nulls);
+		if (offset != 0)
+			return offset;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -82,16 +82,19 @@ static bool
 is_same_arbiter(Relation index, const IndexInfo *info, Relation arbiter, IndexInfo *other, AttrMap *map)
 {
 	IndexInfo	mine = *info;
-	Oid			families[2][INDEX_MAX_KEYS];
+	Oid			families[2][INDEX_MAX_KEYS] = {0};
 
 	if (!info->ii_Unique || !arbiter->rd_index->indisunique || index->rd_index->indisexclusion ||
 		index->rd_index->indimmediate != arbiter->rd_index->indimmediate)
 		return false;
 	/* methods may differ: operator families say what is equal */
 	mine.ii_Am = other->ii_Am;
+	/* which are found only if all else is the same: that takes time */
+	if (!CompareIndexInfo(&mine, other, index->rd_indcollation, arbiter->rd_indcollation, families[0], families[1], map))
+		return false;
 	keys_families(index, families[0]);
 	keys_families(arbiter, families[1]);
-	return CompareIndexInfo(&mine, other, index->rd_indcollation, arbiter->rd_indcollation, families[0], families[1], map);
+	return memcmp(families[0], families[1], IndexRelationGetNumberOfKeyAttributes(arbiter) * sizeof(Oid)) == 0;
 }
 
 List *
