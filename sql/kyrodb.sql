@@ -289,7 +289,8 @@ CREATE TABLE kyro.policies (
 	seal_rows bigint CHECK (seal_rows > 0),
 	seal_bytes bigint CHECK (seal_bytes > 0),
 	min_rows bigint NOT NULL DEFAULT 1000 CHECK (min_rows > 0),
-	batch bigint NOT NULL DEFAULT 20000 CHECK (batch > 0)
+	batch bigint NOT NULL DEFAULT 20000 CHECK (batch > 0),
+	compact boolean NOT NULL DEFAULT false
 ) USING heap;
 COMMENT ON TABLE kyro.policies IS
 	'when the autopilot seals kyro tables; of a partitioned table, all partitions that have no policy of their own. See kyro.set_policy';
@@ -302,11 +303,21 @@ CREATE FUNCTION kyro.set_policy(
 	seal_rows bigint DEFAULT NULL,
 	seal_bytes bigint DEFAULT NULL,
 	min_rows bigint DEFAULT 1000,
-	batch bigint DEFAULT 20000)
+	batch bigint DEFAULT 20000,
+	compact boolean DEFAULT false)
 RETURNS void
 	AS 'MODULE_PATHNAME', 'kyro_set_policy' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION kyro.set_policy(tbl regclass, seal_after interval, seal_rows bigint, seal_bytes bigint, min_rows bigint, batch bigint) IS
-	'let the autopilot seal a kyro table, or the partitions of a table, when its log has seal_rows rows or seal_bytes bytes, or seal_after has gone by; rows younger than seal_after stay in the log';
+COMMENT ON FUNCTION kyro.set_policy(tbl regclass, seal_after interval, seal_rows bigint, seal_bytes bigint, min_rows bigint, batch bigint, compact boolean) IS
+	'let the autopilot seal a kyro table, or the partitions of a table, when its log has seal_rows rows or seal_bytes bytes, or seal_after has gone by; rows younger than seal_after stay in the log. compact: and compact it when that pays';
+
+CREATE FUNCTION kyro.compact_pays(size bigint, sealed_rows bigint, live_rows bigint, sealed_bytes bigint, log_rows bigint, log_bytes bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- empty: as after a seal of all rows; twice what the rows of the log would have as sealed ones is room enough
+RETURN CASE WHEN sealed_rows > 0 AND (sealed_rows - live_rows) * 10 > sealed_rows * 3 AND sealed_bytes >= 1024 * 1024 THEN 'dead'
+	WHEN sealed_rows > 0 AND log_bytes >= 1024 * 1024 AND log_bytes * 3 > size
+		AND log_rows * 2 * (sealed_bytes / sealed_rows + 32) < log_bytes THEN 'empty' END;
+COMMENT ON FUNCTION kyro.compact_pays(size bigint, sealed_rows bigint, live_rows bigint, sealed_bytes bigint, log_rows bigint, log_bytes bigint) IS
+	'why kyro.compact pays for a table with these sizes: dead, for its sealed rows are, or empty, for its log is; NULL: it does not; helper of kyro.health and view kyro.stat_policies';
 
 CREATE FUNCTION kyro.drop_policy(tbl regclass) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'kyro_drop_policy' LANGUAGE C VOLATILE STRICT;
@@ -772,6 +783,7 @@ CREATE VIEW kyro.stat_policies AS
 		WHERE am.amname = 'kyro' AND c.relkind IN ('r', 'm') AND kyro.sees_table(c.oid)
 	), logs AS (
 		SELECT o.*, shape.state, shape.last_seal, log.rows AS log_rows,
+			   kyro.compact_pays(shape.size, shape.sealed_rows, shape.live_rows, shape.sealed_bytes, log.rows, shape.log_bytes) AS pays,
 			   CASE WHEN shape.sealed_rows > 0 THEN (log.rows * (shape.sealed_bytes::numeric / shape.sealed_rows))::bigint
 					ELSE shape.log_bytes END AS log_bytes
 		FROM ours o
@@ -791,10 +803,11 @@ CREATE VIEW kyro.stat_policies AS
 				WHEN l.log_rows >= l.min_rows AND l.seal_after IS NOT NULL
 					AND (l.last_seal IS NULL OR l.last_seal + l.seal_after <= pg_catalog.clock_timestamp()) THEN 'age'
 		   END AS due,
-		   CASE WHEN l.log_rows >= l.min_rows THEN l.last_seal + l.seal_after END AS due_at
+		   CASE WHEN l.log_rows >= l.min_rows THEN l.last_seal + l.seal_after END AS due_at,
+		   l.compact, CASE WHEN l.compact THEN l.pays END AS compact_due
 	FROM logs l;
 COMMENT ON VIEW kyro.stat_policies IS
-	'the policy that is each kyro table''s, of those that the user sees: its own or that of a table it is a partition of; and whether it is due to be sealed';
+	'the policy that is each kyro table''s, of those that the user sees: its own or that of a table it is a partition of; and whether it is due to be sealed or compacted';
 GRANT SELECT ON kyro.stat_policies TO PUBLIC;
 
 -- health
@@ -894,15 +907,11 @@ AS $$
 		SELECT 3, 'table ' || t.name, format('%s of its %s sealed rows are dead: %s', t.sealed_rows - t.live_rows, t.sealed_rows,
 				pg_size_pretty((t.sealed_bytes * ((t.sealed_rows - t.live_rows)::numeric / t.sealed_rows))::bigint)), format('CALL kyro.compact(%L)', t.name)
 		FROM server s, tables t
-		WHERE NOT s.standby AND t.sealed_rows > 0 AND (t.sealed_rows - t.live_rows) * 10 > t.sealed_rows * 3 AND t.sealed_bytes >= 1024 * 1024
+		WHERE NOT s.standby AND kyro.compact_pays(t.size, t.sealed_rows, t.live_rows, t.sealed_bytes, t.log_rows, t.log_bytes) = 'dead'
 		UNION ALL
-		-- as after a seal of all rows: twice what the rows of the log would have as sealed ones is room enough
 		SELECT 3, 'table ' || t.name, format('%s of its file are for rows in the log, of which there are %s', pg_size_pretty(t.log_bytes), t.log_rows), format('CALL kyro.compact(%L)', t.name)
 		FROM server s, tables t
-		WHERE NOT s.standby AND t.sealed_rows > 0 AND t.log_bytes >= 1024 * 1024 AND t.log_bytes * 3 > t.size
-			AND t.log_rows * 2 * (t.sealed_bytes / t.sealed_rows + 32) < t.log_bytes
-			-- said above
-			AND NOT (t.sealed_rows - t.live_rows) * 10 > t.sealed_rows * 3
+		WHERE NOT s.standby AND kyro.compact_pays(t.size, t.sealed_rows, t.live_rows, t.sealed_bytes, t.log_rows, t.log_bytes) = 'empty'
 	)
 	SELECT (ARRAY['critical', 'warning', 'info'])[p.rank], p.subject, p.problem, p.command
 	FROM problems p

@@ -210,15 +210,6 @@ kyro_seal(PG_FUNCTION_ARGS)
 
 /* ---- kyro.compact ---- */
 
-typedef struct Compacted
-{
-	uint64		rows;			/* moved */
-	uint64		batches;
-	uint64		held;			/* not moved: somebody changed or locked them */
-	uint64		before;			/* blocks of the file */
-	uint64		after;
-} Compacted;
-
 /* Open a table that is to be compacted, in a new transaction; end that with close_batch(). */
 static Relation
 open_batch(Oid relid)
@@ -259,7 +250,8 @@ has_dead_runs(Relation rel)
 
 /* Carry out one step of a plan, in batches; false if there was no place. */
 static bool
-take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context, Compacted *done)
+take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context, void (*pause) (Oid relid),
+		  StoreCompacted *done)
 {
 	StoreSeal	what = {.move = true, .rows = batch, .from = step->from, .end = step->end, .older_than = DT_NOEND,
 	.runs = step->runs, .nruns = step->nruns, .place = step->place};
@@ -276,8 +268,11 @@ take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context,
 			done->rows += what.sealed;
 			done->held += what.losers;
 			done->batches++;
+			VacuumCostBalance += (STORE_RUN_END(&run) - run.first) * VacuumCostPageDirty;
 		}
 		close_batch(rel, context);
+		if (pause != NULL)
+			pause(relid);
 		DEBUG_POINT("compact-batch-done");
 		if (what.no_place)
 			return false;
@@ -286,8 +281,8 @@ take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context,
 	return true;
 }
 
-static void
-compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
+void
+store_compact(Oid relid, uint64 batch, MemoryContext context, void (*pause) (Oid relid), StoreCompacted *done)
 {
 	MemoryContext lasting = MemoryContextGetParent(context);
 	Relation	rel = open_batch(relid);
@@ -315,7 +310,7 @@ compact_table(Oid relid, uint64 batch, MemoryContext context, Compacted *done)
 	DEBUG_POINT("compact-planned");
 	foreach(lc, steps)
 	{
-		if (!take_step(relid, (StoreStep *) lfirst(lc), batch, context, done))
+		if (!take_step(relid, (StoreStep *) lfirst(lc), batch, context, pause, done))
 			break;
 	}
 
@@ -341,7 +336,7 @@ kyro_compact(PG_FUNCTION_ARGS)
 	char	   *name;
 	List	   *tables;
 	ListCell   *lc;
-	Compacted	done = {0};
+	StoreCompacted done = {0};
 
 	batch = check_call(fcinfo, "CALL kyro.compact", &relid);
 
@@ -349,7 +344,7 @@ kyro_compact(PG_FUNCTION_ARGS)
 	foreach(lc, tables)
 	{
 		if (!is_gone(lfirst_oid(lc), relid))
-			compact_table(lfirst_oid(lc), batch, context, &done);
+			store_compact(lfirst_oid(lc), batch, context, NULL, &done);
 	}
 	ereport(NOTICE,
 			(errmsg("moved " UINT64_FORMAT " rows of \"%s\", batches: " UINT64_FORMAT ", pages before: " UINT64_FORMAT

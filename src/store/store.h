@@ -1092,6 +1092,26 @@ typedef struct StoreStep
  */
 extern List *store_shrink_plan(Relation rel, uint64 batch);
 
+/* --- batches.c ------------------------------------------------------------------ */
+
+/* What kyro.compact has done; sums over tables. */
+typedef struct StoreCompacted
+{
+	uint64		rows;			/* moved */
+	uint64		batches;
+	uint64		held;			/* rows that somebody held */
+	uint64		before;			/* blocks */
+	uint64		after;
+} StoreCompacted;
+
+/*
+ * Compact a table, as kyro.compact().  Called in a transaction, which it commits, as it does those that
+ * it begins; the last one is open at the end.  context is reset with each, its parent has what lasts.
+ * pause, if not NULL, is called after each batch; it may raise an error.
+ */
+extern void store_compact(Oid relid, uint64 batch, MemoryContext context, void (*pause) (Oid relid),
+						  StoreCompacted *done);
+
 /* --- tree.c ----------------------------------------------------------------------- */
 
 /*

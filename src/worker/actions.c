@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * actions.c
- *	  What a worker does to a relation: retrain an index, seal a table, prune a history.
+ *	  What a worker does to a relation: retrain an index, seal or compact a table, prune a history.
  *
  * The work is done in steps, between which no page is locked.  After each step the
  * worker sleeps as long as the cost of the pages that it has touched demands, as
@@ -29,6 +29,8 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -218,6 +220,66 @@ prune(const WorkerTask *task, WorkerResult *result)
 	result->what = psprintf("deleted %s changes", deleted);
 }
 
+/* ---- compacting ---- */
+
+/* Between two batches, with no lock but that of the session: does somebody wait for it? */
+static void
+pause_compacting(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	CHECK_FOR_INTERRUPTS();
+	if (LockHasWaiters(&tag, ShareUpdateExclusiveLock, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session waits for a lock on table \"%s\"", get_rel_name(relid))));
+	VacuumCostActive = true;	/* VACUUM has ended that */
+	pause_work(NULL);
+}
+
+/*
+ * As CALL kyro.compact.  The lock is got once, outside of the queue, and kept for the session, so that VACUUM
+ * does not wait for it; an error lets it go.  VACUUM sleeps as our settings say, and who has waited for the lock for
+ * deadlock_timeout cancels it, as everything here.
+ */
+static void
+compact(const WorkerTask *task, WorkerResult *result)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	MemoryContext lasting = AllocSetContextCreate(cxt, "kyrodb compact", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext batch = AllocSetContextCreate(lasting, "kyrodb batch", ALLOCSET_DEFAULT_SIZES);
+	StoreCompacted done = {0};
+	LockRelId	id;
+	Relation	rel;
+
+	SetConfigOption("vacuum_cost_delay", psprintf("%g", kyro_cost_delay), PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("vacuum_cost_limit", psprintf("%d", kyro_cost_limit), PGC_SUSET, PGC_S_OVERRIDE);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	rel = store_seal_open(task->relid);
+	id = rel->rd_lockInfo.lockRelId;
+	LockRelationIdForSession(&id, ShareUpdateExclusiveLock);
+	table_close(rel, NoLock);
+	MemoryContextSwitchTo(batch);
+	store_compact(task->relid, task->batch, batch, pause_compacting, &done);
+	UnlockRelationIdForSession(&id, ShareUpdateExclusiveLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	MemoryContextDelete(lasting);
+	pgstat_report_stat(false);
+
+	result->what = psprintf("moved " UINT64_FORMAT " rows, batches: " UINT64_FORMAT ", pages before: " UINT64_FORMAT
+							", after: " UINT64_FORMAT, done.rows, done.batches, done.before, done.after);
+
+	/*
+	 * an old snapshot is in the way, perhaps; it is not worth a VACUUM each
+	 * time
+	 */
+	if (done.after * 10 > done.before * 9)
+		result->next = GetCurrentTimestamp() + (int64) kyro_autopilot_naptime * NOTHING_NAPTIMES * USECS_PER_SEC;
+}
+
 void
 worker_do(const WorkerTask *task, WorkerResult *result)
 {
@@ -226,6 +288,8 @@ worker_do(const WorkerTask *task, WorkerResult *result)
 		retrain(task, result);
 	else if (task->action == WORKER_PRUNE)
 		prune(task, result);
+	else if (task->action == WORKER_COMPACT)
+		compact(task, result);
 	else
 		seal(task, result);
 }

@@ -477,7 +477,8 @@ kyro_worker_records(PG_FUNCTION_ARGS)
 		[WORKER_RETRAIN] = "retrain",
 		[WORKER_SEAL] = "seal",
 		[WORKER_WARM] = "warm",
-		[WORKER_PRUNE] = "prune"
+		[WORKER_PRUNE] = "prune",
+		[WORKER_COMPACT] = "compact"
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool		all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);

@@ -87,7 +87,8 @@ worker_read_marks(void (*f) (Oid database, const WorkerTask *task, int failures)
 		if (fd < 0)
 			continue;
 		ok = read(fd, &mark, sizeof(mark)) == sizeof(mark) && mark.magic == MARK_MAGIC && OidIsValid(mark.database) &&
-			(mark.action == WORKER_RETRAIN || mark.action == WORKER_SEAL || mark.action == WORKER_PRUNE) && mark.failures >= 0;
+			(mark.action == WORKER_RETRAIN || mark.action == WORKER_SEAL || mark.action == WORKER_PRUNE ||
+			 mark.action == WORKER_COMPACT) && mark.failures >= 0;
 		CloseTransientFile(fd);
 		(void) unlink(path);
 		if (!ok)

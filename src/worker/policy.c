@@ -117,15 +117,15 @@ check_positive(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 /*
- * kyro.set_policy(tbl, seal_after, seal_rows, seal_bytes, min_rows, batch): make or
+ * kyro.set_policy(tbl, seal_after, seal_rows, seal_bytes, min_rows, batch, compact): make or
  * replace the policy of a kyro table, or of a partitioned table for its partitions.
  * For the table's owner.
  */
 Datum
 kyro_set_policy(PG_FUNCTION_ARGS)
 {
-	static const char *const names[] = {"tbl", "seal_after", "seal_rows", "seal_bytes", "min_rows", "batch"};
-	Oid			types[] = {REGCLASSOID, INTERVALOID, INT8OID, INT8OID, INT8OID, INT8OID};
+	static const char *const names[] = {"tbl", "seal_after", "seal_rows", "seal_bytes", "min_rows", "batch", "compact"};
+	Oid			types[] = {REGCLASSOID, INTERVALOID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID};
 	Datum		values[lengthof(types)];
 	char		nulls[lengthof(types)];
 
@@ -137,7 +137,7 @@ kyro_set_policy(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s must not be null", names[i])));
-		if (i >= 2)
+		if (i >= 2 && types[i] == INT8OID)
 			check_positive(fcinfo, i, names[i]);
 	}
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))
@@ -160,10 +160,10 @@ kyro_set_policy(PG_FUNCTION_ARGS)
 					 errhint("Make sure the configuration parameter track_commit_timestamp is set.")));
 	}
 	check_target(PG_GETARG_OID(0), true);
-	(void) run_as_owner("INSERT INTO kyro.policies AS p (relation, seal_after, seal_rows, seal_bytes, min_rows, batch)"
-						" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (relation) DO UPDATE SET"
+	(void) run_as_owner("INSERT INTO kyro.policies AS p (relation, seal_after, seal_rows, seal_bytes, min_rows, batch, compact)"
+						" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (relation) DO UPDATE SET"
 						" seal_after = excluded.seal_after, seal_rows = excluded.seal_rows, seal_bytes = excluded.seal_bytes,"
-						" min_rows = excluded.min_rows, batch = excluded.batch",
+						" min_rows = excluded.min_rows, batch = excluded.batch, compact = excluded.compact",
 						lengthof(types), types, values, nulls);
 	PG_RETURN_VOID();
 }

@@ -174,6 +174,27 @@ histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
 	return tasks;
 }
 
+/* Add the tables that it pays to compact, if their policies say so. */
+static List *
+tables_to_compact(MemoryContext cxt, List *tasks)
+{
+	select_rows("SELECT relid, pg_catalog.format('%I.%I', schemaname, relname),"
+				" CASE compact_due WHEN 'dead' THEN 'many of its sealed rows are dead' ELSE 'much of its log is empty' END, batch"
+				" FROM kyro.stat_policies WHERE state = 'ok' AND compact_due IS NOT NULL AND due IS NULL", 0, NULL, NULL);
+	for (int row = 0; row < (int) SPI_processed; row++)
+	{
+		WorkerTask *task = new_task(cxt, WORKER_COMPACT, row);
+		bool		null;
+		MemoryContext old;
+
+		task->batch = DatumGetInt64(column(row, 4, &null));
+		old = MemoryContextSwitchTo(cxt);
+		tasks = lappend(tasks, task);
+		MemoryContextSwitchTo(old);
+	}
+	return tasks;
+}
+
 /*
  * Is the extension in this database?  If so, locks it, so that it stays until the end of
  * the transaction.  DROP EXTENSION locks the extension first, then its objects.  We
@@ -216,6 +237,7 @@ list_tasks(MemoryContext cxt, bool first, List **tasks, TimestampTz *next)
 		*tasks = indexes_to_retrain(cxt, *tasks);
 		*tasks = tables_to_seal(cxt, *tasks, next);
 		*tasks = histories_to_prune(cxt, *tasks, next);
+		*tasks = tables_to_compact(cxt, *tasks);
 		SPI_finish();
 		usage_sweep();
 		AtEOXact_GUC(false, level);
@@ -231,6 +253,7 @@ static const char *
 verb(const WorkerTask *task)
 {
 	return task->action == WORKER_RETRAIN ? "retraining index" : task->action == WORKER_SEAL ? "sealing table" :
+		task->action == WORKER_COMPACT ? "compacting table" :
 		task->action == WORKER_WARM ? "warming up" : task->action == WORKER_PRUNE ? "pruning the history of table" : "looking for work";
 }
 

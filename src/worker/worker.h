@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.h
- *	  The autopilot: a launcher, and workers that retrain indexes, seal tables and
+ *	  The autopilot: a launcher, and workers that retrain indexes, seal and compact tables, and
  *	  warm up relations.  README.md says how they work together.
  *
  * IDENTIFICATION
@@ -29,7 +29,8 @@ typedef enum WorkerAction
 	WORKER_RETRAIN,
 	WORKER_SEAL,
 	WORKER_WARM,
-	WORKER_PRUNE
+	WORKER_PRUNE,
+	WORKER_COMPACT
 } WorkerAction;
 
 /* Something that is due in a database. */
@@ -40,9 +41,9 @@ typedef struct WorkerTask
 	char	   *relation;		/* its name, for messages */
 	char	   *why;			/* it is due, for messages */
 
-	/* of WORKER_SEAL */
+	/* of WORKER_SEAL and WORKER_COMPACT */
 	int64		batch;			/* rows */
-	Interval   *after;			/* age of rows; NULL: any */
+	Interval   *after;			/* age of rows to seal; NULL: any */
 
 	bool		urgent;			/* it was put off for too long, so it is done
 								 * even if the server is busy */

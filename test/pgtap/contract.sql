@@ -12,7 +12,7 @@ INSERT INTO contract VALUES
 	('rebuild', '{regclass}', 'record', '{leaves,pages_before,pages_after,eps_max,duration}', 'volatile', true),
 	('warmup', '{regclass}', 'bigint', NULL, 'volatile', true),
 	('snapshot', '{regclass,bigint}', 'record', '{run,rows,pages,bytes,duration}', 'volatile', false),
-	('set_policy', '{regclass,interval,bigint,bigint,bigint,bigint}', 'void', NULL, 'volatile', false),
+	('set_policy', '{regclass,interval,bigint,bigint,bigint,bigint,boolean}', 'void', NULL, 'volatile', false),
 	('drop_policy', '{regclass}', 'boolean', NULL, 'volatile', true),
 	('verify', '{regclass,boolean}', 'setof record', '{block,problem}', 'volatile', true),
 	('model', '{regclass}', 'record', '{format,router,leaves,models,directory_eps_p50,directory_eps_p99,directory_eps_max,leaf_eps_p50,leaf_eps_p99,leaf_eps_max,bytes,trained_at,splits_since}', 'volatile', true),
@@ -143,8 +143,8 @@ SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'index
 	'counted_since']);
 SELECT columns_are('kyro', 'stat_progress_verify', ARRAY['pid', 'datid', 'datname', 'relid', 'indexrelid', 'phase', 'unit', 'total', 'done']);
 SELECT columns_are('kyro', 'stat_worker', ARRAY['database', 'pid', 'relid', 'relation', 'action', 'why', 'started', 'finished', 'result', 'error', 'failures', 'next']);
-SELECT columns_are('kyro', 'stat_policies', ARRAY['schemaname', 'relname', 'relid', 'policy_of', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'state', 'log_rows', 'log_bytes', 'last_seal', 'due', 'due_at']);
-SELECT columns_are('kyro', 'policies', ARRAY['relation', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch']);
+SELECT columns_are('kyro', 'stat_policies', ARRAY['schemaname', 'relname', 'relid', 'policy_of', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'state', 'log_rows', 'log_bytes', 'last_seal', 'due', 'due_at', 'compact', 'compact_due']);
+SELECT columns_are('kyro', 'policies', ARRAY['relation', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'compact']);
 SELECT columns_are('kyro', 'build_info', ARRAY['version', 'postgres', 'server', 'kernel', 'xxhash', 'preloaded', 'assertions']);
 SELECT is((SELECT version FROM kyro.build_info), (SELECT extversion COLLATE "default" FROM pg_extension WHERE extname = 'kyrodb'), 'the library is of the version of the extension');
 
@@ -179,7 +179,7 @@ SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody
 SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
-		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.index_latency(oid, boolean)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),
+		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint, boolean)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.index_latency(oid, boolean)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),
 		('kyro.trace(regclass, anyelement)', false), ('kyro.trace(regclass, text)', false), ('kyro.explain(regclass, anyelement)', false), ('kyro.explain(regclass, text)', false)) v(f, may);
 SELECT ok(has_function_privilege('pg_monitor', f::regprocedure, 'EXECUTE'), 'pg_monitor and ' || f)
 	FROM unnest(ARRAY['kyro.model_leaves(regclass)', 'kyro.export_model(regclass)', 'kyro.training_keys(regclass)', 'kyro.trace(regclass, anyelement)', 'kyro.trace(regclass, text)', 'kyro.explain(regclass, anyelement)', 'kyro.explain(regclass, text)', 'kyro.health()']) f;

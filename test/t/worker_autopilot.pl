@@ -1,4 +1,4 @@
-# The autopilot: retrains indexes and seals tables where that is due, in all databases
+# The autopilot: retrains indexes, seals tables and compacts them where that is due, in all databases
 # that have the extension and no other; steps back when somebody wants a lock of its; is in nobody's
 # way who drops an index, the extension or the database; keeps errors and tries again later;
 # survives the crash of a worker, obeys a reload, and goes on where a standby is
@@ -111,6 +111,29 @@ is(sql(q{SELECT count(*) FROM kyro.policies WHERE relation::text ~ '^(byage|\d+)
 # a rewrite unseals; the policy seals again
 sql(q{ALTER TABLE byrows ALTER COLUMN id TYPE numeric});
 until_true(q{SELECT sealed_rows = 5000 FROM kyro.stat_tables WHERE relname = 'byrows'}, 'what a rewrite has unsealed is sealed again');
+
+# ---- compacting ----
+sql(q{SET kyro.sealed_load = off; CREATE TABLE packed (id bigint PRIMARY KEY, v text) USING kyro;
+INSERT INTO packed SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+CREATE TABLE left_so (id bigint PRIMARY KEY, v text) USING kyro;
+INSERT INTO left_so SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+SELECT kyro.snapshot('packed'), kyro.snapshot('left_so')});
+# as autovacuum does; and a worker comes where rows are written
+sql(q{VACUUM packed, left_so});
+sql(q{CREATE TABLE written AS SELECT g FROM generate_series(1, 10) g});
+sql(q{SELECT kyro.set_policy('left_so', seal_rows => 1000000), kyro.set_policy('packed', seal_rows => 1000000, compact => true)});
+until_done('public.packed', 'compact', 'a table whose log is empty is compacted, if its policy says so');
+like(sql(q{SELECT why || ': ' || result FROM kyro.stat_worker WHERE action = 'compact'}), qr/^much of its log is empty: moved [1-9]\d* rows, batches: [1-9]\d*, pages before: \d+, after: \d+$/, 'why, and what came of it');
+until_true(q{SELECT pg_relation_size('packed') < 50000 * 55}, 'its file is small');
+is(sql(q{SELECT compact, compact_due FROM kyro.stat_policies WHERE relname = 'left_so'}), 'f|', 'what has a policy that does not say so is left alone');
+is(sql(q{SELECT pg_relation_size('left_so') > 50000 * 100}), 't', 'and keeps its size');
+is(sql(q{SELECT count(*) FROM kyro.verify('packed', deep => true)}), '0', 'it is sound');
+is(sql(q{SELECT count(*), sum(id) FROM packed}), '50000|1250025000', 'and has its rows');
+sql(q{DELETE FROM packed WHERE id % 5 < 2});
+sql(q{VACUUM packed});
+sql(q{INSERT INTO written VALUES (0)});
+until_true(q{SELECT sealed_rows = 30000 AND live_rows = 30000 FROM kyro.stat_tables WHERE relname = 'packed'}, 'it is compacted when many of its rows are dead, too');
+is(sql(q{SELECT why FROM kyro.stat_worker WHERE relation = 'public.packed' AND action = 'compact'}), 'many of its sealed rows are dead', 'and it is said why');
 
 # ---- who else is there ----
 sql($_) foreach 'CREATE DATABASE without', 'CREATE DATABASE other', 'CREATE DATABASE closed ALLOW_CONNECTIONS false';
