@@ -298,7 +298,7 @@ store_is_kyro_oid(Oid oid)
 }
 
 void
-kyro_each_target(Oid relid, bool need_owner, KyroTargetFunction one, void *arg)
+kyro_each_target(Oid relid, KyroTargetRight right, KyroTargetFunction one, void *arg)
 {
 	one(relid, NULL, arg);
 }
