@@ -130,7 +130,8 @@ sub part_of_the_day
 	until_true("SELECT ($models) > $trained", "$what: keys drift, and their index is retrained");
 	until_true("SELECT sealed_rows > $sealed FROM kyro.stat_tables WHERE relname = 'readings'", "$what: readings are sealed");
 	until_true(q{SELECT count(*) = 2 FROM kyro.stat_worker WHERE relation IN ('public.readings', 'public.requests_key') AND action IN ('seal', 'retrain') AND failures = 0 AND why <> ''}, "$what: it says what it did");
-	is(sql(q{SELECT string_agg(problem, '; ') FROM kyro.health() WHERE severity = 'error'}), '', "$what: nothing for anybody to do");
+	# (while a worker is at it, models are stale)
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM kyro.health() WHERE severity IN ('critical', 'warning')}), "$what: nothing for anybody to do") or diag(sql('SELECT * FROM kyro.health()'));
 }
 
 # ---- morning ----
@@ -158,7 +159,7 @@ SKIP:
 	}
 	like($metrics, qr/^kyrodb_rmi_rebuilds_total\{[^}]*indexrelname="requests_key"[^}]*\} [1-9]/m, 'scraped: rebuilds') or diag($log);
 	like($metrics, qr/^kyrodb_table_sealed_rows\{[^}]*relname="readings"[^}]*\} [1-9]/m, 'scraped: sealed rows');
-	like($metrics, qr/^kyrodb_health_problems\{[^}]*severity="error"[^}]*\} 0/m, 'scraped: no errors');
+	like($metrics, qr/^kyrodb_health_problems\{[^}]*severity="critical"[^}]*\} 0/m, 'scraped: nothing critical');
 	$exporter->signal('TERM');
 	$exporter->finish;
 }
@@ -221,7 +222,7 @@ $node->stop;
 # Of errors there are those of the crash, and of sessions that were ended by it.
 foreach my $n (@nodes)
 {
-	my @errors = grep { !/terminating connection|terminating walreceiver|could not connect to the primary server|could not send end-of-streaming message|could not receive data from WAL stream|the database system is|terminating background worker|terminating autovacuum|canceling autovacuum task|could not (?:receive|send) data (?:from|to) client/ } slurp_file($n->logfile) =~ /^.*(?:ERROR|FATAL|PANIC|TRAP|inconsistent page).*$/mg;
+	my @errors = grep { !/terminating connection|terminating walreceiver|could not connect to the primary server|could not send end-of-streaming message|could not receive data from WAL stream|the database system is|terminating background worker|terminating autovacuum|canceling autovacuum task|could not (?:receive|send) data (?:from|to) client|connection to client lost/ } slurp_file($n->logfile) =~ /^.*(?:ERROR|FATAL|PANIC|TRAP|inconsistent page).*$/mg;
 
 	is_deeply(\@errors, [], 'no error in the log of the ' . $n->name);
 }
