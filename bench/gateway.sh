@@ -61,6 +61,7 @@ function setup(thread) threads = (threads or 0) + 1; thread:set("seed", threads 
 function init() math.randomseed(seed) end
 function done(summary, latency)
   local e = summary.errors
+  io.stderr:write(string.format("connect %d read %d write %d status %d timeout %d\n", e.connect, e.read, e.write, e.status, e.timeout))
   print(string.format("measured %f %f %f %d", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
     e.connect + e.read + e.write + e.status + e.timeout))
 end
@@ -96,7 +97,7 @@ for ((round = 1; round <= rounds; round++)); do
         -c $((c < 16 ? c : 16)) -j 1 -T "$seconds" -l --log-prefix=lat postgres | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
       p99=$(cat "$W"/lat.* | awk '{print $3 / 1000}' | sort -n | awk '{a[NR] = $1} END {print a[int(NR * 0.99)]}')
       add "$what" "$c" pgbench "$tps" 0 "$p99"
-      read -r _ rate p50 p99 errors <<<"$(wrk -t 1 -c "$c" -d "$seconds" -s "$W/$what.lua" "http://127.0.0.1:$port" | grep '^measured')"
+      read -r _ rate p50 p99 errors <<<"$(wrk --timeout 30s -t 1 -c "$c" -d "$seconds" -s "$W/$what.lua" "http://127.0.0.1:$port" | grep '^measured')"
       [ "$errors" = 0 ] || die "$errors requests failed"
       add "$what" "$c" gateway "$rate" "$p50" "$p99"
     done

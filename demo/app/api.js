@@ -23,10 +23,26 @@ async function send(method, path, body, headers = {}, signal = undefined) {
 export const get = async (path) => (await send('GET', path)).json();
 export const post = async (path, body) => (await send('POST', path, typeof body === 'string' ? body : JSON.stringify(body))).json();
 
-// The rows of a query, as objects of text.
-export async function sql(text, params = []) {
-  const { columns, rows } = await post('v1/sql', { sql: text, params });
-  return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i].name, value])));
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+// The rows of a query, as objects of text.  One after the other: the gateway runs few at once, and
+// refuses what is too much, of other pages.
+let before = Promise.resolve();
+export function sql(text, params = []) {
+  const mine = before.then(() => query(text, params, 50));
+  before = mine.catch(() => {});
+  return mine;
+}
+
+async function query(text, params, tries) {
+  try {
+    const { columns, rows } = await post('v1/sql', { sql: text, params });
+    return rows.map((row) => Object.fromEntries(row.map((value, i) => [columns[i].name, value])));
+  } catch (error) {
+    if (error.sqlstate !== '53300' || tries === 0) throw error;
+    await pause(300);
+    return query(text, params, tries - 1);
+  }
 }
 
 // Calls onEvent for each event of a log, for ever: when the connection ends it comes again, behind
@@ -63,6 +79,6 @@ export async function subscribe(log, { from, onEvent, onState }) {
       }
     }
     onState('connecting again');
-    await new Promise((resolve) => { setTimeout(resolve, 500); });
+    await pause(500);
   }
 }

@@ -79,7 +79,7 @@ export async function start() {
   const select = $('indexes');
   const show = () => draw(indexes.find((i) => i.index === select.value));
 
-  rows($('sizes'), indexes.filter((i) => i.btree_size !== null).map((i) => [i.table, i.column, bytes(Number(i.size)), bytes(Number(i.btree_size)), (i.btree_size / i.size).toFixed(1)]));
+  rows($('sizes'), indexes.filter((i) => i.btree_size !== null).map((i) => [`${i.table} (${i.column})`, bytes(Number(i.size)), bytes(Number(i.btree_size)), (i.btree_size / i.size).toFixed(1)]));
   select.append(...indexes.map((i) => new Option(i.index, i.index)));
   onSend($('trace'), $('trace-answer'), async ({ index, key }) => {
     if (drawn?.index !== index) await show();
