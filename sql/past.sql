@@ -574,13 +574,12 @@ BEGIN
 	ELSIF NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = tbl AND pg_has_role(k.relowner, 'USAGE')) THEN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('must be owner of table %s', tbl);
 	END IF;
-	IF NOT dry_run THEN
-		IF current_setting('transaction_isolation') <> 'read committed' THEN
-			RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'a table is restored in a READ COMMITTED transaction';
-		END IF;
-		-- nobody else writes, nor locks rows
-		EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', tbl);
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'a table is restored in a READ COMMITTED transaction';
 	END IF;
+	-- Nobody else writes, nor locks rows; or truncates the table, which would take away what an older snapshot
+	-- than the lock sees.
+	EXECUTE format('LOCK TABLE %s IN %s MODE', tbl, CASE WHEN dry_run THEN 'ACCESS SHARE' ELSE 'EXCLUSIVE' END);
 	changed := CASE WHEN moment IS NULL THEN kyro.past_changes(tbl, epoch) ELSE kyro.past_changes(tbl, moment) END;
 	SELECT * INTO h FROM kyro.histories x WHERE x.relation = tbl;
 	-- rows of one key are updated, so that what refers to them stays
