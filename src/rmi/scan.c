@@ -333,7 +333,7 @@ load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
 	{
 		int			k;
 
-		if (Abs(i - begin) == RMI_FEW_INTERVALS || !begins_here(so, &so->quals.iv[i], forward))
+		if (abs(i - begin) == RMI_FEW_INTERVALS || !begins_here(so, &so->quals.iv[i], forward))
 			break;
 		k = find_few(scan, page, &so->quals.iv[i], so->few + n, RMI_FEW_MAX - n, false);
 		if (k < 0)
