@@ -34,8 +34,8 @@ typedef enum Statement
 	INSERT_EVENT,				/* without a request */
 	INSERT_REQUEST,				/* insert the event of a request, unless it is
 								 * there; of a partitioned log, the request */
-	INSERT_NEW_REQUEST,			/* the same, after a look whether it is there:
-								 * then no offset is taken */
+	INSERT_NEW_REQUEST,			/* the same, but look first whether it is
+								 * there: if it is, no offset is taken */
 	INSERT_NUMBERED,			/* of a partitioned log: insert the event,
 								 * with the offset of its request */
 	FIND_REQUEST,				/* the offset of a request's event */
@@ -182,8 +182,8 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		CHECK_FOR_INTERRUPTS();
 
 		/*
-		 * It does not look if reading would have this transaction conflict
-		 * with every other appender.
+		 * Look first, except where reading would make this transaction
+		 * conflict with every other appender.
 		 */
 		offset = run(entry, log, tries == 0 && IsolationIsSerializable() ? INSERT_REQUEST : INSERT_NEW_REQUEST, values, nulls);
 		if (offset != 0)
@@ -198,8 +198,8 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		}
 
 		/*
-		 * It is there, or somebody else's came first; if it is not, it was
-		 * trimmed in between.
+		 * The event is there, or another transaction came first.  If it is
+		 * not found, it has been removed in between: try again.
 		 */
 		offset = run(entry, log, FIND_REQUEST, values, nulls);
 		if (offset != 0)

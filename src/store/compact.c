@@ -182,7 +182,7 @@ sealed_row(Compaction *c, StorePage *p, OffsetNumber row)
 	}
 	else if (link.ip_posid != 0 && store_ledger_get(c->old_table, &link, &tuple->t_self, &ledger, &buffer))
 	{
-		/* what transactions have left there; the columns are the row's own */
+		/* take what transactions have left there, but keep the row's columns */
 		const uint16 of_columns = HEAP_HASNULL | HEAP_HASVARWIDTH | HEAP_HASEXTERNAL;
 		HeapTupleHeader t = old_tuple->t_data;
 

@@ -48,8 +48,8 @@ find_sealed(Relation rel, ItemPointer tid, StorePage *p)
 }
 
 /*
- * Get the ledger tuple of a sealed row, made if there was none, with `first` if that
- * is not NULL.  TM_Ok: *ledger is its place.  Else *tmfd is filled, and the row is dead
+ * Get the ledger tuple of a sealed row.  If there is none, make it, and do `first`
+ * with that if it is not NULL.  TM_Ok: *ledger is its place.  Else *tmfd is filled, and the row is dead
  * to all or was never there (TM_Deleted), was moved to another run (TM_Updated), or is
  * being moved (TM_BeingModified).
  */
@@ -92,7 +92,7 @@ get_ledger(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Stor
 /*
  * Before a sealed row is changed: get its ledger tuple, waiting for a move if `wait`,
  * and check what can be checked before that is locked.  TM_Ok: *ledger is set, else
- * *tmfd.  If this is the first touch of the row, `first` is done, if that is not NULL.
+ * *tmfd.  If this is the first touch of the row, do `first`, if that is not NULL.
  */
 static TM_Result
 begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Snapshot crosscheck,
@@ -116,7 +116,7 @@ begin_change(Relation rel, StorePage *p, ItemPointer tid, ItemPointer ledger, Sn
 	return TM_Ok;
 }
 
-/* A copy of a sealed row, or NULL if the page in hand has none of this number. */
+/* A copy of a sealed row, or NULL if its page has no row of this number. */
 static HeapTuple
 row_copy(Relation rel, StorePage *p, ItemPointer tid)
 {

@@ -396,7 +396,7 @@ make_link_page(Relation rel, const StorePage *p)
 	return block;
 }
 
-/* Log a change of links; the link page is all that it changes. */
+/* Log a change that changes only the link page. */
 static void
 finish_links(StoreChange *c, StorePage *p, StorePageChange *links)
 {
@@ -504,8 +504,8 @@ store_links_move(Relation rel, StorePage *p, const OffsetNumber *rows, const Ite
 }
 
 /*
- * A ledger tuple: a header without columns, with the row's TID in the bytes before t_hoff.  The columns are
- * where the row is sealed, and whoever wants them reads them there.
+ * A ledger tuple: a header without columns, with the row's TID in the bytes before t_hoff.  Columns are
+ * read from the sealed row.
  */
 #define LEDGER_SIZE (MAXALIGN(SizeofHeapTupleHeader) + STORE_TAG_SIZE)
 
@@ -515,7 +515,7 @@ typedef union Ledger
 	char		bytes[LEDGER_SIZE];
 } Ledger;
 
-/* Make the ledger tuple of a row, frozen, and untouched but for `first`. */
+/* Make the ledger tuple of a row: frozen, and unchanged except by `first`, if that is not NULL. */
 static void
 form_ledger(const StorePage *p, OffsetNumber row, const StoreFirst *first, Ledger *ledger)
 {
@@ -573,7 +573,7 @@ touch_ahead(const StorePage *p, OffsetNumber row, Page link_page, int *step)
 	return touched < TOUCH_AHEAD_AFTER ? 0 : Min(touched / TOUCH_AHEAD_FRACTION, TOUCH_AHEAD_MAX);
 }
 
-/* Note that an item of a log page is new. */
+/* Note in the change that an item of a log page is new. */
 static void
 note_item(StorePageChange *log, OffsetNumber offset)
 {
@@ -584,8 +584,8 @@ note_item(StorePageChange *log, OffsetNumber offset)
 }
 
 /*
- * Put a row's ledger tuple on a log page with room for it, and its link to it on the link page; with what
- * is done to it first, if that is not NULL.
+ * Put a row's ledger tuple on a log page with room for it, and the link to it on the link page; and do `first`
+ * to it, if that is not NULL.
  */
 static void
 add_ledger(Relation rel, const StorePage *p, OffsetNumber row, const StoreFirst *first,
@@ -617,7 +617,7 @@ add_ledger(Relation rel, const StorePage *p, OffsetNumber row, const StoreFirst 
 	p->table->usage->ledger_tuples++;
 }
 
-/* Bytes that must be free on a log page, besides an item, for a ledger tuple with what is done first. */
+/* Bytes that must be free on a log page, besides an item, for a ledger tuple and for what `first` adds. */
 static Size
 room_for(const StoreFirst *first)
 {
@@ -626,8 +626,8 @@ room_for(const StoreFirst *first)
 }
 
 /*
- * With the log page, in `buffer`, and the link page locked: put the ledger tuples of a row that has none, and of those
- * beyond it, there.  log_vm and p->vmbuffer are the pages of the map for both.
+ * Put the ledger tuple of a row that has none, and those of rows after it, on the log page in `buffer`.  That and the
+ * link page are locked.  log_vm and p->vmbuffer are the map pages of the log page and the page of rows.
  */
 static void
 touch(Relation rel, StorePage *p, OffsetNumber row, StoreFirst *first, Buffer buffer, Buffer log_vm, LinkPage *known)
@@ -642,10 +642,10 @@ touch(Relation rel, StorePage *p, OffsetNumber row, StoreFirst *first, Buffer bu
 	XLogRecPtr	lsn;
 	int			step;
 
-	/* whoever goes on from here soon comes to the pages behind this one */
+	/* whoever continues from here will soon touch the next pages */
 	int			ahead = touch_ahead(p, row, BufferGetPage(p->link_buffer), &step);
 
-	/* bytes were asked for, not two items */
+	/* the caller has asked for bytes, not for two items */
 	if (first != NULL && (PageGetMaxOffsetNumber(log_page) + 2 > MaxHeapTuplesPerPage ||
 						  PageGetHeapFreeSpace(log_page) < room_for(first)))
 		first = NULL;
@@ -658,15 +658,15 @@ touch(Relation rel, StorePage *p, OffsetNumber row, StoreFirst *first, Buffer bu
 			store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, &log_vm);
 
 		/*
-		 * after the map bit is gone: who has read the row before has his lock
-		 * on the table
+		 * after the map bit is cleared: whoever has read the row before that
+		 * has got its lock on the table
 		 */
 		ItemPointerSet(&tid, p->block, row);
 		CheckForSerializableConflictIn(rel, &tid, p->block);
 	}
 	DEBUG_CRASH("touch-map-cleared");
 	store_change_begin(&c, rel);
-	/* nobody has logged how a new page was initialised */
+	/* the initialisation of a new page has not been logged */
 	log = store_change_page(&c, buffer, empty);
 	links = store_change_page(&c, p->link_buffer, false);
 	if (first != NULL)

@@ -491,8 +491,8 @@ extern void store_links_move(Relation rel, StorePage *p, const OffsetNumber *row
 extern void store_links_reset(Relation rel, StorePage *p, const bool *which, ItemPointerData *links);
 
 /*
- * What is done to a row first, if that is deleting or updating it: it is done in the
- * record that makes its ledger tuple.
+ * A delete or update that is done with the first touch of a row, in the record that
+ * makes its ledger tuple.
  */
 typedef struct StoreFirst
 {
@@ -507,11 +507,12 @@ typedef struct StoreFirst
 } StoreFirst;
 
 /*
- * Touch a row: *ledger is the place of its ledger tuple, made if there was none, or
- * the link of a row that was moved.  If it is made, and `first` is not NULL, that is
- * done, too, if all fits on one page; may raise a serialization failure then.  If
- * true is returned, the ledger tuple is certainly there.  Else the caller looks with
- * store_ledger_get(); if that does not find it, the row is dead to all.
+ * Touch a row: set *ledger to the place of its ledger tuple, which is made if there is
+ * none, or to the link of a row that was moved.  If the ledger tuple is made, and
+ * `first` is not NULL, that is done in the same record, if all fits on one page; that
+ * may raise a serialization failure.  If true is returned, the ledger tuple is
+ * certainly there.  Else the caller must look with store_ledger_get(); if that does
+ * not find it, the row is dead to all.
  */
 extern bool store_touch(Relation rel, StorePage *p, OffsetNumber row, ItemPointer ledger, StoreFirst *first);
 
@@ -582,7 +583,7 @@ extern void store_vm_log(Relation rel, Buffer vmbuffer);
  */
 extern void store_log_page_finish(GenericXLogState *state);
 
-/* Pages that a change can have, and pieces that are changed of each; if there are more it is logged whole. */
+/* Pages that a change can have, and changed pieces of each; a page with more pieces is logged whole. */
 #define STORE_CHANGE_PAGES 2
 #define STORE_CHANGE_FRAGMENTS 320
 
@@ -610,11 +611,11 @@ typedef struct StoreChange
 } StoreChange;
 
 /*
- * A change of pages in place, as a record of generic WAL: begin, then for each page
- * store_change_page(), change it, and note each piece of it that was changed, finish.  From begin to
- * finish is a critical section; the pages are locked exclusively.  Nothing else of a page
- * may change: replay would not know.  log_page: as for store_log_page_finish().  Returns the
- * LSN of the pages, invalid if nothing is logged.
+ * Changing pages in place, logged as a record of generic WAL.  Call store_change_begin(); for each page
+ * store_change_page(), change it, and store_change_note() for each changed piece; then
+ * store_change_finish().  From begin to finish is a critical section; the pages must be locked
+ * exclusively.  A change that is not noted is not replayed.  log_page: as for
+ * store_log_page_finish().  Returns the LSN of the pages, or an invalid one if nothing was logged.
  */
 extern void store_change_begin(StoreChange *c, Relation rel);
 extern StorePageChange *store_change_page(StoreChange *c, Buffer buffer, bool image);
@@ -793,18 +794,18 @@ extern TM_Result store_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapsh
 /* --- update.c: updates and deletes of sealed rows -------------------------------- */
 
 /*
- * May `old`, a sealed row, be updated by `new`, or deleted if that is NULL, in the record of its first
- * touch, if nobody has touched it?  Then *first is filled, but for moved, and the new version
- * stamped.  *lockmode, if not NULL, is set in any case.
+ * If nobody has touched the sealed row `old` yet, may it be updated to `new` (deleted, if that is NULL) in
+ * the record of its first touch?  If so, *first is filled, except `moved`, and the new version is
+ * stamped as made by us.  In any case an update sets *lockmode.
  */
 extern bool store_change_first(Relation rel, HeapTuple old, HeapTuple new, CommandId cid, StoreFirst *first,
 							   LockTupleMode *lockmode);
 
-/* What follows when it was done. */
+/* After the first touch has done that: free TOAST values of a deleted row, count the change. */
 extern void store_changed_first(Relation rel, HeapTuple old, const StoreFirst *first);
 
 /*
- * Delete a sealed row, `old`.  *ledger_tid and *tmfd as for store_ledger_update(), otherwise as heap_delete().
+ * Delete the sealed row `old`.  *ledger_tid and *tmfd are as for store_ledger_update(), the rest as for heap_delete().
  */
 extern TM_Result store_ledger_delete(Relation rel, HeapTuple old, ItemPointer ledger_tid, CommandId cid, bool wait,
 									 TM_FailureData *tmfd, bool moved);

@@ -17,8 +17,8 @@
  * has ever locked the ledger tuple, and no TOAST values must be stored before the new
  * version has its place, no such lock is needed.
  *
- * Nor can heap_delete() be used: it takes what logical decoding must know of the old
- * row, and its TOAST values, from the tuple, and a ledger tuple has no columns.
+ * Nor can heap_delete() be used: it takes the old key, for logical decoding, and the
+ * TOAST values to delete from the tuple, and a ledger tuple has no columns.
  *
  * Mostly a row has no ledger tuple yet.  Then there is nobody to wait for, and the
  * tuple is made with the delete, or the update and its new version, already in it
@@ -191,7 +191,7 @@ set_xmax(HeapTupleHeader t, const Xmax *x)
 	HeapTupleHeaderSetXmax(t, x->xmax);
 }
 
-/* Make a tuple one that our command has made, by an update, with the locks that it inherits. */
+/* Set the header of a new version: made by our command, by an update, with the locks that it inherits. */
 static void
 stamp_new_version(Relation rel, HeapTuple t, CommandId cid, const Xmax *xmax)
 {
@@ -301,7 +301,7 @@ header_of(const HeapTupleHeaderData *t)
 	return header;
 }
 
-/* What heap code's records say of an xmax. */
+/* The bits for a tuple's xmax in heap code's records. */
 static uint8
 infobits_of(const HeapTupleHeaderData *t)
 {
@@ -312,7 +312,7 @@ infobits_of(const HeapTupleHeaderData *t)
 		(t->t_infomask2 & HEAP_KEYS_UPDATED ? XLHL_KEYS_UPDATED : 0);
 }
 
-/* Have a record end with the identity of the old row. */
+/* Append the identity of the old row to a record; *header must live until that is inserted. */
 static void
 register_identity(HeapTuple identity, xl_heap_header *header)
 {
@@ -444,7 +444,7 @@ release_vm_pages(Update *u)
 		ReleaseBuffer(u->new_vm);
 }
 
-/* With its page locked, fill in the ledger tuple; may we change it, without locking it first? */
+/* Fill in the ledger tuple, whose page is locked.  Returns whether we may change it without locking the tuple first. */
 static bool
 find_ledger(Update *u)
 {
@@ -492,7 +492,7 @@ lock_pages(Update *u, Size length)
 	}
 }
 
-/* The same of the page of the ledger tuple alone, for a delete. */
+/* The same for a delete, which needs only the page of the ledger tuple. */
 static TM_Result
 lock_page(Update *u)
 {
@@ -527,7 +527,7 @@ unlock_pages(Update *u)
 	release_vm_pages(u);
 }
 
-/* The ledger tuple ends with our command, but for what it points to. */
+/* Mark the ledger tuple as deleted or updated by our command; the caller sets t_ctid. */
 static void
 end_ledger(Update *u, const Xmax *xmax, CommandId cmax)
 {

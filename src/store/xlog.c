@@ -5,8 +5,8 @@
  *
  * Changes are records of generic WAL, so that replay needs nothing of ours.  Core's
  * way to make one copies the pages, and finds out byte by byte what has changed,
- * which takes longer than all else that is done to a row.  We know what we change.  So
- * where that counts, pages are changed in place and the record is put together here:
+ * which takes longer than everything else that is done to a row.  We know what we change.
+ * So where that matters, pages are changed in place and the record is put together here:
  * for each page a list of (offset, length, bytes), as generic_xlog.c writes and replays it.
  *
  * IDENTIFICATION
@@ -70,7 +70,7 @@ store_change_note(StorePageChange *p, const void *start, Size length)
 		p->fragments[p->n++] = (StoreFragment) {offset, length};
 	else
 		p->image = true;
-	/* nor is it worth it then */
+	/* nor are fragments smaller than an image then */
 	if (p->length > BLCKSZ)
 		p->image = true;
 }
@@ -82,7 +82,7 @@ store_change_header(StorePageChange *p)
 					  offsetof(PageHeaderData, pd_linp) - offsetof(PageHeaderData, pd_flags));
 }
 
-/* Put together what generic WAL is to know of a page; returns the length. */
+/* Write the changes of a page as generic WAL has them; returns the length. */
 static uint32
 put_fragments(const StorePageChange *p, char *to)
 {
