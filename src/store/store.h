@@ -1100,15 +1100,15 @@ typedef struct StoreCompacted
 {
 	uint64		rows;			/* moved */
 	uint64		batches;
-	uint64		held;			/* rows that somebody held */
-	uint64		before;			/* blocks */
+	uint64		held;			/* not moved: somebody changed or locked them */
+	uint64		before;			/* blocks of the file */
 	uint64		after;
 } StoreCompacted;
 
 /*
- * Compact a table, as kyro.compact().  Called in a transaction, which it commits, as it does those that
- * it begins; the last one is open at the end.  context is reset with each, its parent has what lasts.
- * pause, if not NULL, is called after each batch; it may raise an error.
+ * Compact a table, as kyro.compact does.  It must be called in a transaction, which it commits, and ends
+ * in another one, which is left open.  `context` is reset with each batch; what must last is allocated in
+ * its parent.  `pause`, if not NULL, is called after each batch, and may raise an error.
  */
 extern void store_compact(Oid relid, uint64 batch, MemoryContext context, void (*pause) (Oid relid),
 						  StoreCompacted *done);

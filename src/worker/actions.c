@@ -222,7 +222,7 @@ prune(const WorkerTask *task, WorkerResult *result)
 
 /* ---- compacting ---- */
 
-/* Between two batches, with no lock but that of the session: does somebody wait for it? */
+/* Between two batches, with no lock but that of the session: raise an error if somebody waits for it, else sleep. */
 static void
 pause_compacting(Oid relid)
 {
@@ -239,9 +239,9 @@ pause_compacting(Oid relid)
 }
 
 /*
- * As CALL kyro.compact.  The lock is got once, outside of the queue, and kept for the session, so that VACUUM
- * does not wait for it; an error lets it go.  VACUUM sleeps as our settings say, and who has waited for the lock for
- * deadlock_timeout cancels it, as everything here.
+ * As CALL kyro.compact.  The lock is taken once, outside of the queue, and kept for the session, so that VACUUM
+ * does not wait for it; an error releases it.  VACUUM sleeps as our settings say.  A session that has waited for the
+ * lock for deadlock_timeout cancels VACUUM like everything here.
  */
 static void
 compact(const WorkerTask *task, WorkerResult *result)
@@ -273,7 +273,7 @@ compact(const WorkerTask *task, WorkerResult *result)
 							", after: " UINT64_FORMAT, done.rows, done.batches, done.before, done.after);
 
 	/*
-	 * an old snapshot is in the way, perhaps; it is not worth a VACUUM each
+	 * perhaps an old snapshot is in the way; that is not worth a VACUUM each
 	 * time
 	 */
 	if (done.after * 10 > done.before * 9)
