@@ -189,7 +189,10 @@ export async function setUp(config = {}, sql = '') {
       ...config, ...more,
     }, more.listen?.port ?? await freePort());
     gateways.push(gateway);
-    return gateway.start();
+    await gateway.start();
+    // on a busy machine it is late at first, and says so by 503
+    if (!more.limits && !more.tls) await until('it is ready', async () => (await gateway.request('GET', '/health')).status === 200);
+    return gateway;
   };
   const gateway = await makeGateway();
   const as = (name) => ({
