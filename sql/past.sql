@@ -54,6 +54,13 @@ COMMENT ON TABLE kyro.histories IS
 GRANT SELECT ON kyro.histories TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('kyro.histories', '');
 
+CREATE FUNCTION kyro.forget_histories() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'kyro_forget_histories' LANGUAGE C;
+COMMENT ON FUNCTION kyro.forget_histories() IS
+	'trigger of kyro.histories: sessions, which know them by heart, read them anew';
+CREATE TRIGGER forget_histories AFTER INSERT OR UPDATE OR DELETE ON kyro.histories FOR EACH STATEMENT EXECUTE FUNCTION kyro.forget_histories();
+ALTER TABLE kyro.histories ENABLE ALWAYS TRIGGER forget_histories;
+
 CREATE FUNCTION kyro.history_parts(tbl regclass) RETURNS oid[]
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -72,11 +79,11 @@ COMMENT ON FUNCTION kyro.note_change() IS
 CREATE FUNCTION kyro.history_is_recorded(tbl regclass, parts oid[]) RETURNS boolean
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
--- tgtype: 1 is for each row, 32 TRUNCATE
+-- tgtype: 1 is for each row, 2 before, 4 INSERT, 8 DELETE, 16 UPDATE, 32 TRUNCATE
 RETURN NOT EXISTS (
-	SELECT FROM (SELECT tbl::oid, 1 UNION SELECT p, 1 FROM unnest(parts) p UNION SELECT p, 32 FROM unnest(parts) p) AS wanted(relid, bit)
+	SELECT FROM (SELECT tbl::oid, 1 + 4 + 8 + 16 UNION SELECT p, 1 + 4 + 8 + 16 FROM unnest(parts) p UNION SELECT p, 2 + 32 FROM unnest(parts) p) AS wanted(relid, bits)
 	WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = wanted.relid AND g.tgfoid = 'kyro.note_change()'::regprocedure
-		AND g.tgtype & wanted.bit <> 0 AND g.tgenabled = 'A'));
+		AND g.tgtype & wanted.bits = wanted.bits AND g.tgenabled = 'A' AND g.tgqual IS NULL AND g.tgattr::text = ''));
 COMMENT ON FUNCTION kyro.history_is_recorded(tbl regclass, parts oid[]) IS
 	'whether all triggers of a history are there; helper of histories';
 
@@ -214,11 +221,54 @@ COMMENT ON FUNCTION kyro.commit_time(xid xid8) IS
 
 -- keeping a history
 
+CREATE FUNCTION kyro.check_history_table(tbl regclass) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c pg_class;
+BEGIN
+	SELECT * INTO c FROM pg_class k WHERE k.oid = tbl;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = format('there is no relation with OID %s', tbl::oid);
+	ELSIF c.relkind NOT IN ('r', 'p') THEN
+		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = format('"%s" is not a table', tbl);
+	ELSIF c.relpersistence <> 'p' THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
+			DETAIL = 'It is temporary or unlogged: its rows may be gone without a change.';
+	ELSIF c.relispartition THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history of its own', tbl),
+			DETAIL = 'It is a partition.', HINT = 'Let the partitioned table keep one.';
+	ELSIF EXISTS (SELECT FROM pg_partition_tree(tbl) t JOIN pg_class k ON k.oid = t.relid WHERE k.relkind NOT IN ('r', 'p') OR k.relpersistence <> 'p') THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
+			DETAIL = 'It has partitions that are foreign tables or unlogged.';
+	ELSIF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attgenerated = 'v' AND NOT a.attisdropped) THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
+			DETAIL = 'It has virtual generated columns.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION kyro.check_history_table(tbl regclass) IS 'raises an error if a table cannot keep a history; helper of kyro.keep_history';
+
 CREATE FUNCTION kyro.register_history_as_owner(tbl regclass, changes regclass, keep interval, by_user text) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	-- Users can call kyro.register_history themselves.  What is in kyro.histories concerns the commands of all.
+	PERFORM kyro.check_history_table(tbl);
+	IF keep > interval '1000 years' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a history is kept for 1000 years at most';
+	END IF;
+	IF NOT kyro.history_is_recorded(tbl, kyro.history_parts(tbl)) OR tbl = changes OR NOT EXISTS (
+		SELECT FROM pg_class k JOIN pg_class t ON t.oid = tbl
+		WHERE k.oid = changes AND k.relkind = 'r' AND k.relpersistence = 'p' AND NOT k.relispartition AND k.relowner = t.relowner
+			AND (SELECT array_agg(format('%s %s', a.attname, a.atttypid::regtype) ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = k.oid AND a.attnum > 0)
+				= ARRAY['offset bigint', 'era integer', 'xid xid8', 'at timestamp with time zone', 'by text', 'login text', 'kind text', 'old text[]', 'new text[]'])
+	THEN
+		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = format('%s is not a history of table %s', changes, tbl),
+			HINT = 'Use kyro.keep_history().';
+	END IF;
 	INSERT INTO kyro.histories AS h (relation, changes, columns, types, fill, since_era, since, keep, attnums, parts, recording, pruned_at)
 	SELECT tbl, changes, array_agg(a.attname::text ORDER BY a.attnum), array_agg(a.atttypid::regtype ORDER BY a.attnum),
 		array_agg(NULL::text), kyro.current_era(), pg_current_xact_id(), register_history_as_owner.keep, '{}', '{}', false, now()
@@ -270,28 +320,9 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of kyro.keep_history must not be NULL';
 	ELSIF "for" <= interval '0' THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a history must be kept for some time';
-	ELSIF "for" > interval '1000 years' THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a history is kept for 1000 years at most';
 	END IF;
-	SELECT k.relname, n.nspname, k.relkind, k.relpersistence, k.relispartition, k.relowner INTO c
-	FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = tbl;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION USING ERRCODE = 'undefined_table', MESSAGE = format('there is no relation with OID %s', tbl::oid);
-	ELSIF c.relkind NOT IN ('r', 'p') THEN
-		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = format('"%s" is not a table', tbl);
-	ELSIF c.relpersistence <> 'p' THEN
-		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
-			DETAIL = 'It is temporary or unlogged: its rows may be gone without a change.';
-	ELSIF c.relispartition THEN
-		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history of its own', tbl),
-			DETAIL = 'It is a partition.', HINT = 'Let the partitioned table keep one.';
-	ELSIF EXISTS (SELECT FROM pg_partition_tree(tbl) t JOIN pg_class k ON k.oid = t.relid WHERE k.relkind NOT IN ('r', 'p') OR k.relpersistence <> 'p') THEN
-		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
-			DETAIL = 'It has partitions that are foreign tables or unlogged.';
-	ELSIF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attgenerated = 'v' AND NOT a.attisdropped) THEN
-		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('table %s cannot keep a history', tbl),
-			DETAIL = 'It has virtual generated columns.';
-	END IF;
+	PERFORM kyro.check_history_table(tbl);
+	SELECT k.relname, n.nspname, k.relowner INTO c FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = tbl;
 	-- whoever writes ends first
 	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', tbl);
 	IF EXISTS (SELECT FROM kyro.histories h WHERE h.relation = tbl) THEN
@@ -368,16 +399,27 @@ COMMENT ON FUNCTION kyro.drop_history(tbl regclass) IS
 -- reading it
 
 CREATE FUNCTION kyro.changes_beyond(tbl regclass, condition text) RETURNS text
-	LANGUAGE sql STABLE
+	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
-RETURN format(
-	'SELECT i.image, sum(i.n)::pg_catalog.int8 AS n
-	FROM (SELECT kyro.fit_image(%s::pg_catalog.oid::pg_catalog.regclass, v.image) AS image, v.n
-		FROM %s AS c, LATERAL (VALUES (c.old, 1), (c.new, -1)) AS v(image, n)
-		WHERE v.image IS NOT NULL AND %s) AS i
-	GROUP BY i.image HAVING sum(i.n) <> 0',
-	tbl::oid, (SELECT format('%I.%I', n.nspname, k.relname) FROM kyro.histories h JOIN pg_class k ON k.oid = h.changes
-		JOIN pg_namespace n ON n.oid = k.relnamespace WHERE h.relation = tbl), condition);
+AS $$
+DECLARE
+	h kyro.histories;
+BEGIN
+	SELECT * INTO h FROM kyro.histories x WHERE x.relation = tbl;
+	-- It may have changed and no event trigger have seen it yet, as by DETACH CONCURRENTLY, which is two transactions.
+	IF NOT FOUND OR h.parts <> kyro.history_parts(tbl) OR NOT kyro.history_is_recorded(tbl, h.parts) THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('the history of table %s does not fit it', tbl),
+			DETAIL = 'Partitions or triggers are not those that it knows.', HINT = 'Use kyro.drop_history() and kyro.keep_history().';
+	END IF;
+	RETURN format(
+		'SELECT i.image, sum(i.n)::pg_catalog.int8 AS n
+		FROM (SELECT kyro.fit_image(%s::pg_catalog.oid::pg_catalog.regclass, v.image) AS image, v.n
+			FROM %s AS c, LATERAL (VALUES (c.old, 1), (c.new, -1)) AS v(image, n)
+			WHERE v.image IS NOT NULL AND %s) AS i
+		GROUP BY i.image HAVING sum(i.n) <> 0',
+		tbl::oid, (SELECT format('%I.%I', n.nspname, k.relname) FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = h.changes), condition);
+END
+$$;
 COMMENT ON FUNCTION kyro.changes_beyond(tbl regclass, condition text) IS
 	'a query for images of rows, and how many more of each there were before changes that meet a condition; helper of kyro.past_changes';
 
@@ -419,6 +461,8 @@ COMMENT ON FUNCTION kyro.past_changes(tbl regclass, epoch text) IS
 CREATE FUNCTION kyro.past_changes(tbl regclass, moment timestamptz) RETURNS text
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
+	SET datestyle = 'ISO'
+	SET timezone = 'UTC'
 AS $$
 DECLARE
 	now_in int;
@@ -521,25 +565,28 @@ RETURNS SETOF record
 AS $$
 DECLARE
 	rel regclass := (SELECT t.typrelid FROM pg_type t WHERE t.oid = pg_typeof(tbl));
+	-- As a record, which the types' own operators compare: equal keys can have different images, as 1.0 and 1.00.
+	key_of_row text := (SELECT format('ROW(%s)', string_agg(format('(c.r).%I', h.columns[k.slot]), ', ' ORDER BY k.i))
+		FROM kyro.histories h, unnest(key) WITH ORDINALITY AS k(slot, i) WHERE h.relation = rel HAVING count(*) > 0);
 	x record;
 BEGIN
 	FOR x IN EXECUTE format(
 		'WITH changed AS MATERIALIZED (
-			SELECT c.image, c.n, row_number() OVER () AS id,
-				CASE WHEN cardinality($1) > 0 THEN ARRAY(SELECT c.image[k.slot] FROM unnest($1) WITH ORDINALITY AS k(slot, i) ORDER BY k.i) END AS key
-			FROM (%1$s) AS c),
+			SELECT c.*, %4$s AS key
+			FROM (SELECT c.image, c.n, row_number() OVER () AS id, kyro.image_row(NULL::%3$s, c.image) AS r FROM (%1$s) AS c) AS c),
 		gone AS (
 			SELECT g.* FROM (
-				SELECT x.tableoid AS part, x.ctid AS place, c.n, c.key, row_number() OVER (PARTITION BY c.id) AS i
+				SELECT x.tableoid AS part, x.ctid AS place, c.n, c.key, 1::bigint AS nth, row_number() OVER (PARTITION BY c.id) AS i
 				FROM %2$s %3$s AS x JOIN changed c ON c.image = kyro.row_image(x.*) WHERE c.n < 0) AS g
 			WHERE g.i <= - g.n),
-		come AS (SELECT c.key, c.image FROM changed c, generate_series(1, c.n) WHERE c.n > 0)
+		come AS (SELECT c.key, c.image, c.r, row_number() OVER (PARTITION BY c.key) AS nth FROM changed c, generate_series(1, c.n) WHERE c.n > 0)
 		SELECT CASE WHEN come.image IS NULL THEN ''delete'' WHEN gone.place IS NULL THEN ''insert'' ELSE ''update'' END AS step,
-			gone.part, gone.place, kyro.image_row(NULL::%3$s, come.image) AS r, 0::bigint AS missing
-		FROM gone FULL JOIN come ON come.key = gone.key
+			gone.part, gone.place, come.r, 0::bigint AS missing
+		FROM gone FULL JOIN come ON come.key = gone.key AND come.nth = gone.nth
 		UNION ALL
 		SELECT ''check'', NULL, NULL, NULL, coalesce((SELECT - sum(c.n) FROM changed c WHERE c.n < 0), 0)::bigint - (SELECT count(*) FROM gone)',
-		changed, CASE WHEN (SELECT k.relkind = 'p' FROM pg_class k WHERE k.oid = rel) THEN '' ELSE 'ONLY' END, rel) USING key
+		changed, CASE WHEN (SELECT k.relkind = 'p' FROM pg_class k WHERE k.oid = rel) THEN '' ELSE 'ONLY' END, rel,
+		coalesce(key_of_row, 'NULL::text'))
 	LOOP
 		IF x.missing > 0 THEN
 			RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('the history of table "%s" does not fit its rows', rel),
@@ -573,6 +620,12 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of kyro.restore_to must not be NULL';
 	ELSIF NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = tbl AND pg_has_role(k.relowner, 'USAGE')) THEN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('must be owner of table %s', tbl);
+	ELSIF row_security_active(tbl) THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('row security restricts what you may do to table %s', tbl),
+			DETAIL = 'Its policies cannot be applied to rows of the past.';
+	ELSIF pg_trigger_depth() > 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'a trigger cannot restore a table',
+			DETAIL = 'Changes of the statement that has fired it may not be recorded yet.';
 	END IF;
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
 		RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = 'a table is restored in a READ COMMITTED transaction';
@@ -588,7 +641,7 @@ BEGIN
 	WHERE i.indrelid = tbl AND i.indisprimary AND i.indimmediate
 		-- what can be written only by INSERT
 		AND NOT EXISTS (SELECT FROM pg_attribute g WHERE g.attrelid = tbl AND g.attidentity = 'a' AND g.attnum <> ALL (i.indkey))
-		AND EXISTS (SELECT FROM pg_attribute g WHERE g.attrelid = tbl AND g.attnum > 0 AND NOT g.attisdropped AND g.attgenerated = '' AND g.attnum <> ALL (i.indkey));
+		AND EXISTS (SELECT FROM pg_attribute g WHERE g.attrelid = tbl AND g.attnum > 0 AND NOT g.attisdropped AND g.attgenerated = '' AND g.attidentity <> 'a');
 	target := format('%s %s', CASE WHEN (SELECT k.relkind = 'p' FROM pg_class k WHERE k.oid = tbl) THEN '' ELSE 'ONLY' END, tbl);
 	IF dry_run THEN
 		EXECUTE format(
@@ -611,7 +664,7 @@ BEGIN
 			CASE WHEN key IS NULL THEN 'SELECT FROM d' ELSE
 				format('UPDATE %s AS x SET %s FROM s WHERE s.step = ''update'' AND x.tableoid = s.part AND x.ctid = s.place AND (SELECT count(*) FROM d) >= 0 RETURNING 1',
 					target, string_agg(format('%1$I = (s.r).%1$I', a.attname), ', ' ORDER BY a.attnum)
-						FILTER (WHERE array_position(h.columns, a.attname::text) <> ALL (key)))
+						FILTER (WHERE a.attidentity <> 'a'))
 			END,
 			string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
 			string_agg(format('(s.r).%I', a.attname), ', ' ORDER BY a.attnum))
@@ -655,11 +708,13 @@ CREATE FUNCTION kyro.cut_history(tbl regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	is_new boolean := (SELECT h.since IS DISTINCT FROM pg_current_xact_id() FROM kyro.histories h WHERE h.relation = tbl);
 BEGIN
 	UPDATE kyro.histories h SET since_era = kyro.current_era(), since = pg_current_xact_id(),
 		since_offset = coalesce(pg_sequence_last_value(pg_get_serial_sequence(h.changes::text, 'offset')::regclass), 0)
-	WHERE h.relation = tbl AND h.since IS DISTINCT FROM pg_current_xact_id();
-	IF FOUND THEN
+	WHERE h.relation = tbl;
+	IF is_new THEN
 		RAISE NOTICE 'the history of table % begins anew', tbl;
 	END IF;
 END
@@ -745,7 +800,8 @@ BEGIN
 				MESSAGE = format('table %s keeps a history, and cannot have partitions that are foreign tables or unlogged', h.relation);
 		END IF;
 		EXECUTE format('SELECT EXISTS (SELECT FROM %s)', part::regclass) INTO has_rows;
-		cut := cut OR has_rows;
+		-- an old snapshot does not see all rows
+		cut := cut OR has_rows OR current_setting('transaction_isolation') <> 'read committed';
 		IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = part AND g.tgname = 'kyro_note_truncate') THEN
 			PERFORM kyro.note_truncates(part);
 		END IF;
@@ -775,6 +831,12 @@ $$;
 COMMENT ON FUNCTION kyro.refit_history(h kyro.histories) IS 'take note of how a table was changed; helper of histories';
 REVOKE ALL ON FUNCTION kyro.refit_history(h kyro.histories) FROM PUBLIC;
 
+CREATE FUNCTION kyro.sees_histories() RETURNS boolean
+	AS 'MODULE_PATHNAME', 'kyro_sees_histories' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION kyro.sees_histories() IS
+	'whether the snapshot is not older than anything in kyro.histories; helper of histories';
+REVOKE ALL ON FUNCTION kyro.sees_histories() FROM PUBLIC;
+
 CREATE FUNCTION kyro.on_history_ddl() RETURNS event_trigger
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -782,7 +844,10 @@ AS $$
 DECLARE
 	tbl oid;
 BEGIN
-	IF NOT EXISTS (SELECT FROM kyro.histories) THEN
+	IF NOT kyro.sees_histories() THEN
+		RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'could not serialize access due to concurrent changes of histories',
+			DETAIL = 'A table that keeps a history was changed since the snapshot of this transaction.', HINT = 'Use a READ COMMITTED transaction.';
+	ELSIF NOT EXISTS (SELECT FROM kyro.histories) THEN
 		RETURN;
 	ELSIF TG_EVENT = 'table_rewrite' THEN
 		-- 2 and 4: the rows get other values
@@ -803,11 +868,10 @@ COMMENT ON FUNCTION kyro.on_history_ddl() IS
 REVOKE ALL ON FUNCTION kyro.on_history_ddl() FROM PUBLIC;
 
 CREATE EVENT TRIGGER kyro_history_ddl ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'ALTER TYPE')
 	EXECUTE FUNCTION kyro.on_history_ddl();
 COMMENT ON EVENT TRIGGER kyro_history_ddl IS 'histories take note of commands that change their tables';
 CREATE EVENT TRIGGER kyro_history_drop ON sql_drop
-	WHEN TAG IN ('DROP TABLE', 'ALTER TABLE', 'DROP TRIGGER', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP FUNCTION')
 	EXECUTE FUNCTION kyro.on_history_ddl();
 COMMENT ON EVENT TRIGGER kyro_history_drop IS 'a history that is not kept any more is forgotten';
 CREATE EVENT TRIGGER kyro_history_rewrite ON table_rewrite
@@ -822,7 +886,11 @@ ALTER EVENT TRIGGER kyro_history_rewrite ENABLE ALWAYS;
 CREATE FUNCTION kyro.note_pruned_as_owner(tbl regclass, era int, before xid8, moment timestamptz, by_user text) RETURNS void
 	LANGUAGE sql VOLATILE
 BEGIN ATOMIC
-	UPDATE kyro.histories h SET pruned_era = coalesce(note_pruned_as_owner.era, h.pruned_era), pruned = coalesce(before, h.pruned), pruned_at = moment
+	UPDATE kyro.histories h SET (pruned_era, pruned) = (
+			SELECT x.era, x.xid FROM (VALUES (h.pruned_era, h.pruned), (note_pruned_as_owner.era, before)) AS x(era, xid)
+			WHERE x.xid IS NOT NULL ORDER BY x.era DESC, x.xid DESC LIMIT 1),
+		-- another may have done it meanwhile, by a later moment
+		pruned_at = greatest(h.pruned_at, least(moment, clock_timestamp()))
 	WHERE h.relation OPERATOR(pg_catalog.=) tbl;
 END;
 COMMENT ON FUNCTION kyro.note_pruned_as_owner(tbl regclass, era int, before xid8, moment timestamptz, by_user text) IS 'helper of kyro.prune_history';

@@ -17,13 +17,16 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -136,6 +139,31 @@ check_privileges(Oid relid)
 				 errdetail("Its policies cannot be applied to rows of the past.")));
 }
 
+/*
+ * In a trigger that a change of the table has fired, others of its rows may be changed and not recorded
+ * yet.  Whether there is such a statement is seen by who else has the table, or a partition, open and locked for it.
+ */
+static void
+check_recorded(Oid relid)
+{
+	ListCell   *lc;
+
+	if (DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 0)
+		return;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		bool		in_use = rel->rd_refcnt > (RelationGetRelid(rel) == relid ? 2 : 1) && CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+
+		table_close(rel, NoLock);
+		if (in_use)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the past of table \"%s\" cannot be read in a trigger of a statement that changes it", get_rel_name(relid)),
+					 errdetail("Changes of the statement may not be recorded yet.")));
+	}
+}
+
 /* The query that finds what has changed since, made by kyro.past_changes(). */
 static char *
 changes_since(FunctionCallInfo fcinfo, Oid relid)
@@ -182,6 +210,7 @@ kyro_as_of(PG_FUNCTION_ARGS)
 				 errhint("Use kyro.as_of(NULL::name_of_the_table, epoch).")));
 	rel = table_open(relid, AccessShareLock);
 	check_privileges(relid);
+	check_recorded(relid);
 	h = event_history(relid, false);
 	if (h->root != relid)
 		ereport(ERROR,

@@ -74,6 +74,7 @@ typedef struct EventHistory
 	Oid			owner;			/* of that one */
 	char	   *changes_name;	/* qualified and quoted */
 	Oid			era_table;
+	Oid			histories;		/* kyro.histories */
 	int32		era;			/* the present one */
 	int32		since_era;		/* it is complete since this era */
 	FullTransactionId since;	/* and transaction; invalid: it is not */

@@ -22,6 +22,7 @@
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type_d.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -35,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 #include "utils/xid8.h"
@@ -45,6 +47,8 @@ PG_FUNCTION_INFO_V1(kyro_row_image);
 PG_FUNCTION_INFO_V1(kyro_image_row);
 PG_FUNCTION_INFO_V1(kyro_fit_image);
 PG_FUNCTION_INFO_V1(kyro_history_begin);
+PG_FUNCTION_INFO_V1(kyro_forget_histories);
+PG_FUNCTION_INFO_V1(kyro_sees_histories);
 
 /* Columns of kyro.histories, see sql/past.sql. */
 enum
@@ -84,7 +88,7 @@ on_relcache_change(Datum arg, Oid relid)
 		const EventHistory *h = entry->history;
 
 		if (!OidIsValid(relid) || relid == entry->relid || h == NULL ||
-			relid == h->root || relid == h->changes || relid == h->era_table)
+			relid == h->root || relid == h->changes || relid == h->era_table || relid == h->histories)
 			entry->valid = false;
 	}
 }
@@ -219,8 +223,9 @@ fill_slot(EventSlot *slot, Relation rel, Datum name, Oid type)
 
 /* Make a history from a row of kyro.histories, for the rows of a table or partition; allocated in the current context. */
 static EventHistory *
-make_history(Relation rel, HeapTuple tuple, TupleDesc desc)
+make_history(Relation rel, HeapTuple tuple, Relation histories)
 {
+	TupleDesc	desc = RelationGetDescr(histories);
 	EventHistory *h = palloc0(sizeof(EventHistory));
 	TupleDesc	columns = RelationGetDescr(rel);
 	HeapTuple	changes;
@@ -235,6 +240,7 @@ make_history(Relation rel, HeapTuple tuple, TupleDesc desc)
 
 	h->root = DatumGetObjectId(heap_getattr(tuple, HIST_RELATION, desc, &isnull));
 	h->changes = DatumGetObjectId(heap_getattr(tuple, HIST_CHANGES, desc, &isnull));
+	h->histories = RelationGetRelid(histories);
 	h->context = CurrentMemoryContext;
 	changes = SearchSysCache1(RELOID, ObjectIdGetDatum(h->changes));
 	if (!HeapTupleIsValid(changes))
@@ -338,7 +344,7 @@ read_history(Oid relid)
 			MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "kyro history", ALLOCSET_SMALL_SIZES);
 			MemoryContext old = MemoryContextSwitchTo(context);
 
-			h = make_history(rel, tuple, RelationGetDescr(histories));
+			h = make_history(rel, tuple, histories);
 			MemoryContextSetParent(context, TopMemoryContext);
 			MemoryContextSwitchTo(old);
 		}
@@ -559,4 +565,47 @@ kyro_history_begin(PG_FUNCTION_ARGS)
 	values[0] = Int32GetDatum(h->since_era);
 	values[1] = FullTransactionIdGetDatum(h->since);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * kyro.forget_histories(), a trigger of kyro.histories: what sessions know by heart may be old.  The
+ * command that has it changed need not have changed the table: it may be one of a partition.
+ */
+Datum
+kyro_forget_histories(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("kyro.forget_histories() is a trigger")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * kyro.sees_histories() returns boolean: does the transaction see the latest of kyro.histories?  With one
+ * snapshot for all, REPEATABLE READ or SERIALIZABLE, it may not.
+ */
+Datum
+kyro_sees_histories(PG_FUNCTION_ARGS)
+{
+	Relation	histories;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		seen = true;
+
+	if (!IsolationUsesXactSnapshot())
+		PG_RETURN_BOOL(true);
+	histories = table_open(get_relname_relid("histories", get_namespace_oid("kyro", false)), AccessShareLock);
+	scan = systable_beginscan(histories, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+		if (!TransactionIdIsCurrentTransactionId(xmin) && XidInMVCCSnapshot(xmin, GetTransactionSnapshot()))
+			seen = false;
+	}
+	systable_endscan(scan);
+	table_close(histories, AccessShareLock);
+	PG_RETURN_BOOL(seen);
 }

@@ -119,7 +119,7 @@ SELECT columns_are('kyro', 'epochs', ARRAY['name', 'made_at', 'made_by', 'era', 
 SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace AND p.prosecdef AND p.proname NOT IN ('on_drop', 'on_history_ddl')), NULL,
 	'nothing but event triggers runs with the rights of the extension''s owner');
 SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace
-	AND (p.proname LIKE '%\_as\_owner' OR p.proname IN ('current_era', 'cut_history', 'refit_history', 'on_history_ddl')) AND has_function_privilege('public', p.oid, 'EXECUTE')), NULL,
+	AND (p.proname LIKE '%\_as\_owner' OR p.proname IN ('current_era', 'cut_history', 'refit_history', 'on_history_ddl', 'sees_histories')) AND has_function_privilege('public', p.oid, 'EXECUTE')), NULL,
 	'what writes the tables of histories is nobody''s');
 SELECT is((SELECT string_agg(p.proname, ', ') FROM pg_proc p WHERE p.pronamespace = 'kyro'::regnamespace
 	AND p.proname IN ('create_epoch', 'drop_epoch', 'keep_history', 'drop_history', 'prune_history', 'as_of', 'changes', 'restore_to') AND NOT has_function_privilege('public', p.oid, 'EXECUTE')), NULL,
