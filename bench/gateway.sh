@@ -42,7 +42,7 @@ CREATE TABLE measured (what text, connections int, variant text, rate float8, p5
 SQL
 cp -r gateway monitoring "$W/"
 cat >"$W/gateway.json" <<EOF
-{ "listen": { "port": $port }, "database": { "host": "$W", "database": "postgres", "monitor_role": "app", "pool": 16 }, "log_level": "warn",
+{ "listen": { "port": $port }, "database": { "host": "$W", "database": "postgres", "monitor_role": "app", "pool": 16 }, "log_level": "info",
   "limits": { "ip_per_minute": 1000000000, "token_per_minute": 1000000000 },
   "tokens": [{ "name": "bench", "role": "app", "sha256": "$(printf bench | sha256sum | cut -d ' ' -f 1)" }] }
 EOF
@@ -78,13 +78,14 @@ LUA
 } >"$W/append.lua"
 chmod -R a+rX "$W"
 [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$W/gateway" "$W/gateway.json"
-as_server "$(command -v node)" "$W/gateway/server.js" "$W/gateway.json" >"$W/gateway.log" 2>&1 &
-gateway=$!
-trap 'kill $gateway 2>/dev/null; bench_cleanup' EXIT
-for _ in $(seq 100); do
+# shellcheck disable=SC2016	# $$ is that of the shell that becomes node
+as_server sh -c 'echo $$ >"$1/gateway.pid"; exec "$2" "$1/gateway/server.js" "$1/gateway.json" >"$1/gateway.log" 2>&1' sh "$W" "$(command -v node)" &
+trap 'kill "$(cat "$W/gateway.pid")" 2>/dev/null || true; bench_cleanup' EXIT
+for _ in $(seq 150); do
   ! curl -fs "http://127.0.0.1:$port/health" >/dev/null || break
   sleep 0.2
 done
+grep -q 'Server listening' "$W/gateway.log" && curl -fs "http://127.0.0.1:$port/health" >/dev/null || { cat "$W/gateway.log"; die "the gateway did not start"; }
 
 add() { bench_psql -c "INSERT INTO measured VALUES ('$1', $2, '$3', $4, $5, $6)"; }
 
