@@ -21,7 +21,11 @@ SELECT kyro.append_bytes('priv_lb', 'x');
 SELECT kyro.create_log('priv_lp', partition_by => 'offset', every => '1000');
 SELECT kyro.create_kv('priv_kv', history => true);
 SELECT kyro.put('priv_kv', 1, 'one');
-GRANT SELECT ON priv_t, priv_l, priv_lb, priv_lp, priv_kv, priv_kv_history TO priv_reader;
+CREATE TABLE priv_h (id int PRIMARY KEY, v text);
+SELECT kyro.keep_history('priv_h', '1 day');
+SELECT kyro.create_epoch('priv');
+INSERT INTO priv_h VALUES (1, 'a');
+GRANT SELECT ON priv_t, priv_l, priv_lb, priv_lp, priv_kv, priv_kv_history, priv_h TO priv_reader;
 RESET ROLE;
 CREATE TABLE priv_model AS SELECT kyro.export_model('priv_k') AS m;
 GRANT SELECT ON priv_model TO PUBLIC;
@@ -52,7 +56,7 @@ INSERT INTO priv_calls VALUES
 ('- - + - +', 'verify(regclass,boolean)', $$SELECT * FROM kyro.verify('priv_t')$$),
 ('- - + - +', 'snapshot(regclass,bigint)', $$SELECT * FROM kyro.snapshot('priv_t')$$),
 ('- - + - +', 'import_model(regclass,bytea)', $$SELECT kyro.import_model('priv_k', m) FROM priv_model$$),
-('- - + - +', 'set_policy(regclass,interval,bigint,bigint,bigint,bigint)', $$SELECT kyro.set_policy('priv_t', seal_rows => 7)$$),
+('- - + - +', 'set_policy(regclass,interval,bigint,bigint,bigint,bigint,boolean)', $$SELECT kyro.set_policy('priv_t', seal_rows => 7)$$),
 ('- - + - +', 'drop_policy(regclass)', $$SELECT kyro.drop_policy('priv_t')$$),
 ('- - + - +', 'adopt_index(regclass,name,boolean)', $$SELECT kyro.adopt_index('priv_b', 'priv_adopted')$$),
 ('- - 42809 - 42809', 'swap_index(regclass,regclass)', $$SELECT kyro.swap_index('priv_b', 'priv_t_pkey')$$),
@@ -85,6 +89,7 @@ INSERT INTO priv_calls VALUES
 ('+ + + + +', 'advise(name)', $$SELECT * FROM kyro.advise()$$),
 ('+ + + + +', 'worker_records()', $$SELECT * FROM kyro.worker_records()$$),
 ('+ + + + +', 'verify_progress()', $$SELECT * FROM kyro.verify_progress()$$),
+('+ + + + +', 'compact_pays(bigint,bigint,bigint,bigint,bigint,bigint)', $$SELECT kyro.compact_pays(1, 1, 1, 1, 1, 1)$$),
 ('+ + + + +', 'build_info_row()', $$SELECT * FROM kyro.build_info_row()$$),
 ('22012 + + + +', 'sees_table(oid)', $$SELECT 1 / kyro.sees_table('priv_t'::regclass)::int$$),
 ('22012 + + + +', 'index_counters(oid)', $$SELECT 1 / (lookups IS NOT NULL)::int FROM kyro.index_counters('priv_k'::regclass)$$),
@@ -150,6 +155,50 @@ INSERT INTO priv_calls VALUES
 ('- + + - +', 'exists(regclass,bigint)', $$SELECT kyro.exists('priv_kv'::regclass, 1)$$),
 ('- - + - +', 'drop_kv(text)', $$SELECT kyro.drop_kv('priv_kv')$$),
 ('- - + - +', 'drop_kv(regclass)', $$SELECT kyro.drop_kv('priv_kv'::regclass)$$),
+-- histories: who may read the table may read its past, but who changed what is for the owner
+('- + + - +', 'as_of(anyelement,text)', $$SELECT * FROM kyro.as_of(NULL::priv_h, 'priv')$$),
+('- 22023 22023 - 22023', 'as_of(anyelement,timestamp with time zone)', $$SELECT * FROM kyro.as_of(NULL::priv_h, 'infinity'::timestamptz)$$),
+('- - + - +', 'changes(anyelement)', $$SELECT * FROM kyro.changes(NULL::priv_h)$$),
+('- - + - +', 'restore_to(regclass,text,boolean)', $$SELECT kyro.restore_to('priv_h', 'priv', false)$$),
+('- - 22023 - 22023', 'restore_to(regclass,timestamp with time zone,boolean)', $$SELECT kyro.restore_to('priv_h', 'infinity'::timestamptz, false)$$),
+('- - + - +', 'restore(regclass,text,timestamp with time zone,boolean)', $$SELECT kyro.restore('priv_h', 'priv', NULL, true)$$),
+('- - + - +', 'restore_steps(anyelement,text,integer[])', $$SELECT * FROM kyro.restore_steps(NULL::priv_h, kyro.past_changes('priv_h', 'priv'), NULL)$$),
+('- - + - +', 'keep_history(regclass,interval)', $$SELECT kyro.keep_history('priv_t', '1 day')$$),
+('- - + - +', 'keep_history(regclass,interval)', $$SELECT kyro.keep_history('priv_h', '2 days')$$),
+('- - + - +', 'drop_history(regclass)', $$SELECT kyro.drop_history('priv_h')$$),
+('- - + - +', 'prune_history(regclass)', $$SELECT kyro.prune_history('priv_h')$$),
+('- - + - +', 'register_history(regclass,regclass,interval)', $$SELECT kyro.register_history('priv_h', 'priv_h_changes', '2 days')$$),
+('- - + - +', 'forget_history(regclass)', $$SELECT kyro.forget_history('priv_h')$$),
+('- - + - +', 'note_pruned(regclass,integer,xid8,timestamp with time zone)', $$SELECT kyro.note_pruned('priv_h', NULL, NULL, now())$$),
+('- - + - +', 'note_truncates(regclass)', $$SELECT kyro.note_truncates('priv_t')$$),
+('+ + + + +', 'create_epoch(text)', $$SELECT kyro.create_epoch('priv new')$$),
+('- - + - +', 'drop_epoch(text)', $$SELECT kyro.drop_epoch('priv')$$),
+('- - - - +', 'create_epoch_as_owner(text,text)', $$SELECT kyro.create_epoch_as_owner('priv new', 'priv_owner')$$),
+('- - - - +', 'drop_epoch_as_owner(text,text)', $$SELECT kyro.drop_epoch_as_owner('priv', 'priv_owner')$$),
+('- - - - +', 'register_history_as_owner(regclass,regclass,interval,text)', $$SELECT kyro.register_history_as_owner('priv_h', 'priv_h_changes', '2 days', 'priv_owner')$$),
+('- - - - +', 'forget_history_as_owner(regclass,text)', $$SELECT kyro.forget_history_as_owner('priv_h', 'priv_owner')$$),
+('- - - - +', 'note_pruned_as_owner(regclass,integer,xid8,timestamp with time zone,text)', $$SELECT kyro.note_pruned_as_owner('priv_h', NULL, NULL, now(), 'priv_owner')$$),
+('- - - - +', 'current_era()', $$SELECT kyro.current_era()$$),
+('- - - - +', 'cut_history(regclass)', $$SELECT kyro.cut_history('priv_h')$$),
+('- - - - +', 'refit_history(kyro.histories)', $$SELECT kyro.refit_history(h) FROM kyro.histories h$$),
+('- - - - +', 'sees_histories()', $$SELECT kyro.sees_histories()$$),
+('+ + + + +', 'row_image(record)', $$SELECT kyro.row_image(ROW(1, 'a')::priv_h)$$),
+('+ + + + +', 'image_row(anyelement,text[])', $$SELECT kyro.image_row(NULL::priv_h, '{1, a}')$$),
+('+ + + + +', 'fit_image(regclass,text[])', $$SELECT kyro.fit_image('priv_h', '{1, a}')$$),
+('+ + + + +', 'history_begin(regclass)', $$SELECT kyro.history_begin('priv_h')$$),
+('+ + + + +', 'history_parts(regclass)', $$SELECT kyro.history_parts('priv_h')$$),
+('+ + + + +', 'history_is_recorded(regclass,oid[])', $$SELECT kyro.history_is_recorded('priv_h', ARRAY['priv_h'::regclass::oid])$$),
+('+ + + + +', 'check_history_table(regclass)', $$SELECT kyro.check_history_table('priv_h')$$),
+('+ + + + +', 'changes_beyond(regclass,text)', $$SELECT kyro.changes_beyond('priv_h', 'true')$$),
+('+ + + + +', 'past_changes(regclass,text)', $$SELECT kyro.past_changes('priv_h', 'priv')$$),
+('22023 22023 22023 22023 22023', 'past_changes(regclass,timestamp with time zone)', $$SELECT kyro.past_changes('priv_h', 'infinity'::timestamptz)$$),
+('55000 55000 55000 55000 55000', 'commit_time(xid8)', $$SELECT kyro.commit_time('3')$$),
+('+ + + + +', 'epochs', 'TABLE kyro.epochs'),
+('+ + + + +', 'era', 'TABLE kyro.era'),
+('+ + + + +', 'histories', 'TABLE kyro.histories'),
+('- - - - +', 'epochs', 'DELETE FROM kyro.epochs'),
+('- - - - +', 'era', 'DELETE FROM kyro.era'),
+('- - - - +', 'histories', 'DELETE FROM kyro.histories'),
 -- what the catalogs tell everybody
 ('+ + + + +', 'channel(text)', $$SELECT kyro.channel('priv_l')$$),
 ('+ + + + +', 'channel(regclass)', $$SELECT kyro.channel('priv_l'::regclass)$$),
