@@ -7,7 +7,7 @@ import test from 'node:test';
 import { checkConfig } from '../lib/config.js';
 import { root, setUp } from './support.js';
 
-const { gateway, tokens } = await setUp({}, "SET ROLE app; SET search_path = app; SELECT kyro.create_log('orders'); RESET ROLE;");
+const { gateway, tokens } = await setUp({}, "SET ROLE app; SET search_path = app; SELECT kyro.create_log('orders'), kyro.create_log('clicks'), kyro.append('clicks', '{}'); RESET ROLE;");
 const blocks = (file, kind) => [...readFileSync(join(root, file), 'utf8').matchAll(new RegExp(`^\`\`\`${kind}\\n([^]*?)^\`\`\``, 'mg'))].map((m) => m[1]);
 
 test('calls', () => {
