@@ -25,31 +25,9 @@ if [ "${KYRO_IN_NAMESPACE:-}" != 1 ]; then
 fi
 
 base_settings
-LOGS=$ROOT/build/check-deb
+start_checks check-deb
 W=$(mktemp -d) || die "no temporary directory"
 trap 'umount -R "$W/root/dev" "$W/root/proc" 2>/dev/null; rm -rf --one-file-system "$W"' EXIT
-rm -rf "$LOGS" && mkdir -p "$LOGS"
-
-passed=0 failed=0
-# run a command, its output to a log: the name of the test, the log, the command
-check() {
-  local name=$1 log=$LOGS/$2
-  shift 2
-  if "$@" >"$log" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    tail -n 20 "$log" | sed 's/^/    /'
-    say "FAILED: $name, log in build/check-deb/${log##*/}"
-    return 1
-  fi
-}
-
-done_testing() {
-  say "$passed passed, $failed failed"
-  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-  exit
-}
 
 # ---- build ----
 

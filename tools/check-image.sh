@@ -18,8 +18,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 tools/setup.sh image || exit 1
 base_settings
-LOGS=$ROOT/build/check-image
-rm -rf "$LOGS" && mkdir -p "$LOGS"
+start_checks check-image
 W=$(mktemp -d) || die "no temporary directory"
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 buildah() { command buildah --root "$W/images" --runroot "$W/run" "$@"; }
@@ -32,25 +31,6 @@ finish() {
   fi
 }
 trap finish EXIT
-
-passed=0 failed=0
-check() {  # name of the test, log, command
-  local name=$1 log=$LOGS/$2
-  shift 2
-  if "$@" >"$log" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    tail -n 20 "$log" | sed 's/^/    /'
-    say "FAILED: $name, log in build/check-image/${log##*/}"
-    return 1
-  fi
-}
-done_testing() {
-  say "$passed passed, $failed failed"
-  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-  exit
-}
 
 import_base() {
   local c

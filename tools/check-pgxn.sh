@@ -11,29 +11,9 @@ cd "$ROOT" || exit 1
 
 tools/setup.sh check || exit 1
 tools/setup.sh pgxn || exit 1
-LOGS=$ROOT/build/check-pgxn
-rm -rf "$LOGS" && mkdir -p "$LOGS"
+start_checks check-pgxn
 W=$(server_tmpdir kyrodb-pgxn) || die "no temporary directory"
 trap 'rm -rf "$W"' EXIT
-
-passed=0 failed=0
-check() {  # name of the test, log, command
-  local name=$1 log=$LOGS/$2
-  shift 2
-  if "$@" >"$log" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    tail -n 20 "$log" | sed 's/^/    /'
-    say "FAILED: $name, log in build/check-pgxn/${log##*/}"
-    return 1
-  fi
-}
-done_testing() {
-  say "$passed passed, $failed failed"
-  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-  exit
-}
 
 version=$(version_of_control)
 dist=kyrodb-$version

@@ -228,3 +228,30 @@ make_base() {
     printf '#!/bin/sh\nexit 101\n' >"$ROOTFS/usr/sbin/policy-rc.d" && chmod 755 "$ROOTFS/usr/sbin/policy-rc.d" &&
     touch "$ROOTFS/.complete"
 }
+
+# For scripts whose tests are commands: start_checks NAME empties LOGS, build/NAME; then check NAME_OF_TEST LOG COMMAND...
+# for each, its output in a log of that name; done_testing says "N passed, N failed" and exits.
+start_checks() {
+  LOGS=$ROOT/build/$1
+  rm -rf "$LOGS" && mkdir -p "$LOGS"
+  passed=0 failed=0
+}
+
+check() {
+  local name=$1 log=$LOGS/$2
+  shift 2
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    tail -n 20 "$log" | sed 's/^/    /'
+    say "FAILED: $name, log in ${log#"$ROOT"/}"
+    return 1
+  fi
+}
+
+done_testing() {
+  say "$passed passed, $failed failed"
+  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
