@@ -428,7 +428,7 @@ extern void rmi_rebuild(Relation index, RmiWhy why, void (*pause) (void *arg), v
  */
 extern Buffer rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited);
 
-/* The same, beginning at a landing that rmi_prefetch_leaf() has found for this target; NULL: none. */
+/* The same, trying a landing first that rmi_prefetch_leaf() has found for this target. */
 extern Buffer rmi_descend_from(Relation index, KyroFence target, bool strictly, int mode, const RmiLanding *landing);
 
 /*

@@ -279,7 +279,7 @@ entry_cmp(const void *a, const void *b)
  * often end after a few rows.  look_up: the leaf was looked up for the
  * interval, count that.
  */
-static inline int
+static pg_attribute_always_inline int
 find_few(IndexScanDesc scan, Page page, const RmiInterval *iv, KyroEntry *e, int max, bool look_up)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
@@ -310,24 +310,16 @@ find_few(IndexScanDesc scan, Page page, const RmiInterval *iv, KyroEntry *e, int
 }
 
 /*
- * Decode all entries of the interval into few[], if they are few and on this
- * leaf, which is locked; then those of the next intervals in this direction
- * that begin on it.
+ * Behind the entries of the current interval, decode into few[] those of the next intervals
+ * in this direction that begin on the leaf, which is locked.
  */
-static inline bool
-load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
+static pg_noinline void
+load_more(IndexScanDesc scan, Page page, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
 	int			begin = so->at.interval;
 	int			end = begin;
 	int			step = forward ? 1 : -1;
-	int			n;
-
-	if (so->isnull)
-		return false;
-	n = find_few(scan, page, &so->quals.iv[begin], so->few, RMI_FEW_MAX, look_up);
-	if (n < 0)
-		return false;
 
 	for (int i = begin + step; i >= 0 && i < so->quals.n; i += step)
 	{
@@ -335,10 +327,10 @@ load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
 
 		if (abs(i - begin) == RMI_FEW_INTERVALS || !begins_here(so, &so->quals.iv[i], forward))
 			break;
-		k = find_few(scan, page, &so->quals.iv[i], so->few + n, RMI_FEW_MAX - n, false);
+		k = find_few(scan, page, &so->quals.iv[i], so->few + so->nfew, RMI_FEW_MAX - so->nfew, false);
 		if (k < 0)
 			break;
-		n += k;
+		so->nfew += k;
 		end = i;
 	}
 
@@ -347,12 +339,32 @@ load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
 	 * round
 	 */
 	if (end < begin)
-		qsort(so->few, n, sizeof(KyroEntry), entry_cmp);
+		qsort(so->few, so->nfew, sizeof(KyroEntry), entry_cmp);
 	so->few_first = Min(begin, end);
 	so->few_last = Max(begin, end);
 	if (end != begin)
 		so->before = so->after = false; /* only the first was looked up */
+}
+
+/*
+ * Decode all entries of the interval into few[], if they are few and on this
+ * leaf, which is locked; then those of other intervals.
+ */
+static inline bool
+load_few(IndexScanDesc scan, Page page, bool forward, bool look_up)
+{
+	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
+	int			n;
+
+	if (so->isnull)
+		return false;
+	n = find_few(scan, page, &so->quals.iv[so->at.interval], so->few, RMI_FEW_MAX, look_up);
+	if (n < 0)
+		return false;
 	so->nfew = n;
+	so->few_first = so->few_last = so->at.interval;
+	if (so->quals.n > 1)
+		load_more(scan, page, forward);
 	return true;
 }
 
@@ -466,11 +478,14 @@ static inline void
 look_up(IndexScanDesc scan, KyroFence to, bool forward)
 {
 	RmiScanOpaque *so = (RmiScanOpaque *) scan->opaque;
-	bool		known = so->soon_for == so->at.interval && so->soon_forward == forward;
+	Buffer		buf;
 
 	usage_count_lookup(so->usage);
-	load_leaf(scan, rmi_descend_from(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, known ? &so->soon : NULL),
-			  forward, true);
+	if (so->soon_for == so->at.interval && so->soon_forward == forward)
+		buf = rmi_descend_from(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, &so->soon);
+	else
+		buf = rmi_descend(scan->indexRelation, to, !forward, BUFFER_LOCK_SHARE, NULL);
+	load_leaf(scan, buf, forward, true);
 }
 
 /*
@@ -539,7 +554,8 @@ start_interval(IndexScanDesc scan, bool forward)
 	else
 		look_up(scan, to, forward);
 	seek_end(so, to, false);
-	look_ahead(scan, forward);
+	if (so->quals.n > 1)
+		look_ahead(scan, forward);
 }
 
 /* ---- damaged fences ---- */

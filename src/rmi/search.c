@@ -102,7 +102,6 @@ typedef struct RmiSearch
 	int			mode;
 	bool		refreshed;		/* the directory has been asked for news */
 	bool		off;			/* the landing was not the leaf */
-	const RmiLanding *landing;	/* to try first, or NULL */
 } RmiSearch;
 
 /* A page is not the leaf, and another one is looked at; first: for the first time in a search. */
@@ -182,13 +181,7 @@ find_landing(RmiSearch *s)
 		RmiLanding	l;
 		Buffer		buf;
 
-		if (s->landing != NULL)
-		{
-			l = *s->landing;
-			s->landing = NULL;
-		}
-		else
-			rmi_dir_lookup(s->index, s->dir, bound, below, &l);
+		rmi_dir_lookup(s->index, s->dir, bound, below, &l);
 		buf = lock_landing(s, &l, retreats > RMI_MANY_RETREATS);
 		if (likely(BufferIsValid(buf)))
 			return buf;
@@ -246,30 +239,22 @@ walk_right(RmiSearch *s, Buffer buf, BlockNumber *steps)
 	return buf;
 }
 
-static inline Buffer
-descend(RmiSearch *s, BlockNumber *steps)
-{
-	Buffer		buf = walk_right(s, find_landing(s), steps);
-
-	if (unlikely(!BufferIsValid(buf)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		refresh(s);
-		buf = walk_right(s, find_landing(s), steps);
-	}
-	return buf;
-}
-
 /*
  * visited, if given, gets the number of leaves looked at.
  */
 Buffer
 rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumber *visited)
 {
-	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false, NULL};
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false};
 	BlockNumber steps = 0;
-	Buffer		buf = descend(&s, &steps);
+	Buffer		buf = walk_right(&s, find_landing(&s), &steps);
 
+	if (unlikely(!BufferIsValid(buf)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		refresh(&s);
+		buf = walk_right(&s, find_landing(&s), &steps);
+	}
 	if (visited)
 		*visited = steps + 1;
 	return buf;
@@ -278,10 +263,13 @@ rmi_descend(Relation index, KyroFence target, bool strictly, int mode, BlockNumb
 Buffer
 rmi_descend_from(Relation index, KyroFence target, bool strictly, int mode, const RmiLanding *landing)
 {
-	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false, landing};
+	RmiSearch	s = {index, rmi_dir(index), target, strictly, mode, false, false};
 	BlockNumber steps = 0;
+	Buffer		buf = lock_landing(&s, landing, false);
 
-	return descend(&s, &steps);
+	if (likely(BufferIsValid(buf)))
+		buf = walk_right(&s, buf, &steps);
+	return likely(BufferIsValid(buf)) ? buf : rmi_descend(index, target, strictly, mode, NULL);
 }
 
 bool
