@@ -104,7 +104,12 @@ store_move_collect(Relation rel, StoreTable *table, Snapshot snapshot, const Sto
 			continue;
 		n = free_rows(rel, &p, snapshot, rows);
 		for (i = 0; i < n; i++)
-			store_writer_put(w, store_row_copy(rel, &p, rows[i]));
+		{
+			HeapTuple	row = store_row_copy(rel, &p, rows[i]);
+
+			if (store_writer_fits(rel, row))
+				store_writer_put(w, row);
+		}
 		MemoryContextReset(cxt);
 		if (store_writer_rows(w) >= what->rows)
 		{

@@ -142,11 +142,11 @@ store_writer_fits(Relation rel, HeapTuple tuple)
 	bool		fits;
 	HeapTuple	whole = tuple;
 
-	if (tuple->t_len <= STORE_MAX_TUPLE / 2)
-		return true;
+	/* defaults of columns that were added later can be of any size */
 	if (HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(rel)->natts)
 		whole = heap_expand_tuple(tuple, RelationGetDescr(rel));
-	fits = whole->t_len <= STORE_MAX_TUPLE && store_stored_size(whole) <= STORE_MAX_DATA;
+	fits = whole->t_len <= STORE_MAX_TUPLE / 2 ||
+		(whole->t_len <= STORE_MAX_TUPLE && store_stored_size(whole) <= STORE_MAX_DATA);
 	if (whole != tuple)
 		heap_freetuple(whole);
 	return fits;

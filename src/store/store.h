@@ -970,7 +970,10 @@ extern Oid	store_order_index(Relation rel);
  */
 extern StoreWriter *store_writer_begin(Relation source, Relation target, Relation index);
 
-/* Does a row fit into a run?  A few that just fit a heap page do not. */
+/*
+ * Does a row fit into a run?  A few that just fit a heap page do not, nor do rows
+ * from before a column with a large default was added, which has to be stored now.
+ */
 extern bool store_writer_fits(Relation rel, HeapTuple tuple);
 
 extern uint64 store_writer_rows(StoreWriter *writer);
