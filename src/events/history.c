@@ -317,12 +317,17 @@ retire(EventHistory *h)
 	MemoryContextSwitchTo(old);
 }
 
+static Relation
+open_histories(void)
+{
+	return table_open(get_relname_relid("histories", get_namespace_oid("kyro", false)), AccessShareLock);
+}
+
 /* Read the history of a table or partition, with the latest snapshot, as catalogs are read; NULL if it has none. */
 static EventHistory *
 read_history(Oid relid)
 {
-	Oid			table = get_relname_relid("histories", get_namespace_oid("kyro", false));
-	Relation	histories = table_open(table, AccessShareLock);
+	Relation	histories = open_histories();
 	Relation	rel = table_open(relid, AccessShareLock);
 	List	   *candidates = list_make1_oid(relid);
 	EventHistory *h = NULL;
@@ -596,7 +601,7 @@ kyro_sees_histories(PG_FUNCTION_ARGS)
 
 	if (!IsolationUsesXactSnapshot())
 		PG_RETURN_BOOL(true);
-	histories = table_open(get_relname_relid("histories", get_namespace_oid("kyro", false)), AccessShareLock);
+	histories = open_histories();
 	scan = systable_beginscan(histories, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{

@@ -91,9 +91,7 @@ put_run(Compaction *c, HeapTuple old_tuple)
 		tuple = toasted;
 	}
 	tuple->t_self = old_tuple->t_self;
-	if (store_writer_fits(c->new_table, tuple))
-		store_writer_put(c->writer, tuple);
-	else
+	if (!store_writer_put(c->writer, tuple))
 		rewrite_heap_tuple(c->rewrite, old_tuple, tuple);
 	heap_freetuple(tuple);
 }

@@ -296,11 +296,8 @@ pages_to_keep(int wanted)
 static void
 put_row(StoreLoad *load, Relation rel, HeapTuple row, ItemPointer tid)
 {
-	HeapTuple	whole = row;
 	MemoryContext old = MemoryContextSwitchTo(load->cxt);
 
-	if (HeapTupleHeaderGetNatts(row->t_data) < RelationGetDescr(rel)->natts)
-		whole = heap_expand_tuple(row, RelationGetDescr(rel));
 	if (load->pack != NULL && store_pack_is_full(load->pack))
 	{
 		dlist_delete(&load->node);
@@ -312,9 +309,7 @@ put_row(StoreLoad *load, Relation rel, HeapTuple row, ItemPointer tid)
 	if (load->pack == NULL)
 		load->pack = store_pack_begin(rel, load->frozen ? 0 : load->fxid, (TransactionId) load->fxid,
 									  load->keep == 0 ? 0 : pages_to_keep(load->keep));
-	store_stored_copy(whole, store_pack_row(load->pack, rel, whole->t_data->t_infomask, store_stored_size(whole), tid));
-	if (whole != row)
-		heap_freetuple(whole);
+	store_stored_copy(row, store_pack_row(load->pack, rel, row->t_data->t_infomask, store_stored_size(row), tid));
 	MemoryContextSwitchTo(old);
 	if (ItemPointerIsValid(tid) && ItemPointerGetOffsetNumber(tid) == FirstOffsetNumber)
 		DEBUG_POINT("load-page");
@@ -325,7 +320,8 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 {
 	StoreLoad  *load;
 	HeapTuple	tuple,
-				row;
+				row,
+				whole;
 	bool		should_free;
 	bool		fits;
 
@@ -334,11 +330,12 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 	tuple = row = ExecFetchSlotHeapTuple(slot, true, &should_free);
 	if (HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD)
 		row = heap_toast_insert_or_update(rel, tuple, NULL, options);
-	fits = store_writer_fits(rel, row);
+	whole = store_whole_row(rel, row);
+	fits = store_fits(whole);
 	if (fits)
 	{
 		slot->tts_tableOid = RelationGetRelid(rel);
-		put_row(load, rel, row, &slot->tts_tid);
+		put_row(load, rel, whole, &slot->tts_tid);
 		tuple->t_tableOid = slot->tts_tableOid;
 		tuple->t_self = slot->tts_tid;
 		pgstat_count_heap_insert(rel, 1);
@@ -353,6 +350,8 @@ store_load_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options, s
 		if (HeapTupleHasExternal(row) && row != tuple && !IsInParallelMode())
 			heap_toast_delete(rel, row, false);
 	}
+	if (whole != row)
+		heap_freetuple(whole);
 	if (row != tuple)
 		heap_freetuple(row);
 	if (should_free)

@@ -104,12 +104,7 @@ store_move_collect(Relation rel, StoreTable *table, Snapshot snapshot, const Sto
 			continue;
 		n = free_rows(rel, &p, snapshot, rows);
 		for (i = 0; i < n; i++)
-		{
-			HeapTuple	row = store_row_copy(rel, &p, rows[i]);
-
-			if (store_writer_fits(rel, row))
-				store_writer_put(w, row);
-		}
+			(void) store_writer_put(w, store_row_copy(rel, &p, rows[i]));
 		MemoryContextReset(cxt);
 		if (store_writer_rows(w) >= what->rows)
 		{

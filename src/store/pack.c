@@ -78,6 +78,19 @@ store_stored_size(HeapTuple tuple)
 	return tuple->t_len - tuple->t_data->t_hoff + bitmap_size(tuple->t_data);
 }
 
+HeapTuple
+store_whole_row(Relation rel, HeapTuple tuple)
+{
+	return HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(rel)->natts ?
+		heap_expand_tuple(tuple, RelationGetDescr(rel)) : tuple;
+}
+
+bool
+store_fits(HeapTuple whole)
+{
+	return whole->t_len <= STORE_MAX_TUPLE && store_stored_size(whole) <= STORE_MAX_DATA;
+}
+
 void
 store_stored_copy(HeapTuple tuple, char *to)
 {

@@ -137,33 +137,20 @@ store_writer_begin(Relation source, Relation target, Relation index)
 }
 
 bool
-store_writer_fits(Relation rel, HeapTuple tuple)
-{
-	bool		fits;
-	HeapTuple	whole = tuple;
-
-	/* defaults of columns that were added later can be of any size */
-	if (HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(rel)->natts)
-		whole = heap_expand_tuple(tuple, RelationGetDescr(rel));
-	fits = whole->t_len <= STORE_MAX_TUPLE / 2 ||
-		(whole->t_len <= STORE_MAX_TUPLE && store_stored_size(whole) <= STORE_MAX_DATA);
-	if (whole != tuple)
-		heap_freetuple(whole);
-	return fits;
-}
-
-void
 store_writer_put(StoreWriter *w, HeapTuple tuple)
 {
-	HeapTuple	whole = tuple;
-	HeapTupleHeader t;
+	HeapTuple	whole = store_whole_row(w->source, tuple);
+	HeapTupleHeader t = whole->t_data;
 	bytea	   *row;
 	uint32		size;
 	char	   *to;
 
-	if (HeapTupleHeaderGetNatts(tuple->t_data) < RelationGetDescr(w->source)->natts)
-		whole = heap_expand_tuple(tuple, RelationGetDescr(w->source));
-	t = whole->t_data;
+	if (!store_fits(whole))
+	{
+		if (whole != tuple)
+			heap_freetuple(whole);
+		return false;
+	}
 	size = store_stored_size(whole);
 	row = palloc(VARHDRSZ + 1 + size);
 	SET_VARSIZE(row, VARHDRSZ + 1 + size);
@@ -199,6 +186,7 @@ store_writer_put(StoreWriter *w, HeapTuple tuple)
 	w->sizes.widest = Max(w->sizes.widest, size);
 	w->sizes.bytes += size;
 	w->sizes.rows++;
+	return true;
 }
 
 uint64

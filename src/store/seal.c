@@ -163,8 +163,7 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 			ItemPointerSet(&tuple.t_self, block, rows[i]);
 			if (what->older_than != DT_NOEND && !is_older(tuple.t_data, what->older_than))
 				continue;
-			if (store_writer_fits(rel, &tuple))
-				store_writer_put(w, &tuple);
+			(void) store_writer_put(w, &tuple);
 		}
 		MemoryContextReset(cxt);
 		if (store_writer_rows(w) >= what->rows)

@@ -851,6 +851,15 @@ typedef struct StoreSizes
 /* The bytes that a row takes as it is stored: null bitmap and data. */
 extern uint32 store_stored_size(HeapTuple tuple);
 
+/* A row with all columns of its table: a new tuple if it was made before the last were added, else the same. */
+extern HeapTuple store_whole_row(Relation rel, HeapTuple tuple);
+
+/*
+ * Does such a row fit into a run?  A few that just fit a heap page do not, nor do those that
+ * were made before a column with a large default was added.
+ */
+extern bool store_fits(HeapTuple whole);
+
 /* Copy a row as it is stored to where store_stored_size() bytes have room. */
 extern void store_stored_copy(HeapTuple tuple, char *to);
 
@@ -877,7 +886,7 @@ extern bool store_pack_claim(StorePack *pack, const StoreSizes *sizes, BlockNumb
 extern void store_pack_abandon(StorePack *pack);
 
 /*
- * Make room for a row of `size` stored bytes, for which store_writer_fits(), with
+ * Make room for a row of `size` stored bytes, for which store_fits(), with
  * these flags of its infomask.  Returns where to copy it, and in *tid where it
  * will lie; *tid is invalid if pages are kept.
  */
@@ -970,19 +979,13 @@ extern Oid	store_order_index(Relation rel);
  */
 extern StoreWriter *store_writer_begin(Relation source, Relation target, Relation index);
 
-/*
- * Does a row fit into a run?  A few that just fit a heap page do not, nor do rows
- * from before a column with a large default was added, which has to be stored now.
- */
-extern bool store_writer_fits(Relation rel, HeapTuple tuple);
-
 extern uint64 store_writer_rows(StoreWriter *writer);
 
 /*
  * Take a row: an ordinary heap tuple with its TID.  It may have been made before the
- * last columns were added.
+ * last columns were added.  False if it does not fit into a run, see store_fits().
  */
-extern void store_writer_put(StoreWriter *writer, HeapTuple tuple);
+extern bool store_writer_put(StoreWriter *writer, HeapTuple tuple);
 
 /* Where a run may lie. */
 typedef struct StorePlace

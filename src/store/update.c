@@ -444,6 +444,20 @@ release_vm_pages(Update *u)
 		ReleaseBuffer(u->new_vm);
 }
 
+/* The same, with the tuple's page pinned: that and pages of the map are let go unless the result is TM_Ok. */
+static TM_Result
+lock_ledger_or_release(Update *u)
+{
+	TM_Result	result = lock_ledger(u);
+
+	if (result != TM_Ok)
+	{
+		ReleaseBuffer(u->old_buffer);
+		release_vm_pages(u);
+	}
+	return result;
+}
+
 /* Fill in the ledger tuple, whose page is locked.  Returns whether we may change it without locking the tuple first. */
 static bool
 find_ledger(Update *u)
@@ -482,13 +496,9 @@ lock_pages(Update *u, Size length)
 		LockBuffer(u->old_buffer, BUFFER_LOCK_UNLOCK);
 		if (u->new_buffer != u->old_buffer)
 			UnlockReleaseBuffer(u->new_buffer);
-		result = lock_ledger(u);
+		result = lock_ledger_or_release(u);
 		if (result != TM_Ok)
-		{
-			ReleaseBuffer(u->old_buffer);
-			release_vm_pages(u);
 			return result;
-		}
 	}
 }
 
@@ -507,13 +517,9 @@ lock_page(Update *u)
 		if (find_ledger(u))
 			return TM_Ok;
 		LockBuffer(u->old_buffer, BUFFER_LOCK_UNLOCK);
-		result = lock_ledger(u);
+		result = lock_ledger_or_release(u);
 		if (result != TM_Ok)
-		{
-			ReleaseBuffer(u->old_buffer);
-			release_vm_pages(u);
 			return result;
-		}
 	}
 }
 

@@ -58,17 +58,23 @@ column(int row, int number, bool *null)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, null);
 }
 
-/* A task for a row of the last query's result, which has relid, name and why in columns 1 to 3. */
+/*
+ * Add a task for a row of the last query's result, which has relid, name and why in columns
+ * 1 to 3; allocated in cxt.
+ */
 static WorkerTask *
-new_task(MemoryContext cxt, WorkerAction action, int row)
+add_task(MemoryContext cxt, List **tasks, WorkerAction action, int row)
 {
-	WorkerTask *task = MemoryContextAllocZero(cxt, sizeof(WorkerTask));
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	WorkerTask *task = palloc0(sizeof(WorkerTask));
 	bool		null;
 
 	task->action = action;
 	task->relid = DatumGetObjectId(column(row, 1, &null));
-	task->relation = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2));
-	task->why = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3));
+	task->relation = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2);
+	task->why = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3);
+	*tasks = lappend(*tasks, task);
+	MemoryContextSwitchTo(old);
 	return task;
 }
 
@@ -97,12 +103,7 @@ indexes_to_retrain(MemoryContext cxt, List *tasks)
 				" OR splits_since > 0 AND landings_off_since > $3 + $4 * searches_since)"
 				" ORDER BY splits_since DESC", lengthof(types), types, values);
 	for (int row = 0; row < (int) SPI_processed; row++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(cxt);
-
-		tasks = lappend(tasks, new_task(cxt, WORKER_RETRAIN, row));
-		MemoryContextSwitchTo(old);
-	}
+		(void) add_task(cxt, &tasks, WORKER_RETRAIN, row);
 	return tasks;
 }
 
@@ -118,7 +119,6 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 				" WHERE state = 'ok' AND (due IS NOT NULL OR due_at IS NOT NULL) ORDER BY due_at", 0, NULL, NULL);
 	for (int row = 0; row < (int) SPI_processed; row++)
 	{
-		MemoryContext old;
 		WorkerTask *task;
 		bool		null;
 		Datum		datum;
@@ -130,7 +130,7 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 			*next = Min(*next, DatumGetTimestampTz(datum));
 			continue;
 		}
-		task = new_task(cxt, WORKER_SEAL, row);
+		task = add_task(cxt, &tasks, WORKER_SEAL, row);
 		task->batch = DatumGetInt64(column(row, 4, &null));
 		datum = column(row, 5, &null);
 		if (!null)
@@ -138,9 +138,6 @@ tables_to_seal(MemoryContext cxt, List *tasks, TimestampTz *next)
 			task->after = MemoryContextAlloc(cxt, sizeof(Interval));
 			*task->after = *DatumGetIntervalP(datum);
 		}
-		old = MemoryContextSwitchTo(cxt);
-		tasks = lappend(tasks, task);
-		MemoryContextSwitchTo(old);
 	}
 	return tasks;
 }
@@ -156,8 +153,6 @@ histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
 				" ORDER BY h.due_at", 0, NULL, NULL);
 	for (int row = 0; row < (int) SPI_processed; row++)
 	{
-		MemoryContext old;
-		WorkerTask *task;
 		bool		null;
 
 		(void) column(row, 3, &null);
@@ -166,10 +161,7 @@ histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
 			*next = Min(*next, DatumGetTimestampTz(column(row, 4, &null)));
 			break;
 		}
-		task = new_task(cxt, WORKER_PRUNE, row);
-		old = MemoryContextSwitchTo(cxt);
-		tasks = lappend(tasks, task);
-		MemoryContextSwitchTo(old);
+		(void) add_task(cxt, &tasks, WORKER_PRUNE, row);
 	}
 	return tasks;
 }
@@ -183,14 +175,10 @@ tables_to_compact(MemoryContext cxt, List *tasks)
 				" FROM kyro.stat_policies WHERE state = 'ok' AND compact_due IS NOT NULL AND due IS NULL", 0, NULL, NULL);
 	for (int row = 0; row < (int) SPI_processed; row++)
 	{
-		WorkerTask *task = new_task(cxt, WORKER_COMPACT, row);
+		WorkerTask *task = add_task(cxt, &tasks, WORKER_COMPACT, row);
 		bool		null;
-		MemoryContext old;
 
 		task->batch = DatumGetInt64(column(row, 4, &null));
-		old = MemoryContextSwitchTo(cxt);
-		tasks = lappend(tasks, task);
-		MemoryContextSwitchTo(old);
 	}
 	return tasks;
 }
