@@ -475,9 +475,9 @@ sub session
 			$details = $expected{$code} || $expected_in_crash{$code} ? 0 : 12;
 			push @unexpected, $line if $details;
 		}
-		elsif ($line =~ /connection to server .* failed: FATAL: .* due to conflict with recovery/)
+		elsif ($line =~ /FATAL: +(?:terminating connection|canceling statement) due to conflict with recovery/)
 		{
-			# while it connected, when psql does not print SQLSTATEs yet
+			# before or just after it has connected, when psql does not print SQLSTATEs yet
 			$errors{'40001'}++;
 			$conflict = $failed = 1;
 		}
