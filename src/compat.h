@@ -60,6 +60,7 @@ typedef PGAlignedBlock KyroPage;
 #define kyro_key_test(tuple, desc, nkeys, keys, passes)	HeapKeyTest(tuple, desc, nkeys, keys, passes)
 
 #define kyro_owns_relation(relid, user)	pg_class_ownercheck(relid, user)
+#define kyro_may_call(function, user)	(pg_proc_aclcheck(function, user, ACL_EXECUTE) == ACLCHECK_OK)
 /* The i-th (from 1) of the backends that pgstat_fetch_stat_numbackends() has counted. */
 #define kyro_backend_status(i)	pgstat_fetch_stat_local_beentry(i)
 #define kyro_check_old_snapshot(snapshot, rel, page)	TestForOldSnapshot(snapshot, rel, page)
@@ -138,6 +139,7 @@ extern void kyro_heap_page(struct HeapScanDescData *scan, BlockNumber block);
 #define kyro_key_test(tuple, desc, nkeys, keys, passes)	((passes) = HeapKeyTest(tuple, desc, nkeys, keys))
 
 #define kyro_owns_relation(relid, user)	object_ownercheck(RelationRelationId, relid, user)
+#define kyro_may_call(function, user)	(object_aclcheck(ProcedureRelationId, function, user, ACL_EXECUTE) == ACLCHECK_OK)
 #define kyro_backend_status(i)	pgstat_get_local_beentry_by_index(i)
 #define kyro_check_old_snapshot(snapshot, rel, page)	((void) 0)
 #define kyro_sort_get_datum(sort, value, isnull)	tuplesort_getdatum(sort, true, false, value, isnull, NULL)

@@ -4,7 +4,8 @@
  *	  kyro.append(): append one event, or the event of a request once.
  *
  * Written in C so that the statements of each log are planned once in a session.  They
- * run as the caller, so privileges, row security and triggers work as for INSERT.
+ * run as the caller, so privileges, row security and triggers work as for INSERT.  A log
+ * that has nothing of the kind is written without a statement, see direct.c.
  *
  * IDENTIFICATION
  *	  src/events/append.c
@@ -28,7 +29,14 @@
 
 PG_FUNCTION_INFO_V1(kyro_append);
 
-/* Statements of a log.  Parameters are $1 payload, $2 key, $3 kind, $4 request_id, $5 offset. */
+/* Parameters of statements: $1 payload, $2 key, $3 kind, $4 request_id (EventValue), $5 offset. */
+enum
+{
+	OFFSET = EVENT_VALUES,
+	PARAMETERS
+};
+
+/* Statements of a log. */
 typedef enum Statement
 {
 	INSERT_EVENT,				/* without a request */
@@ -129,7 +137,7 @@ plan_of(Plans *entry, const EventLog *log, Statement statement)
 {
 	if (entry->plans[statement] == NULL)
 	{
-		Oid			types[5] = {log->payload_type, INT8OID, TEXTOID, UUIDOID, INT8OID};
+		Oid			types[PARAMETERS] = {log->payload_type, INT8OID, TEXTOID, UUIDOID, INT8OID};
 		bool		about_requests = statement == INSERT_REQUEST || statement == INSERT_NEW_REQUEST || statement == FIND_REQUEST;
 		char	   *target = log->name;
 		StringInfoData sql;
@@ -140,7 +148,7 @@ plan_of(Plans *entry, const EventLog *log, Statement statement)
 												psprintf("%s_requests", get_rel_name(log->relid)));
 		initStringInfo(&sql);
 		appendStringInfo(&sql, (log->partitioned ? partitioned : plain)[statement], target);
-		plan = SPI_prepare(sql.data, 5, types);
+		plan = SPI_prepare(sql.data, PARAMETERS, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not plan \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
 		entry->plans[statement] = plan;
@@ -190,8 +198,8 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		{
 			if (log->partitioned)
 			{
-				values[4] = Int64GetDatum(offset);
-				nulls[4] = ' ';
+				values[OFFSET] = Int64GetDatum(offset);
+				nulls[OFFSET] = ' ';
 				offset = run(entry, log, INSERT_NUMBERED, values, nulls);
 			}
 			return offset;
@@ -226,28 +234,34 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 Datum
 kyro_append(PG_FUNCTION_ARGS)
 {
-	EventLog	log = event_log_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	Oid			relid = event_log_oid(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Oid			given = get_fn_expr_argtype(fcinfo->flinfo, 1);
-	Datum		values[5] = {0};
-	char		nulls[5];
+	Datum		values[PARAMETERS] = {0};
+	char		nulls[PARAMETERS];
+	EventLog	log;
 	Plans	   *entry;
 	int64		offset;
 
+	for (int i = 0; i < PARAMETERS; i++)
+	{
+		nulls[i] = i == OFFSET || PG_ARGISNULL(i + 1) ? 'n' : ' ';
+		if (nulls[i] == ' ')
+			values[i] = PG_GETARG_DATUM(i + 1);
+	}
+	offset = event_append_directly(relid, given, values, nulls);
+	if (offset != 0)
+		PG_RETURN_INT64(offset);
+
+	log = event_log_by_oid(relid);
 	if (given != log.payload_type)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("event log %s has payloads of type %s", log.name, format_type_be(log.payload_type)),
 				 errhint("Use kyro.%s().", log.payload_type == BYTEAOID ? "append_bytes" : "append")));
-	for (int i = 0; i < 5; i++)
-	{
-		nulls[i] = i == 4 || PG_ARGISNULL(i + 1) ? 'n' : ' ';
-		if (nulls[i] == ' ')
-			values[i] = PG_GETARG_DATUM(i + 1);
-	}
 
 	SPI_connect();
 	entry = plans_of(&log);
-	if (nulls[3] == 'n')
+	if (nulls[EVENT_REQUEST_ID] == 'n')
 		offset = run(entry, &log, INSERT_EVENT, values, nulls);
 	else
 		offset = append_once(entry, &log, values, nulls);

@@ -36,6 +36,32 @@ extern EventLog event_log_by_name(text *name);
 /* The same by OID; raises 42P01 and 42809. */
 extern EventLog event_log_by_oid(Oid relid);
 
+/* The table of a name, which is to be an event log and may be none.  Raises as event_log_by_name() does but for that. */
+extern Oid	event_log_oid(text *name);
+
+/* What kyro.append() is given of an event. */
+typedef enum EventValue
+{
+	EVENT_PAYLOAD,
+	EVENT_KEY,
+	EVENT_KIND,
+	EVENT_REQUEST_ID,
+	EVENT_VALUES
+} EventValue;
+
+/*
+ * Append an event without a statement, if that has the same effect.  Arrays are by EventValue; nulls: 'n' if
+ * it is NULL.  Returns its offset; or 0 if the statements of append.c must do it: then nothing was
+ * inserted.  Locks the table as INSERT does.  Raises 42809 if it is not an event log, and what an INSERT would
+ * raise.
+ */
+extern int64 event_append_directly(Oid relid, Oid payload_type, const Datum *values, const char *nulls);
+
+/* What the default of column "offset" calls: see offset.c. */
+extern int64 event_next_offset(Oid seqid);
+extern Datum kyro_next_offset(PG_FUNCTION_ARGS);
+extern Datum kyro_event_horizon(PG_FUNCTION_ARGS);
+
 /*
  * The sequence that is owned by a table's column of that name.  If there is none, raises
  * 55000, or returns InvalidOid if missing_ok.

@@ -98,10 +98,16 @@ table_by_name(text *name, const char *kind)
 	return relid;
 }
 
+Oid
+event_log_oid(text *name)
+{
+	return table_by_name(name, "event log");
+}
+
 EventLog
 event_log_by_name(text *name)
 {
-	return event_log_by_oid(table_by_name(name, "event log"));
+	return event_log_by_oid(event_log_oid(name));
 }
 
 Oid

@@ -103,14 +103,19 @@ next_offset(Oid seqid)
 	return offset;
 }
 
-/* kyro.next_offset(sequence regclass) returns bigint: the next offset of a log. */
+/* The next offset of a log, for the user.  Raises 42501, 55000 and 2200H. */
+int64
+event_next_offset(Oid seqid)
+{
+	check_privilege(seqid);
+	return next_offset(seqid);
+}
+
+/* kyro.next_offset(sequence regclass) returns bigint: the same. */
 Datum
 kyro_next_offset(PG_FUNCTION_ARGS)
 {
-	Oid			seqid = PG_GETARG_OID(0);
-
-	check_privilege(seqid);
-	PG_RETURN_INT64(next_offset(seqid));
+	PG_RETURN_INT64(event_next_offset(PG_GETARG_OID(0)));
 }
 
 /*
