@@ -210,6 +210,9 @@ kyro_as_of(PG_FUNCTION_ARGS)
 				 errhint("Use kyro.as_of(NULL::name_of_the_table, epoch).")));
 	rel = table_open(relid, AccessShareLock);
 	check_privileges(relid);
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		(void) find_all_inheritors(relid, AccessShareLock, NULL);	/* before there is a
+																	 * snapshot, too */
 	check_recorded(relid);
 	h = event_history(relid, false);
 	if (h->root != relid)
@@ -228,8 +231,8 @@ kyro_as_of(PG_FUNCTION_ARGS)
 
 	/*
 	 * Any snapshot that is not older than the epoch gives the same result.
-	 * But one that is older than our lock might see the effect of TRUNCATE on
-	 * the table, which also removes what old snapshots see, and not its
+	 * But one that is older than our locks might see the effect of TRUNCATE
+	 * on the table, which also removes what old snapshots see, and not its
 	 * record in the history.
 	 */
 	PushActiveSnapshot(GetLatestSnapshot());

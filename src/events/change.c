@@ -21,17 +21,20 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "compat.h"
 #include "events/events.h"
 
 PG_FUNCTION_INFO_V1(kyro_note_change);
@@ -54,6 +57,68 @@ enum
 };
 
 static Oid	types[NCOLUMNS] = {INT4OID, XID8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+
+/*
+ * A table or partition that a TRUNCATE in progress truncates, and whose rows are recorded.  Allocated
+ * in the memory of the statement; when that is freed, in whatever way the statement ends, it is forgotten.
+ */
+typedef struct Truncation
+{
+	dlist_node	node;
+	MemoryContextCallback end;
+	Oid			relid;
+	KyroLocator file;			/* when the rows were recorded */
+	bool		keeps_file;		/* perhaps: the file is of this transaction */
+} Truncation;
+
+static dlist_head truncations = DLIST_STATIC_INIT(truncations);
+
+static void
+forget_truncation(void *arg)
+{
+	dlist_delete(&((Truncation *) arg)->node);
+}
+
+/* To be called in the memory context of a trigger, which is a child of that of the statement. */
+static void
+remember_truncation(Relation rel)
+{
+	MemoryContext statement = MemoryContextGetParent(CurrentMemoryContext);
+	Truncation *t = (Truncation *) MemoryContextAlloc(statement, sizeof(Truncation));
+
+	t->relid = RelationGetRelid(rel);
+	t->file = kyro_locator(rel);
+	t->keeps_file = rel->rd_createSubid != InvalidSubTransactionId || kyro_new_file_subid(rel) != InvalidSubTransactionId;
+	t->end.func = forget_truncation;
+	t->end.arg = t;
+	dlist_push_head(&truncations, &t->node);
+	MemoryContextRegisterResetCallback(statement, &t->end);
+}
+
+/*
+ * Is the table to be truncated by a statement that has recorded its rows, and fires other triggers before it
+ * does so?  What those change in it is not recorded: for the history its rows are gone, as they will be.
+ */
+static bool
+awaits_truncation(Relation rel)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &truncations)
+	{
+		const Truncation *t = dlist_container(Truncation, node, iter.cur);
+
+		if (t->relid != RelationGetRelid(rel) || memcmp(&t->file, &kyro_locator(rel), sizeof(KyroLocator)) != 0)
+			continue;
+		if (t->keeps_file)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a trigger of TRUNCATE cannot change rows of table \"%s\", which is truncated", RelationGetRelationName(rel)),
+					 errdetail("It keeps a history, and was made, truncated or rewritten before in the same transaction.")));
+		return true;
+	}
+	return false;
+}
 
 static void
 insert_change(EventHistory *h, Datum *values, char *nulls)
@@ -104,7 +169,8 @@ insert_all_rows(const EventHistory *h, Relation rel, Datum *values, const char *
  * TRUNCATE: record the change in the history of the table.
  *
  * Writes as the owner of the history, because a user who may change the table need not be
- * allowed to see what others have changed.  Raises 55000 if the table keeps no history.
+ * allowed to see what others have changed.  Raises 55000 if the table keeps no history, or if it is
+ * not known whether a TRUNCATE in progress has truncated the table yet.
  */
 Datum
 kyro_note_change(PG_FUNCTION_ARGS)
@@ -126,6 +192,10 @@ kyro_note_change(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("kyro.note_change() is a trigger after changes of each row, or before TRUNCATE")));
 	rel = trigger->tg_relation;
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		remember_truncation(rel);
+	else if (awaits_truncation(rel))
+		return PointerGetDatum(NULL);
 	h = event_history(RelationGetRelid(rel), false);
 	GetUserIdAndSecContext(&user, &context);
 
