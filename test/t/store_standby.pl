@@ -42,7 +42,21 @@ my $readers = twin_start($standby, $seconds, readers => 2, seed => $seed + 1);
 is(twin_join($readers), '', 'sessions on the standby saw nothing wrong while it replayed');
 is(twin_join($load), '', 'sessions on the primary met nothing unexpected');
 twin_settle($primary, $seed);
+
+# What StoreTwin.pm excuses is that, and nothing else.
+my ($gone, $there) = split /,/, $primary->safe_psql('postgres', q{INSERT INTO tw_replaced VALUES ('a_k'::regclass); SELECT 'a_k'::regclass::oid || ',' || 'a_t'::regclass::oid});
+$primary->safe_psql('postgres', 'REINDEX INDEX CONCURRENTLY a_k');
 $primary->wait_for_catchup($standby);
+sub Ended::finish { }
+sub heard
+{
+	my ($node, $oid) = @_;
+
+	return twin_join({ node => $node, sessions => [ { kind => 'reader', number => 0, handle => bless({}, 'Ended'), out => "psql:<stdin>:1: ERROR:  XX000: could not open relation with OID $oid\n    LOCATION:  relation_open\ntotal 0 0\n" } ] });
+}
+is(heard($standby, $gone), '', 'a standby may find an index gone that was replaced');
+like(heard($standby, $there), qr/XX000.*\n.*LOCATION/, 'but no other');
+like(heard($primary, $gone), qr/XX000/, 'and a primary none');
 twins_agree($primary, 'twins are equal on the primary');
 twins_agree($standby, 'twins are equal on the standby');
 is($long->query_safe('EXECUTE by_key'), '', 'and to a session that was there before');

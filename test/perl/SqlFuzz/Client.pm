@@ -57,10 +57,10 @@ sub message
 	$self->put($type . pack('N', 4 + length($body)) . $body);
 }
 
-# The next message, (type, body); nothing if there comes none.
+# The next message, (type, body); nothing if there comes none.  While there comes none, slow is called each second.
 sub get
 {
-	my ($self, $deadline) = @_;
+	my ($self, $deadline, $slow) = @_;
 
 	for (;;)
 	{
@@ -75,7 +75,12 @@ sub get
 			}
 		}
 		my $left = $deadline - time();
-		return if $left <= 0 || !$self->{select}->can_read($left);
+		return if $left <= 0;
+		if (!$self->{select}->can_read($slow ? 1 : $left))
+		{
+			$slow->() if $slow;
+			next;
+		}
 		return if !sysread($self->{socket}, $self->{in}, 65536, length($self->{in}));
 	}
 }
@@ -83,11 +88,11 @@ sub get
 # All up to where the server is ready again.
 sub answer
 {
-	my ($self, $data) = @_;
+	my ($self, $data, $slow) = @_;
 	my $deadline = time() + PATIENCE;
 	my %r = (lines => [], tag => '', text => '');
 
-	while (my ($type, $body) = $self->get($deadline))
+	while (my ($type, $body) = $self->get($deadline, $slow))
 	{
 		if ($type eq 'D')
 		{
@@ -122,6 +127,10 @@ sub answer
 		{
 			push @{ $r{lines} }, $body =~ s/\n\z//r;
 		}
+		elsif ($type eq 'K')
+		{
+			$self->{pid} = unpack('N', $body);
+		}
 		elsif ($type eq 'Z')
 		{
 			$r{text} = join('', map { "$_\n" } @{ $r{lines} }, $r{tag}) if !defined $r{error};
@@ -131,20 +140,20 @@ sub answer
 	return { lines => [], tag => '', error => 'lost', text => "$r{text}the connection is lost, or there was no answer within " . PATIENCE . " s\n" };
 }
 
-=item run(sql)
+=item run(sql, slow => sub)
 
-Runs a statement; that of COPY has its data behind it, and the line C<\.> at the end.  Returns
+Runs a statement; that of COPY has its data behind it, and the line C<\.> at the end.  Each second that there is no answer, slow is called.  Returns
 lines (its rows), tag, error (SQLSTATE, undef if none, 'lost' if the connection is), text (all of it).
 
 =cut
 
 sub run
 {
-	my ($self, $sql) = @_;
+	my ($self, $sql, %opt) = @_;
 	my ($command, $data) = $sql =~ /\A(COPY [^\n]*);\n(.*)\\\.\z/s ? ($1, $2) : ($sql, undef);
 
 	$self->message('Q', "$command\0");
-	return $self->answer($data);
+	return $self->answer($data, $opt{slow});
 }
 
 =item close()

@@ -103,6 +103,7 @@ sub connect
 		}
 		push @{ $self->{sessions} }, \%s;
 	}
+	$self->{watch} = { map { $_ => SqlFuzz::Client->new($self->{node}, "fuzz_$_") } qw(kyro heap) };
 }
 
 =item disconnect()
@@ -117,7 +118,8 @@ sub disconnect
 	{
 		$_->close foreach grep { defined } $s->{kyro}, $s->{heap};
 	}
-	$self->{sessions} = [];
+	$_->close foreach values %{ $self->{watch} // {} };
+	@{$self}{qw(sessions watch)} = ([], {});
 }
 
 =item session(number)
@@ -217,17 +219,16 @@ sub run
 		$s->{error} = undef;
 		return;
 	}
-	my $k = $s->{kyro}->run($sql);
+	my ($k, $behind) = $self->run_one($s, 'kyro', $sql);
 	my ($word) = $st->{kyro} ? $sql =~ /(kyro\.\w+)/ : $sql =~ /^(\w+( INDEX| TABLE)?)/;
 	my $did = $self->{did}{ $word // 'other' } //= [ 0, 0, 0 ];
 	$s->{error} = $k->{error};
 	$did->[0]++;
 	$did->[ $k->{error} ? 2 : 1 ]++ if $k->{error} || $k->{tag} !~ /^[A-Z]+( 0)+$/;
 	$self->{codes}{ $k->{error} }++ if $k->{error};
-	if (($k->{error} // '') eq '57014' && $sql =~ /^VACUUM|kyro\.compact/ && $self->others($s))
+	if ($behind)
 	{
-		# of an unlogged or temporary table: it waits for the page of an index that a cursor rests on, as it does for a btree's
-		$self->{excuses}{'VACUUM beside a cursor, not done'}++;
+		$self->{excuses}{'VACUUM behind a cursor, not done'}++;
 		$self->{seals}++;
 		return;
 	}
@@ -287,7 +288,12 @@ sub run
 		$self->follow($s, $sql, 1);
 		return;
 	}
-	$h = $s->{heap}->run(heap_sql($sql));
+	($h, $behind) = $self->run_one($s, 'heap', heap_sql($sql));
+	if ($behind)
+	{
+		$self->{excuses}{'VACUUM of the heap behind a cursor, not done'}++;
+		return;
+	}
 	return "heap: $h->{text}" if ($h->{error} // '') =~ /^(lost|XX|57014|53|58)/;
 	if ($k->{error} && $h->{error})
 	{
@@ -322,6 +328,46 @@ sub run
 	}
 	$self->follow($s, $sql, $k->{error});
 	return;
+}
+
+# Runs a statement in one twin.  Returns what it gave, and whether it was a VACUUM that another session's cursor held up: that is cancelled.
+# It waits for the page that a scan rests on, of a hash index always, of others if they return no more than the index has, or if the table is not
+# logged; and to freeze, for that of the table.  A heap's VACUUM does so, too, but the twins may have other plans.
+sub run_one
+{
+	my ($self, $s, $twin, $sql) = @_;
+	my $behind = 0;
+	my $watch = $self->{watch}{$twin};
+	my $slow = sub {
+		# as it waits for a pin, it has no other reason: there is nobody but these sessions
+		my $waits = $watch->run("SELECT FROM pg_stat_activity WHERE pid = $s->{$twin}{pid} AND wait_event = 'BufferPin'");
+
+		if (@{ $waits->{lines} } && grep { $_ != $s && $_->{state} eq 'open' && @{ $_->{$twin}->run('SELECT FROM pg_cursors')->{lines} } } @{ $self->{sessions} })
+		{
+			$watch->run("SELECT pg_cancel_backend($s->{$twin}{pid})");
+			$behind = 1;
+		}
+	};
+	my $r = $s->{$twin}->run($sql, $sql =~ /^VACUUM|kyro\.compact/ ? (slow => $slow) : ());
+
+	return ($r, $behind && ($r->{error} // '') eq '57014' && $self->cursor_rests_there($s, $twin, $r->{text}));
+}
+
+# Does a session with a cursor use the index or table in whose pages VACUUM was, by the context of its error?
+sub cursor_rests_there
+{
+	my ($self, $s, $twin, $text) = @_;
+	my ($index, $table) = $text =~ /while (?:vacuuming|cleaning up|scanning|truncating)(?: index "(\w+)" of| block \d+(?: and offset \d+)? of)? relation "(\w+\.\w+)"/ or return 0;
+	my $relation = defined $index ? $table =~ s/\.\w+$/.$index/r : $table;
+
+	foreach my $o (grep { $_ != $s && $_->{state} eq 'open' } @{ $self->{sessions} })
+	{
+		my $cursors = $o->{$twin}->run('SELECT FROM pg_cursors');
+		my $lock = $self->{watch}{$twin}->run("SELECT FROM pg_locks WHERE pid = $o->{$twin}{pid} AND relation = to_regclass('$relation') AND granted");
+
+		return 1 if @{ $cursors->{lines} } && @{ $lock->{lines} };
+	}
+	return 0;
 }
 
 # Has one of the statements since the oldest serializable transaction began another plan in the heap?  Now, that is: they are asked afterwards.
