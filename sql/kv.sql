@@ -66,26 +66,6 @@ $$;
 COMMENT ON FUNCTION kyro.kv_type(kv regclass) IS
 	'the type of the values of a key-value table; helper of its functions';
 
-CREATE FUNCTION kyro.kv_history(kv regclass) RETURNS text
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	history text;
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	history := kyro.beside_log(kv, 'history');
-	-- a table of that name alone may be anybody's
-	IF to_regclass(history) IS NULL OR NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = kv AND tgfoid = 'kyro.record_change()'::regprocedure) THEN
-		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format('key-value table %s keeps no history', kv),
-			HINT = 'Make it with kyro.create_kv(..., history => true).';
-	END IF;
-	RETURN history;
-END
-$$;
-COMMENT ON FUNCTION kyro.kv_history(kv regclass) IS
-	'the name of the event log that has the history of a key-value table; helper of kyro.get';
-
 CREATE FUNCTION kyro.make_kv(name text[], value_type text, type regtype, history boolean) RETURNS regclass
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -134,196 +114,97 @@ COMMENT ON FUNCTION kyro.create_kv(name text, value_type text, history boolean) 
 
 CREATE FUNCTION kyro.put(kv regclass, key bigint, value text, if_offset bigint DEFAULT NULL)
 RETURNS bigint
-	LANGUAGE plpgsql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	type text := kyro.kv_type(kv);
-	offset_of_change bigint;
-BEGIN
-	EXECUTE format(CASE
-		WHEN if_offset IS NULL THEN
-			'INSERT INTO %1$s AS t (key, value) VALUES ($1, $2::%2$s) ON CONFLICT (key) DO UPDATE SET value = excluded.value RETURNING t.changed_at'
-		WHEN if_offset = 0 THEN
-			'INSERT INTO %1$s AS t (key, value) VALUES ($1, $2::%2$s) ON CONFLICT (key) DO NOTHING RETURNING t.changed_at'
-		ELSE
-			'UPDATE %1$s AS t SET value = $2::%2$s WHERE t.key = $1 AND t.changed_at = $3 RETURNING t.changed_at'
-		END, kv, type) INTO offset_of_change USING key, value, if_offset;
-	RETURN offset_of_change;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_put' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION kyro.put(kv regclass, key bigint, value text, if_offset bigint) IS
 	'set the value of a key and return the offset of the change; with if_offset only if the last change of the key was that one (0: there is none), else NULL';
 
 CREATE FUNCTION kyro.put(kv text, key bigint, value text, if_offset bigint DEFAULT NULL)
 RETURNS bigint
-	LANGUAGE sql VOLATILE
-RETURN kyro.put(kyro.kv_table(kv), key, value, if_offset);
+	AS 'MODULE_PATHNAME', 'kyro_kv_put' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION kyro.put(kv text, key bigint, value text, if_offset bigint) IS
 	'set the value of a key and return the offset of the change; with if_offset only if the last change of the key was that one (0: there is none), else NULL';
 
 CREATE FUNCTION kyro.get(kv regclass, key bigint)
 RETURNS text
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result text;
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	EXECUTE format('SELECT t.value::text FROM %s t WHERE t.key = $1', kv) INTO result USING key;
-	RETURN result;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_get' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv regclass, key bigint) IS
 	'the value of a key, as text; NULL if there is none';
 
 CREATE FUNCTION kyro.get(kv text, key bigint)
 RETURNS text
-	LANGUAGE sql STABLE
-RETURN kyro.get(kyro.kv_table(kv), key);
+	AS 'MODULE_PATHNAME', 'kyro_kv_get' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv text, key bigint) IS
 	'the value of a key, as text; NULL if there is none';
 
 CREATE FUNCTION kyro.get(kv regclass, key bigint, as_of bigint)
 RETURNS text
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result text;
-BEGIN
-	EXECUTE format('SELECT h.payload #>> ''{}'' FROM %s h WHERE h.key = $1 AND h."offset" <= $2 ORDER BY h."offset" DESC LIMIT 1', kyro.kv_history(kv))
-		INTO result USING key, as_of;
-	RETURN result;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_as_of' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv regclass, key bigint, as_of bigint) IS
 	'the value that a key had as of an offset, as text; NULL if there was none';
 
 CREATE FUNCTION kyro.get(kv text, key bigint, as_of bigint)
 RETURNS text
-	LANGUAGE sql STABLE
-RETURN kyro.get(kyro.kv_table(kv), key, as_of);
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_as_of' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv text, key bigint, as_of bigint) IS
 	'the value that a key had as of an offset, as text; NULL if there was none';
 
 CREATE FUNCTION kyro.get(kv regclass, key bigint, as_of timestamptz)
 RETURNS text
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result text;
-BEGIN
-	EXECUTE format('SELECT h.payload #>> ''{}'' FROM %s h WHERE h.key = $1 AND h.at <= $2 ORDER BY h."offset" DESC LIMIT 1', kyro.kv_history(kv))
-		INTO result USING key, as_of;
-	RETURN result;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_as_of' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv regclass, key bigint, as_of timestamptz) IS
 	'the value that a key had as of a time, as text; NULL if there was none';
 
 CREATE FUNCTION kyro.get(kv text, key bigint, as_of timestamptz)
 RETURNS text
-	LANGUAGE sql STABLE
-RETURN kyro.get(kyro.kv_table(kv), key, as_of);
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_as_of' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get(kv text, key bigint, as_of timestamptz) IS
 	'the value that a key had as of a time, as text; NULL if there was none';
 
 CREATE FUNCTION kyro.get_many(kv regclass, keys bigint[])
 RETURNS TABLE (key bigint, value text, changed_at bigint)
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	RETURN QUERY EXECUTE format('SELECT t.key, t.value::text, t.changed_at FROM %s t WHERE t.key = ANY ($1) ORDER BY t.key', kv) USING keys;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_many' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get_many(kv regclass, keys bigint[]) IS
 	'the values of many keys, as text, in the order of the keys; those that are there';
 
 CREATE FUNCTION kyro.get_many(kv text, keys bigint[])
 RETURNS TABLE (key bigint, value text, changed_at bigint)
-	LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT r.key, r.value, r.changed_at FROM kyro.get_many(kyro.kv_table(kv), keys) r;
-END;
+	AS 'MODULE_PATHNAME', 'kyro_kv_get_many' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.get_many(kv text, keys bigint[]) IS
 	'the values of many keys, as text, in the order of the keys; those that are there';
 
 CREATE FUNCTION kyro.scan(kv regclass, "from" bigint DEFAULT NULL, "to" bigint DEFAULT NULL, "limit" bigint DEFAULT NULL)
 RETURNS TABLE (key bigint, value text, changed_at bigint)
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	IF "limit" < 0 THEN
-		RAISE EXCEPTION USING ERRCODE = 'invalid_row_count_in_limit_clause', MESSAGE = 'limit must not be negative';
-	END IF;
-	RETURN QUERY EXECUTE format('SELECT t.key, t.value::text, t.changed_at FROM %s t WHERE %s AND %s ORDER BY t.key LIMIT $3', kv,
-		CASE WHEN "from" IS NULL THEN 'true' ELSE 't.key >= $1' END, CASE WHEN "to" IS NULL THEN 'true' ELSE 't.key <= $2' END)
-		USING "from", "to", "limit";
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_scan' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.scan(kv regclass, "from" bigint, "to" bigint, "limit" bigint) IS
 	'the values of the keys from one to another, both inclusive, as text, in the order of the keys';
 
 CREATE FUNCTION kyro.scan(kv text, "from" bigint DEFAULT NULL, "to" bigint DEFAULT NULL, "limit" bigint DEFAULT NULL)
 RETURNS TABLE (key bigint, value text, changed_at bigint)
-	LANGUAGE sql STABLE
-BEGIN ATOMIC
-	SELECT r.key, r.value, r.changed_at FROM kyro.scan(kyro.kv_table(kv), "from", "to", "limit") r;
-END;
+	AS 'MODULE_PATHNAME', 'kyro_kv_scan' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.scan(kv text, "from" bigint, "to" bigint, "limit" bigint) IS
 	'the values of the keys from one to another, both inclusive, as text, in the order of the keys';
 
 CREATE FUNCTION kyro.delete(kv regclass, key bigint, if_offset bigint DEFAULT NULL)
 RETURNS boolean
-	LANGUAGE plpgsql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	done bigint;
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	EXECUTE format('DELETE FROM %s t WHERE t.key = $1 AND ($2 IS NULL OR t.changed_at = $2)', kv) USING key, if_offset;
-	GET DIAGNOSTICS done = ROW_COUNT;
-	RETURN done > 0;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_delete' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION kyro.delete(kv regclass, key bigint, if_offset bigint) IS
 	'delete a key; with if_offset only if its last change was that one; false if nothing was deleted';
 
 CREATE FUNCTION kyro.delete(kv text, key bigint, if_offset bigint DEFAULT NULL)
 RETURNS boolean
-	LANGUAGE sql VOLATILE
-RETURN kyro.delete(kyro.kv_table(kv), key, if_offset);
+	AS 'MODULE_PATHNAME', 'kyro_kv_delete' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION kyro.delete(kv text, key bigint, if_offset bigint) IS
 	'delete a key; with if_offset only if its last change was that one; false if nothing was deleted';
 
 CREATE FUNCTION kyro.exists(kv regclass, key bigint)
 RETURNS boolean
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result boolean;
-BEGIN
-	PERFORM kyro.kv_type(kv);
-	EXECUTE format('SELECT EXISTS (SELECT FROM %s t WHERE t.key = $1)', kv) INTO result USING key;
-	RETURN result;
-END
-$$;
+	AS 'MODULE_PATHNAME', 'kyro_kv_exists' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.exists(kv regclass, key bigint) IS
 	'whether there is a value of the key';
 
 CREATE FUNCTION kyro.exists(kv text, key bigint)
 RETURNS boolean
-	LANGUAGE sql STABLE
-RETURN kyro.exists(kyro.kv_table(kv), key);
+	AS 'MODULE_PATHNAME', 'kyro_kv_exists' LANGUAGE C STABLE;
 COMMENT ON FUNCTION kyro.exists(kv text, key bigint) IS
 	'whether there is a value of the key';
 

@@ -5,7 +5,7 @@
 -- that takes a regclass does the work, with a search_path of its own, in which names mean
 -- nothing of the caller's.  The one that takes text finds the table by the caller's search_path,
 -- and calls the other; literals, and parameters that a driver sends as text, come to it.
--- (Functions in C take text only, because they find the table themselves.)  Both have the same
+-- (Functions in C that find the table themselves take text only, or are the same for both.)  Both have the same
 -- comment, so that \df+ shows it for either.
 
 CREATE FUNCTION kyro.event_log(name text) RETURNS regclass

@@ -21,9 +21,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 
 #include "events/events.h"
 
@@ -50,15 +48,7 @@ typedef enum Statement
 	STATEMENTS
 } Statement;
 
-typedef struct Plans
-{
-	Oid			relid;			/* hash key */
-	Oid			payload_type;
-	char	   *name;			/* by which they were planned */
-	SPIPlanPtr	plans[STATEMENTS];	/* NULL: not planned yet */
-} Plans;
-
-static HTAB *cache = NULL;
+StaticAssertDecl((int) STATEMENTS <= EVENT_PLANS, "event_plans() keeps as many");
 
 static const char *const plain[STATEMENTS] = {
 	"INSERT INTO %s (payload, key, kind) VALUES ($1, $2, $3) RETURNING \"offset\"",
@@ -85,82 +75,31 @@ static const char *const partitioned[STATEMENTS] = {
 	"SELECT \"offset\" FROM %s WHERE request_id OPERATOR(pg_catalog.=) $4",
 };
 
-static void
-forget(Plans *entry)
-{
-	for (int i = 0; i < STATEMENTS; i++)
-	{
-		if (entry->plans[i] != NULL)
-			SPI_freeplan(entry->plans[i]);
-		entry->plans[i] = NULL;
-	}
-	if (entry->name != NULL)
-		pfree(entry->name);
-	entry->name = NULL;
-}
-
-/*
- * The plans of a log.  The server plans a statement again if the table has changed, but
- * looks for it by its old name, so a renamed log gets new ones.
- */
-static Plans *
-plans_of(const EventLog *log)
-{
-	Plans	   *entry;
-	bool		found;
-
-	if (cache == NULL)
-	{
-		HASHCTL		ctl;
-
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(Plans);
-		cache = hash_create("kyro event logs", 16, &ctl, HASH_ELEM | HASH_BLOBS);
-	}
-	entry = (Plans *) hash_search(cache, &log->relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		memset(entry->plans, 0, sizeof(entry->plans));
-		entry->name = NULL;
-	}
-	if (entry->name == NULL || strcmp(entry->name, log->name) != 0 || entry->payload_type != log->payload_type)
-	{
-		forget(entry);
-		entry->name = MemoryContextStrdup(TopMemoryContext, log->name);
-		entry->payload_type = log->payload_type;
-	}
-	return entry;
-}
-
 static SPIPlanPtr
-plan_of(Plans *entry, const EventLog *log, Statement statement)
+plan_of(SPIPlanPtr *plans, const EventLog *log, Statement statement)
 {
-	if (entry->plans[statement] == NULL)
+	if (plans[statement] == NULL)
 	{
 		Oid			types[PARAMETERS] = {log->payload_type, INT8OID, TEXTOID, UUIDOID, INT8OID};
 		bool		about_requests = statement == INSERT_REQUEST || statement == INSERT_NEW_REQUEST || statement == FIND_REQUEST;
 		char	   *target = log->name;
 		StringInfoData sql;
-		SPIPlanPtr	plan;
 
 		if (log->partitioned && about_requests)
 			target = quote_qualified_identifier(get_namespace_name(get_rel_namespace(log->relid)),
 												psprintf("%s_requests", get_rel_name(log->relid)));
 		initStringInfo(&sql);
 		appendStringInfo(&sql, (log->partitioned ? partitioned : plain)[statement], target);
-		plan = SPI_prepare(sql.data, PARAMETERS, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not plan \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
-		entry->plans[statement] = plan;
+		plans[statement] = event_keep_plan(sql.data, PARAMETERS, types);
 	}
-	return entry->plans[statement];
+	return plans[statement];
 }
 
 /* Run a statement; returns the offset that it returns, or 0 if it returns no row. */
 static int64
-run(Plans *entry, const EventLog *log, Statement statement, Datum *values, const char *nulls)
+run(SPIPlanPtr *plans, const EventLog *log, Statement statement, Datum *values, const char *nulls)
 {
-	SPIPlanPtr	plan = plan_of(entry, log, statement);
+	SPIPlanPtr	plan = plan_of(plans, log, statement);
 	int			rc = SPI_execute_plan(plan, values, nulls, false, 0);
 	int64		offset = 0;
 
@@ -181,7 +120,7 @@ run(Plans *entry, const EventLog *log, Statement statement, Datum *values, const
  * "One request, one event".
  */
 static int64
-append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
+append_once(SPIPlanPtr *plans, const EventLog *log, Datum *values, char *nulls)
 {
 	for (int tries = 0; tries < 100; tries++)
 	{
@@ -193,14 +132,14 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		 * Look first, except where reading would make this transaction
 		 * conflict with every other appender.
 		 */
-		offset = run(entry, log, tries == 0 && IsolationIsSerializable() ? INSERT_REQUEST : INSERT_NEW_REQUEST, values, nulls);
+		offset = run(plans, log, tries == 0 && IsolationIsSerializable() ? INSERT_REQUEST : INSERT_NEW_REQUEST, values, nulls);
 		if (offset != 0)
 		{
 			if (log->partitioned)
 			{
 				values[OFFSET] = Int64GetDatum(offset);
 				nulls[OFFSET] = ' ';
-				offset = run(entry, log, INSERT_NUMBERED, values, nulls);
+				offset = run(plans, log, INSERT_NUMBERED, values, nulls);
 			}
 			return offset;
 		}
@@ -209,7 +148,7 @@ append_once(Plans *entry, const EventLog *log, Datum *values, char *nulls)
 		 * The event is there, or another transaction came first.  If it is
 		 * not found, it has been removed in between: try again.
 		 */
-		offset = run(entry, log, FIND_REQUEST, values, nulls);
+		offset = run(plans, log, FIND_REQUEST, values, nulls);
 		if (offset != 0)
 			return offset;
 	}
@@ -239,7 +178,7 @@ kyro_append(PG_FUNCTION_ARGS)
 	Datum		values[PARAMETERS] = {0};
 	char		nulls[PARAMETERS];
 	EventLog	log;
-	Plans	   *entry;
+	SPIPlanPtr *plans;
 	int64		offset;
 
 	for (int i = 0; i < PARAMETERS; i++)
@@ -260,11 +199,11 @@ kyro_append(PG_FUNCTION_ARGS)
 				 errhint("Use kyro.%s().", log.payload_type == BYTEAOID ? "append_bytes" : "append")));
 
 	SPI_connect();
-	entry = plans_of(&log);
+	plans = event_plans(EVENT_APPEND, relid, log.payload_type, log.name);
 	if (nulls[EVENT_REQUEST_ID] == 'n')
-		offset = run(entry, &log, INSERT_EVENT, values, nulls);
+		offset = run(plans, &log, INSERT_EVENT, values, nulls);
 	else
-		offset = append_once(entry, &log, values, nulls);
+		offset = append_once(plans, &log, values, nulls);
 	SPI_finish();
 	if (offset == 0)
 		ereport(ERROR,

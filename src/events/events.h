@@ -36,8 +36,34 @@ extern EventLog event_log_by_name(text *name);
 /* The same by OID; raises 42P01 and 42809. */
 extern EventLog event_log_by_oid(Oid relid);
 
+/* The table of a name, which is to be a key-value table and may be none.  Raises the same. */
+extern Oid	event_kv_oid(text *name);
+
 /* The table of a name, which is to be an event log and may be none.  Raises as event_log_by_name() does but for that. */
 extern Oid	event_log_oid(text *name);
+
+/*
+ * The type of a table's column, and its attgenerated; InvalidOid if it has no such column.
+ */
+extern Oid	event_column_type(Oid relid, const char *name, char *generated);
+
+/* Statements about a table of which the session keeps the plans: those of append.c, or of kv.c. */
+typedef enum EventStatements
+{
+	EVENT_APPEND,
+	EVENT_KV
+} EventStatements;
+
+#define EVENT_PLANS 12
+
+/*
+ * An array of EVENT_PLANS plans of a table, for one type of its values, by its qualified name; NULL: to be
+ * planned, with event_keep_plan().  Valid until the end of the transaction, although others may take their place.
+ */
+extern SPIPlanPtr *event_plans(EventStatements statements, Oid relid, Oid type, const char *name);
+
+/* Plan a statement and keep the plan.  In SPI. */
+extern SPIPlanPtr event_keep_plan(const char *sql, int nargs, Oid *types);
 
 /* What kyro.append() is given of an event. */
 typedef enum EventValue

@@ -33,9 +33,8 @@ PG_FUNCTION_INFO_V1(kyro_event_log);
 PG_FUNCTION_INFO_V1(kyro_kv_table);
 PG_FUNCTION_INFO_V1(kyro_creation_name);
 
-/* The type of a column, and its attgenerated; InvalidOid if there is none. */
-static Oid
-column_type(Oid relid, const char *name, char *generated)
+Oid
+event_column_type(Oid relid, const char *name, char *generated)
 {
 	HeapTuple	tuple = SearchSysCacheAttName(relid, name);
 	Form_pg_attribute att;
@@ -66,11 +65,11 @@ event_log_by_oid(Oid relid)
 				 errmsg("there is no relation with OID %u", relid)));
 	log.relid = relid;
 	log.partitioned = relkind == RELKIND_PARTITIONED_TABLE;
-	log.payload_type = column_type(relid, "payload", &generated);
+	log.payload_type = event_column_type(relid, "payload", &generated);
 	ok = (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE) &&
 		(log.payload_type == JSONBOID || log.payload_type == BYTEAOID) &&
-		column_type(relid, "offset", &generated) == INT8OID &&
-		column_type(relid, "horizon", &generated) == XID8OID && generated == ATTRIBUTE_GENERATED_STORED;
+		event_column_type(relid, "offset", &generated) == INT8OID &&
+		event_column_type(relid, "horizon", &generated) == XID8OID && generated == ATTRIBUTE_GENERATED_STORED;
 	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -102,6 +101,12 @@ Oid
 event_log_oid(text *name)
 {
 	return table_by_name(name, "event log");
+}
+
+Oid
+event_kv_oid(text *name)
+{
+	return table_by_name(name, "key-value table");
 }
 
 EventLog
@@ -156,7 +161,7 @@ kyro_event_log(PG_FUNCTION_ARGS)
 Datum
 kyro_kv_table(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_OID(table_by_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "key-value table"));
+	PG_RETURN_OID(event_kv_oid(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0)));
 }
 
 /*

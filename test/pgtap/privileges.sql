@@ -208,7 +208,6 @@ INSERT INTO priv_calls VALUES
 ('+ + + + +', 'log_partitions(regclass)', $$SELECT kyro.log_partitions('priv_lp')$$),
 ('+ + + + +', 'kv_table(text)', $$SELECT kyro.kv_table('priv_kv')$$),
 ('+ + + + +', 'kv_type(regclass)', $$SELECT kyro.kv_type('priv_kv')$$),
-('+ + + + +', 'kv_history(regclass)', $$SELECT kyro.kv_history('priv_kv')$$),
 -- views: a row of the table is there for who sees it
 ('22012 + + + +', 'stat_indexes', $$SELECT 1 / count(*) FROM kyro.stat_indexes WHERE indexrelname = 'priv_k'$$),
 ('22012 + + + +', 'stat_tables', $$SELECT 1 / count(*) FROM kyro.stat_tables WHERE relname = 'priv_t'$$),

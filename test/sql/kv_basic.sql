@@ -131,6 +131,50 @@ ALTER TABLE days_history RENAME TO dates_history;
 SELECT kyro.put('dates', 3, '2026-12-03') > 0 AS put;
 SELECT kyro.get('dates', 3, as_of => clock_timestamp());
 
+-- plans are kept: more calls than it takes to plan for all keys, after changes of the table, and of what it is called
+SELECT kyro.create_kv('often');
+SELECT count(kyro.put('often', g, g::text)) FROM generate_series(1, 20) g;
+SELECT string_agg(kyro.get('often', g), ' ' ORDER BY g) FROM generate_series(1, 20) g;
+SELECT count(*) FILTER (WHERE kyro.exists('often', g)) FROM generate_series(1, 40) g;
+SELECT count(s.*), min(s.key), max(s.key) FROM generate_series(1, 10) g, kyro.scan('often', g, g + 4) s;
+SELECT count(m.*) FROM generate_series(1, 10) g, kyro.get_many('often', ARRAY[g, g + 15, NULL]) m;
+ALTER TABLE often ADD COLUMN more text DEFAULT 'more';
+ALTER TABLE often ALTER value TYPE bigint USING value::bigint * 2;
+SELECT kyro.put('often', 21, '42') > 0 AS put, kyro.get('often', 3), kyro.get('often', 20);
+ALTER TABLE often RENAME TO rare;
+ALTER SEQUENCE often_changed_at_seq RENAME TO rare_changed_at_seq;
+SELECT kyro.create_kv('often', 'boolean');
+SELECT kyro.put('often', 3, 't') > 0 AS put, kyro.get('often', 3), kyro.get('rare', 3);
+CREATE TYPE level AS ENUM ('low', 'high');
+SELECT kyro.create_kv('levels', 'level');
+SELECT kyro.put('levels', 1, 'low') > 0 AS put;
+ALTER TYPE level RENAME TO grade;
+SELECT kyro.put('levels', 1, 'high') > 0 AS put, kyro.get('levels', 1);
+SELECT kyro.delete('levels', 1), kyro.delete('levels', 1), kyro.delete('levels', 1, 7);
+-- values as a cast to text makes them
+SELECT kyro.create_kv('chars', 'bpchar'), kyro.create_kv('addresses', 'inet');
+SELECT kyro.put('chars', 1, 'a  ') > 0 AS put, kyro.put('addresses', 1, '10.0.0.1') > 0 AS put;
+SELECT kyro.get('chars', 1) || '.' AS c, kyro.get('addresses', 1) AS a, (SELECT value::text || '.' FROM chars) AS c, (SELECT value::text FROM addresses) AS a;
+SELECT kyro.put('settings', 100, repeat('long ', 100000)) > 0 AS put;
+SELECT length(kyro.get('settings', 100)), kyro.delete('settings', 100);
+-- operators and types of others that come first in the search path are not used
+CREATE SCHEMA trap;
+CREATE FUNCTION trap.eq(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR trap.= (FUNCTION = trap.eq, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE OPERATOR trap.<= (FUNCTION = trap.eq, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE OPERATOR trap.>= (FUNCTION = trap.eq, LEFTARG = bigint, RIGHTARG = bigint);
+CREATE DOMAIN trap.text AS pg_catalog.text CHECK (VALUE = 'never');
+SET search_path = trap, pg_catalog, kv;
+SELECT kyro.create_kv('kv.trapped', 'pg_catalog.text');
+SELECT kyro.put('trapped', 1, 'one') > 0 AS put, kyro.put('trapped', 2, 'two', 0) > 0 AS put;
+SELECT kyro.get('trapped', 2), kyro.get('trapped', 3), kyro.exists('trapped', 3), kyro.delete('trapped', 3), kyro.put('trapped', 3, 'three', 7);
+SELECT count(*) FROM kyro.scan('trapped', 2, 2) UNION ALL SELECT count(*) FROM kyro.get_many('trapped', ARRAY[2]) ORDER BY 1;
+SET search_path = kv;
+DROP SCHEMA trap CASCADE;
+-- anything with such columns will do
+CREATE VIEW over AS SELECT key, upper(value) AS value, changed_at FROM trapped;
+SELECT kyro.get('over', 1), kyro.exists('over', 3), kyro.delete('over', 2), (SELECT count(*) FROM kyro.scan('over'));
+
 -- refused
 \set VERBOSITY sqlstate
 SELECT kyro.create_kv('settings');
@@ -144,6 +188,8 @@ SELECT kyro.create_kv(repeat('n', 43));
 SELECT kyro.put('nix', 1, 'v');
 SELECT kyro.put(NULL::text, 1, 'v');
 SELECT kyro.put(NULL::regclass, 1, 'v');
+SELECT kyro.get(1::oid::regclass, 1);
+SELECT kyro.get('settings_changed_at_seq', 1);
 SELECT kyro.put('pg_class', 1, 'v');
 SELECT kyro.put('settings', NULL, 'v');
 SELECT kyro.put('settings', 1, NULL);
