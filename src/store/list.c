@@ -591,12 +591,9 @@ store_list_retire(Relation rel, uint64 *ids, int n)
 void
 store_list_date(Relation rel)
 {
-	uint64		fxid;
+	uint64		fxid = U64FromFullTransactionId(ReadNextFullTransactionId());
 
-	/* an xid from before the runs were called dead would be no date */
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return;
-	fxid = U64FromFullTransactionId(ReadNextFullTransactionId());
+	/* that one is ours, most often: no date must wait for others to use it up */
 	(void) GetCurrentTransactionId();
 	list_change(rel, date, &fxid);
 }

@@ -253,8 +253,7 @@ extern void store_list_retire(Relation rel, uint64 *ids, int n);
 /*
  * Give dead runs that have no date yet one: the next full xid.  Backends whose copy
  * of the list does not say that such a run is dead have older snapshots.  Gives this
- * transaction an xid; does nothing if it has one already.  Locks as for
- * store_list_add().
+ * transaction an xid, if it has none.  Locks as for store_list_add().
  */
 extern void store_list_date(Relation rel);
 
@@ -1207,6 +1206,14 @@ extern void store_make_whole(Relation rel);
 extern void store_remove_old_entries(Relation rel);
 
 /* --- trim.c: space that nobody needs any more ------------------------------------------ */
+
+/*
+ * Give dead runs that have no date yet one.  Before anything asks for an
+ * AccessExclusive lock, which gives VACUUM an xid: so the date is older than every
+ * snapshot as soon as VACUUM has ended and nobody else is at work.  Locks as for
+ * store_list_add().
+ */
+extern void store_date_runs(Relation rel);
 
 /*
  * Cut off dead runs and what failed seals left at the end of the file, and empty log

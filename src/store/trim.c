@@ -215,6 +215,21 @@ store_trim(Relation rel, BlockNumber log_end)
 	UnlockRelation(rel, AccessExclusiveLock);
 }
 
+void
+store_date_runs(Relation rel)
+{
+	StoreTable *table = store_open(rel);
+
+	for (int i = 0; i < table->nruns; i++)
+	{
+		if (table->runs[i].state == RUN_DEAD && table->runs[i].fxid == 0)
+		{
+			store_list_date(rel);
+			break;
+		}
+	}
+}
+
 /*
  * Take two kinds of runs out of the list: those that were rolled back, are in no
  * index any more, were never touched, and are older than every snapshot; and dead
@@ -226,13 +241,11 @@ drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
 	uint64	   *ids = palloc(Max(table->nruns, 1) * sizeof(uint64));
 	uint64		newest = 0;
 	int			n = 0;
-	bool		undated = false;
 
 	for (int i = 0; i < table->nruns; i++)
 	{
 		StoreRun   *run = &table->runs[i];
 
-		undated |= run->state == RUN_DEAD && run->fxid == 0;
 		if (run->fxid == 0 || !store_run_older_than(run, horizon) ||
 			!(run->state == RUN_DEAD || (run->state == RUN_CLEAN && !run_touched(rel, run))))
 			continue;
@@ -246,8 +259,6 @@ drop_runs(Relation rel, StoreTable *table, TransactionId horizon)
 		store_list_drop(rel, ids, n);
 		DEBUG_POINT("free-listed");
 	}
-	if (undated)
-		store_list_date(rel);
 	pfree(ids);
 }
 

@@ -20,8 +20,9 @@
  *	  dead if its ledger tuple is gone; standbys have checked the record that removed
  *	  it for conflicts.  It is also dead if it was moved and every snapshot sees its
  *	  new place; a record tells standbys.  A run without any other rows is dead.
- * 6. Dead runs, what failed seals left, and empty log pages to which no link leads are
- *	  cut off at the end of the file.  Elsewhere they become empty log pages.
+ * 6. Dead runs are dated.  They, what failed seals left, and empty log pages to which no
+ *	  link leads are cut off at the end of the file, if nobody else uses the table.  Else
+ *	  they become empty log pages, dead runs when their date is older than every snapshot.
  * 7. Statistics are written again, with the sealed rows, which core does not see.
  *
  * IDENTIFICATION
@@ -707,6 +708,7 @@ store_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy str
 		retire_runs(&v, false);
 	}
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_FINAL_CLEANUP);
+	store_date_runs(rel);
 	store_trim(rel, params->truncate == VACOPTVALUE_DISABLED ? InvalidBlockNumber : v.links_end);
 	store_free_pages(rel, v.horizon);
 	v.table = store_open(rel);
