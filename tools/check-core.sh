@@ -5,7 +5,7 @@
 #   private clusters.  test/core/README.md says what the modes are and what passes.
 #   The last line is "N passed, N failed"; what differs is in build/check-core.
 #
-#   MODE=...    baseline, kyro, kyro-sealed, kyro-seals, rmi, keys: some of them (default: all)
+#   MODE=...    baseline, kyro, kyro-sealed, kyro-seals, kyro-background, rmi, keys: some of them (default: all)
 #   SUITES=...  regress, isolation (default: both)
 #   PG_SRC=dir  unpacked source of PostgreSQL; otherwise that of the Debian package
 #               is downloaded, once, to ${XDG_CACHE_HOME:-~/.cache}/kyrodb
@@ -16,7 +16,7 @@ set -u -o pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT" || exit 1
 
-ALL_MODES="baseline kyro kyro-sealed kyro-seals rmi keys"
+ALL_MODES="baseline kyro kyro-sealed kyro-seals kyro-background rmi keys"
 MODES=${MODE:-${MODES:-$ALL_MODES}}
 SUITES=${SUITES:-regress isolation}
 PG_SRC=${PG_SRC:-}
@@ -163,15 +163,29 @@ create_database() {  # create_database NAME
   esac
 }
 
+# Seals all tables of a database, one batch after the other, again and again, until $S/out/done is there.
+# What it is refused it tries again in the next round: tables that are gone, or that somebody else seals or vacuums.
+seal_in_background() {  # seal_in_background DATABASE
+  local db=$1
+
+  until [ -e "$S/out/done" ]; do
+    sql "$db" -v ON_ERROR_STOP=0 >>"$S/background.out" 2>&1 <<'END'
+SET lock_timeout = '200ms';
+SELECT format('CALL kyro.seal(%s, batch => 500)', c.oid)
+  FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'kyro' WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' ORDER BY random() \gexec
+END
+  done
+}
+
 # One suite in one mode, on a cluster of its own.
 run_suite() {
-  local S=$W/$mode.$suite input=$W/core/$suite program rc line
+  local S=$W/$mode.$suite input=$W/core/$suite program rc line sealer
   local preload="" db=regression
 
   mkdir -p "$S/out/testtablespace"
   [ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$S"
   case $mode in
-    kyro)        input=$W/core-kyro/$suite ;;
+    kyro | kyro-background) input=$W/core-kyro/$suite ;;
     kyro-sealed) input=$W/core-sealed/$suite ;;
     kyro-seals)  input=$W/core-seals/$suite ;;
   esac
@@ -196,9 +210,19 @@ run_suite() {
                         --schedule="$input/parallel_schedule") ;;
     isolation) program=("$PGXS_DIR/src/test/isolation/pg_isolation_regress" --schedule="$input/isolation_schedule") ;;
   esac
+  if [ "$mode" = kyro-background ]; then
+    seal_in_background $db &
+    sealer=$!
+  fi
   as_server timeout -k 10 "$SUITE_TIMEOUT" "${program[@]}" --use-existing --bindir="$BIN" --host="$S" \
     --user=postgres --dbname=$db --inputdir="$input" --outputdir="$S/out" >"$LOGS/$mode/$suite.log" 2>&1
   rc=$?
+  if [ "$mode" = kyro-background ]; then
+    touch "$S/out/done"
+    wait "$sealer"
+    cp "$S/background.out" "$LOGS/$mode/$suite.background.out"
+    seals_were_sound
+  fi
   [ $rc -lt 2 ] || { tail -n 20 "$LOGS/$mode/$suite.log"; fail "$mode/$suite: exit status $rc"; }
 
   if [ "$mode" = kyro-seals ]; then
@@ -232,6 +256,22 @@ run_suite() {
   as_server "$BIN/pg_ctl" -D "$S/data" -m fast -w stop >/dev/null 2>&1
   cp "$S/server.log" "$LOGS/$mode/$suite.server.log"
   [ -n "${KEEP:-}" ] || rm -rf "$S"
+}
+
+# How much was sealed in the background, and was it refused for good reasons only?
+seals_were_sound() {
+  local rows bad
+
+  rows=$(sed -n 's/^NOTICE:  sealed \([0-9]*\) rows .*/\1/p' "$S/background.out" | awk '$1 > 0 { rows += $1; n++ } END { printf "%d rows, tables: %d", rows, n }')
+  bad=$(grep -E '^(ERROR|FATAL|PANIC|WARNING|server closed|connection)' "$S/background.out" |
+    grep -vE 'there is no relation with OID|could not lock ".*" to seal it within lock_timeout' | sort | uniq -c)
+  if [ -z "$bad" ] && [ "$rows" != "0 rows, tables: 0" ]; then
+    pass "$mode/$suite: sealed in the background: $rows"
+    say "sealed in the background: $rows"
+  else
+    say "$bad" | head -n 20
+    fail "$mode/$suite: sealed in the background: $rows"
+  fi
 }
 
 # Replay all WAL, comparing pages, and verify every index and table of ours.
@@ -268,7 +308,7 @@ passed=0 failed=0
 set -m                          # each run is a process group, see cleanup
 for mode in $MODES; do
   for suite in $SUITES; do
-    [ "$mode/$suite" != kyro-seals/regress ] || continue
+    case $mode/$suite in kyro-seals/regress | kyro-background/isolation) continue ;; esac
     mkdir -p "$LOGS/$mode/$suite"
     started=$SECONDS
     RES=$W/res/$mode.$suite
