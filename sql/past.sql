@@ -194,6 +194,11 @@ COMMENT ON FUNCTION kyro.drop_epoch(name text) IS
 
 -- images of rows
 
+CREATE FUNCTION kyro.pin_settings() RETURNS void
+	AS 'MODULE_PATHNAME', 'kyro_pin_settings' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION kyro.pin_settings() IS
+	'set what images of rows depend on, to the end of the function that calls this; helper of histories';
+
 CREATE FUNCTION kyro.row_image(r record) RETURNS text[]
 	AS 'MODULE_PATHNAME', 'kyro_row_image' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION kyro.row_image(r record) IS
@@ -523,18 +528,12 @@ CREATE FUNCTION kyro.changes(
 RETURNS SETOF record
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
-	SET datestyle = 'ISO'
-	SET intervalstyle = 'postgres'
-	SET timezone = 'UTC'
-	SET extra_float_digits = 1
-	SET bytea_output = 'hex'
-	SET xmloption = 'content'
-	SET lc_monetary = 'C'
 AS $$
 DECLARE
 	rel regclass := (SELECT t.typrelid FROM pg_type t WHERE t.oid = pg_typeof(tbl));
 	h kyro.histories;
 BEGIN
+	PERFORM kyro.pin_settings();
 	IF rel IS NULL OR rel = 0 THEN
 		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type', MESSAGE = format('type %s is not the type of the rows of a table', pg_typeof(tbl)),
 			HINT = 'Use kyro.changes(NULL::name_of_the_table).';
@@ -555,13 +554,6 @@ CREATE FUNCTION kyro.restore_steps(tbl anyelement, changed text, key int[], OUT 
 RETURNS SETOF record
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
-	SET datestyle = 'ISO'
-	SET intervalstyle = 'postgres'
-	SET timezone = 'UTC'
-	SET extra_float_digits = 1
-	SET bytea_output = 'hex'
-	SET xmloption = 'content'
-	SET lc_monetary = 'C'
 AS $$
 DECLARE
 	rel regclass := (SELECT t.typrelid FROM pg_type t WHERE t.oid = pg_typeof(tbl));
@@ -570,6 +562,7 @@ DECLARE
 		FROM kyro.histories h, unnest(key) WITH ORDINALITY AS k(slot, i) WHERE h.relation = rel HAVING count(*) > 0);
 	x record;
 BEGIN
+	PERFORM kyro.pin_settings();
 	FOR x IN EXECUTE format(
 		'WITH changed AS MATERIALIZED (
 			SELECT c.*, %4$s AS key
@@ -727,12 +720,6 @@ REVOKE ALL ON FUNCTION kyro.cut_history(tbl regclass) FROM PUBLIC;
 CREATE FUNCTION kyro.refit_history(h kyro.histories) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
-	SET datestyle = 'ISO'
-	SET intervalstyle = 'postgres'
-	SET timezone = 'UTC'
-	SET extra_float_digits = 1
-	SET bytea_output = 'hex'
-	SET lc_monetary = 'C'
 AS $$
 DECLARE
 	was kyro.histories := h;
@@ -744,6 +731,7 @@ DECLARE
 	value text;
 	cut boolean := false;
 BEGIN
+	PERFORM kyro.pin_settings();
 	SELECT * INTO c FROM pg_class k WHERE k.oid = h.relation;
 	IF NOT FOUND THEN
 		RETURN;

@@ -43,6 +43,7 @@
 
 #include "events/events.h"
 
+PG_FUNCTION_INFO_V1(kyro_pin_settings);
 PG_FUNCTION_INFO_V1(kyro_row_image);
 PG_FUNCTION_INFO_V1(kyro_image_row);
 PG_FUNCTION_INFO_V1(kyro_fit_image);
@@ -114,8 +115,9 @@ event_history_release(void)
 
 /* ---- settings ---- */
 
-int
-event_pin_settings(void)
+/* Set what images depend on, until the present level of settings ends. */
+static void
+pin_settings(void)
 {
 	static const char *const pinned[][2] = {
 		{"datestyle", "ISO"},
@@ -127,11 +129,29 @@ event_pin_settings(void)
 		{"lc_monetary", "C"},
 		{"search_path", "pg_catalog, pg_temp"}
 	};
-	int			level = NewGUCNestLevel();
 
 	for (int i = 0; i < (int) lengthof(pinned); i++)
 		(void) set_config_option(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+int
+event_pin_settings(void)
+{
+	int			level = NewGUCNestLevel();
+
+	pin_settings();
 	return level;
+}
+
+/*
+ * kyro.pin_settings(): the same for a function in SQL, to its end, if it has a setting of its own (SET search_path);
+ * else to the end of the transaction.
+ */
+Datum
+kyro_pin_settings(PG_FUNCTION_ARGS)
+{
+	pin_settings();
+	PG_RETURN_VOID();
 }
 
 /* Is the type's text the same under all settings? */

@@ -182,6 +182,7 @@ INSERT INTO priv_calls VALUES
 ('- - - - +', 'cut_history(regclass)', $$SELECT kyro.cut_history('priv_h')$$),
 ('- - - - +', 'refit_history(kyro.histories)', $$SELECT kyro.refit_history(h) FROM kyro.histories h$$),
 ('- - - - +', 'sees_histories()', $$SELECT kyro.sees_histories()$$),
+('+ + + + +', 'pin_settings()', $$SELECT kyro.pin_settings()$$),
 ('+ + + + +', 'row_image(record)', $$SELECT kyro.row_image(ROW(1, 'a')::priv_h)$$),
 ('+ + + + +', 'image_row(anyelement,text[])', $$SELECT kyro.image_row(NULL::priv_h, '{1, a}')$$),
 ('+ + + + +', 'fit_image(regclass,text[])', $$SELECT kyro.fit_image('priv_h', '{1, a}')$$),

@@ -3,7 +3,7 @@
 # offsets, over crashes.  KYRO_LOG_SECONDS=3600 makes it an hour.
 use strict;
 use warnings;
-use IPC::Run;
+use EventLoad;
 use KyroTest;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -163,49 +163,14 @@ sub script
 	return "$dir/$name.sql";
 }
 
-sub bench
-{
-	my ($time, @args) = @_;
-	my $out = '';
-	my $h = IPC::Run::start([ 'pgbench', '-n', '-h', $primary->host, '-p', $primary->port, '-T', $time, @args, 'postgres' ],
-		'>', \$out, '2>&1');
-
-	return { h => $h, out => \$out };
-}
-
 sub start_load
 {
 	my ($time) = @_;
 
 	return (
-		bench($time, '-c', 16, '-j', 1, map { ('-f', script($_, $scripts{$_}[1]) . '@' . $scripts{$_}[0]) } sort keys %scripts),
-		bench($time, '-c', $readers, '-j', 1, '-f', script('read', "\\sleep 15 ms\nCALL read(:client_id);\n")),
-		bench($time, '-c', $workers, '-j', 1, '-f', script('work', "\\sleep 15 ms\nCALL work(0.1);\n")));
-}
-
-# What they said that a crash does not explain.
-sub end_load
-{
-	my $said = '';
-
-	foreach my $b (@_)
-	{
-		eval { $b->{h}->finish };
-		$said .= join '', map { "$_\n" } grep {
-			/ERROR|FATAL|PANIC/ && !/terminating connection|shutting down|recovery mode|starting up|not yet accepting/
-		} split(/\n/, ${ $b->{out} });
-	}
-	return $said;
-}
-
-# Whether those transactions were to be committed is anybody's guess.
-sub settle_prepared
-{
-	foreach my $gid (split(/\n/, $primary->safe_psql('postgres', q{SELECT gid FROM pg_prepared_xacts ORDER BY gid})))
-	{
-		$primary->safe_psql('postgres', (rand() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$gid'");
-	}
-	return;
+		load_start($primary, $time, '-c', 16, '-j', 1, map { ('-f', script($_, $scripts{$_}[1]) . '@' . $scripts{$_}[0]) } sort keys %scripts),
+		load_start($primary, $time, '-c', $readers, '-j', 1, '-f', script('read', "\\sleep 15 ms\nCALL read(:client_id);\n")),
+		load_start($primary, $time, '-c', $workers, '-j', 1, '-f', script('work', "\\sleep 15 ms\nCALL work(0.1);\n")));
 }
 
 # A reader on the standby, a process of its own.  It keeps what it was given in a file.
@@ -247,31 +212,18 @@ for my $round (1 .. $rounds)
 		my $until = time() + $seconds / $rounds;
 
 		usleep(100_000) while time() < $until;
-		if ($round % 2)
-		{
-			$primary->stop('immediate');
-			$primary->start;
-		}
-		else
-		{
-			# one process, and with it all
-			my $victim = $primary->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1});
-
-			kill('KILL', $victim);
-			$standby->stop('immediate');
-			$standby->start;
-		}
-		$problems .= end_load(@load);
+		load_crash($round, $primary, $standby);
+		$problems .= load_end(qr/^$/, @load);
 		$primary->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
-		settle_prepared();
+		settle_prepared($primary);
 	}
 	else
 	{
-		$problems .= end_load(@load);
+		$problems .= load_end(qr/^$/, @load);
 	}
 }
 is($problems, '', 'nobody met an error that no crash explains');
-settle_prepared();
+settle_prepared($primary);
 
 # ---- all is read to the end ----
 my $readers_ok = 1;

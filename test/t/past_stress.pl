@@ -4,7 +4,7 @@
 # KYRO_PAST_SECONDS=3600 makes it an hour.
 use strict;
 use warnings;
-use IPC::Run;
+use EventLoad;
 use KyroTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -128,40 +128,6 @@ foreach my $name (sort keys %scripts)
 }
 append_to_file("$dir/epoch.sql", $epoch);
 
-sub bench
-{
-	my ($time, @args) = @_;
-	my $out = '';
-	my $h = IPC::Run::start([ 'pgbench', '-n', '-h', $primary->host, '-p', $primary->port, '-T', $time, '--max-tries=1', @args, 'postgres' ],
-		'>', \$out, '2>&1');
-
-	return { h => $h, out => \$out };
-}
-
-# What they said that neither a crash nor another session explains.
-sub end_load
-{
-	my $said = '';
-
-	foreach my $b (@_)
-	{
-		eval { $b->{h}->finish };
-		$said .= join '', map { "$_\n" } grep {
-			/ERROR|FATAL|PANIC/ && !/terminating connection|shutting down|recovery mode|starting up|not yet accepting|duplicate key|deadlock detected|could not serialize|could not access status|in use|does not exist|current transaction is aborted/
-		} split(/\n/, ${ $b->{out} });
-	}
-	return $said;
-}
-
-sub settle_prepared
-{
-	foreach my $gid (split(/\n/, $primary->safe_psql('postgres', q{SELECT gid FROM pg_prepared_xacts ORDER BY gid})))
-	{
-		$primary->safe_psql('postgres', (rand() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$gid'");
-	}
-	return;
-}
-
 # On the standby, where replay may have to end a query that is in its way.
 sub on_standby
 {
@@ -178,6 +144,8 @@ sub on_standby
 	die 'replay is always in the way';
 }
 
+# what other sessions explain
+my $explained = qr/duplicate key|deadlock detected|could not serialize|could not access status|in use|does not exist|current transaction is aborted/;
 my $problems = '';
 
 # Of epochs in some order, which differ; and whether there are any.
@@ -194,7 +162,7 @@ my $some = differing('ORDER BY random() LIMIT 6');
 
 for my $round (1 .. $rounds)
 {
-	my @load = (bench($round == $rounds ? int($seconds / $rounds) : 3600, '-c', 10, '-j', 1, @files), bench($round == $rounds ? int($seconds / $rounds) : 3600, '-c', 1, '-f', "$dir/epoch.sql"));
+	my @load = map { load_start($primary, $round == $rounds ? int($seconds / $rounds) : 3600, '--max-tries=1', @$_) } [ '-c', 10, '-j', 1, @files ], [ '-c', 1, '-f', "$dir/epoch.sql" ];
 	my $until = time() + $seconds / $rounds;
 	my ($looked, $standby_looked) = (0, 0);
 
@@ -215,32 +183,20 @@ for my $round (1 .. $rounds)
 		{
 			$primary->safe_psql('postgres', q{ALTER TABLE a DROP COLUMN more});
 		}
-		if ($round % 2)
-		{
-			$primary->stop('immediate');
-			$primary->start;
-		}
-		else
-		{
-			my $victim = $primary->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1});
-
-			kill('KILL', $victim);
-			$standby->stop('immediate');
-			$standby->start;
-		}
-		$problems .= end_load(@load);
+		load_crash($round, $primary, $standby);
+		$problems .= load_end($explained, @load);
 		$primary->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
-		settle_prepared();
+		settle_prepared($primary);
 	}
 	else
 	{
-		$problems .= end_load(@load);
+		$problems .= load_end($explained, @load);
 	}
 	is($primary->safe_psql('postgres', $some), '|t', "round $round: as of some epochs");
 }
 is($primary->safe_psql('postgres', $all), '|t', 'as of all epochs');
 is($problems, '', 'nobody met an error that neither a crash nor another session explains');
-settle_prepared();
+settle_prepared($primary);
 my $n = $primary->safe_psql('postgres', q{SELECT count(*) FROM a_changes});
 my $epochs = $primary->safe_psql('postgres', q{SELECT count(*) FROM kyro.epochs});
 cmp_ok($n, '>', 300, "$n changes of table a, $epochs epochs");
