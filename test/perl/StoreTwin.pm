@@ -414,7 +414,7 @@ sub maintenance_transaction
 	return "BEGIN;\nSELECT tw_seal('$t', NULL);\nROLLBACK;\n" if $r < 0.43;
 	return "BEGIN;\nSAVEPOINT s;\nSELECT tw_seal('$t', 200);\nROLLBACK TO s;\nSELECT tw_seal('$t', NULL);\nCOMMIT;\n" if $r < 0.47;
 	return "VACUUM $t;\n" if $r < 0.54;
-	return twin_am() eq 'kyro' ? "CALL kyro.compact('$t', " . (10 + int(rand(1000))) . ");\n" : "VACUUM $t;\n" if $r < 0.58;
+	return twin_am() eq 'kyro' ? "SET client_min_messages = warning;\nCALL kyro.compact('$t', " . (10 + int(rand(1000))) . ");\nRESET client_min_messages;\n" : "VACUUM $t;\n" if $r < 0.58;
 	return "VACUUM (INDEX_CLEANUP ON) $t;\n" if $r < 0.68;
 	return "VACUUM (INDEX_CLEANUP OFF) $t;\n" if $r < 0.70;
 	return "VACUUM (FREEZE) $t;\n" if $r < 0.75;
