@@ -322,6 +322,7 @@ insert_entries(const Target *target, Relation rel, TupleTableSlot *slot, bool ha
 			bool		unique;
 
 			info = BuildIndexInfo(index);
+			Assert(info->ii_Expressions == NIL && (of_requests || info->ii_Predicate == NIL));
 			FormIndexDatum(info, slot, NULL, values, nulls);
 			unique = index_insert(index, values, nulls, &slot->tts_tid, rel,
 								  of_requests ? UNIQUE_CHECK_PARTIAL : index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,

@@ -118,10 +118,17 @@ table_of(FunctionCallInfo fcinfo, Oid *type)
 	return InvalidOid;			/* keep compiler quiet */
 }
 
+/* The name of a relation, which is not locked, and may have been dropped meanwhile. */
 static char *
 qualified_name(Oid relid)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("there is no relation with OID %u", relid)));
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
 /* A type, as SQL writes it. */
