@@ -263,6 +263,7 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 			visibilitymap_pin(v->rel, p->block, &v->vmbuffer);
 		}
 		v->block = p->block;
+		DEBUG_POINT("vacuum-untouched");
 		store_if_untouched(v->rel, p, set_visible, v);
 		return;
 	}
@@ -328,7 +329,10 @@ look_at_page(StoreVacuum *v, StoreRun *run, StorePage *p, bool seen_by_all)
 			v->leaving[to] = true;
 	}
 	if (any_reset)
+	{
+		DEBUG_POINT("vacuum-undone");
 		store_links_reset(v->rel, p, reset, links);
+	}
 }
 
 static void
