@@ -110,6 +110,12 @@ store_moves_end(StoreMoves *moves)
 	pfree(moves);
 }
 
+/*
+ * Each change of the visibility map is logged as a whole page of it.  So where page
+ * after page is stamped, so many more lose their bits at once, at most.
+ */
+#define MAP_AHEAD 64
+
 /* Set the header of a tuple as heap_delete() does, but with a link to the sealed row. */
 static void
 stamp_tuple(HeapTupleHeader t, TransactionId xid, CommandId cmax, bool combo, const ItemPointerData *to)
@@ -182,11 +188,12 @@ add_loser(Losers *losers, ItemPointer to)
 
 /*
  * Stamp items of a log page that is locked exclusively, with one WAL record: from[i],
- * with a link to to[i], for i = 0 .. n - 1, if stamps[i].
+ * with a link to to[i], for i = 0 .. n - 1, if stamps[i].  If the page was visible to
+ * all, it loses its bits in the map, and the pages up to ahead after it with it.
  */
 static void
 stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPointerData *to, const bool *stamps, int n,
-			TransactionId xid, CommandId cid, Buffer *vmbuffer)
+			TransactionId xid, CommandId cid, uint32 ahead, Buffer *vmbuffer)
 {
 	Page		page = BufferGetPage(buffer);
 	HeapTupleHeader tuples[MaxHeapTuplesPerPage];
@@ -204,7 +211,7 @@ stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPoi
 		HeapTupleHeaderAdjustCmax(tuples[i], &cmax[i], &combo[i]);
 	}
 	if (PageIsAllVisible(page))
-		store_vm_clear(rel, BufferGetBlockNumber(buffer), 1, vmbuffer);
+		store_vm_clear(rel, BufferGetBlockNumber(buffer), 1 + ahead, vmbuffer);
 	store_change_begin(&c, rel);
 	change = store_change_page(&c, buffer, false);
 	PageClearAllVisible(page);
@@ -228,7 +235,7 @@ stamp_items(Relation rel, Buffer buffer, const OffsetNumber *from, const ItemPoi
 /* Stamp the rows of one log page that are still free, with one WAL record. */
 static void
 stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
-		   TransactionId xid, CommandId cid, Buffer *vmbuffer, Losers *losers)
+		   TransactionId xid, CommandId cid, uint32 ahead, Buffer *vmbuffer, Losers *losers)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	bool		stamps[MaxHeapTuplesPerPage];
@@ -239,7 +246,7 @@ stamp_page(Relation rel, BlockNumber block, PageMoves *rows, Snapshot snapshot,
 	for (int i = 0; i < rows->n; i++)
 		n += stamps[i] = may_stamp(rel, buffer, rows->from[i], snapshot, cid);
 	if (n > 0)
-		stamp_items(rel, buffer, rows->from, rows->to, stamps, rows->n, xid, cid, vmbuffer);
+		stamp_items(rel, buffer, rows->from, rows->to, stamps, rows->n, xid, cid, ahead, vmbuffer);
 	UnlockReleaseBuffer(buffer);
 	for (int i = 0; i < rows->n; i++)
 	{
@@ -276,7 +283,7 @@ stamp_ledger(Relation rel, ItemPointer ledger, ItemPointer row, ItemPointer to, 
 			HeapTupleSatisfiesUpdate(&tuple, cid, buffer) == TM_Ok;
 	}
 	if (stamp)
-		stamp_items(rel, buffer, &offset, to, &stamp, 1, xid, cid, vmbuffer);
+		stamp_items(rel, buffer, &offset, to, &stamp, 1, xid, cid, 0, vmbuffer);
 	UnlockReleaseBuffer(buffer);
 	return stamp;
 }
@@ -347,6 +354,8 @@ store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xi
 	StoreTable *table = store_open(rel);
 	StorePage	p = {0};
 	Losers		losers = {0};
+	BlockNumber last = InvalidBlockNumber;
+	uint32		ahead = 0;
 	bool		more;
 
 	tuplesort_performsort(moves->sort);
@@ -366,7 +375,11 @@ store_stamp(Relation rel, StoreMoves *moves, Snapshot snapshot, TransactionId xi
 		if (store_page_get(rel, table, block, NULL, &p))
 			move_page(rel, &p, &rows, snapshot, xid, cid, &vmbuffer, &losers);
 		else
-			stamp_page(rel, block, &rows, snapshot, xid, cid, &vmbuffer, &losers);
+		{
+			ahead = last != InvalidBlockNumber && block == last + 1 ? Min(2 * ahead + 1, MAP_AHEAD) : 0;
+			stamp_page(rel, block, &rows, snapshot, xid, cid, ahead, &vmbuffer, &losers);
+			last = block;
+		}
 		DEBUG_POINT("seal-page-stamped");
 	}
 	store_page_release(&p);

@@ -552,10 +552,11 @@ extern bool store_vm_test(Relation rel, BlockNumber block, Buffer *vmbuffer);
 
 /*
  * Clear the bits of a block.  If any was set, clear those of the n - 1 blocks after
- * it, too, as far as they are on the same page of the map, and log the page.  The
- * caller has pinned it with visibilitymap_pin() for the first block, and holds the
- * exclusive lock that whoever changes the block needs (for rows, that of their link
- * page), so that nothing changes there before this is logged.
+ * it, too, as far as they are on the same page of the map, and log the page, as one.
+ * The caller has pinned it with visibilitymap_pin() for the first block, and holds
+ * the exclusive lock that whoever changes that block needs (for rows, that of their
+ * link page).  The others need no lock: cleared bits are right for any block, and
+ * whoever changes one of them comes here or to heap code, which log that themselves.
  */
 extern void store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer);
 

@@ -49,26 +49,55 @@ store_vm_log(Relation rel, Buffer vmbuffer)
 	LockBuffer(vmbuffer, BUFFER_LOCK_UNLOCK);
 }
 
+/* The byte that has the bits of a block, and their mask in it. */
+static uint8 *
+bits_of(Page page, BlockNumber block, uint8 *mask)
+{
+	uint32		in_page = block % VM_BLOCKS_PER_PAGE;
+
+	*mask = VISIBILITYMAP_VALID_BITS << in_page % VM_BLOCKS_PER_BYTE * BITS_PER_HEAPBLOCK;
+	return (uint8 *) PageGetContents(page) + in_page / VM_BLOCKS_PER_BYTE;
+}
+
+/*
+ * The bits are cleared and logged under one lock of the map's page: whoever changes
+ * one of the blocks and finds its bits cleared logs that after us.
+ */
 void
 store_vm_clear(Relation rel, BlockNumber block, uint32 n, Buffer *vmbuffer)
 {
-	if (!visibilitymap_clear(rel, block, *vmbuffer, VISIBILITYMAP_VALID_BITS))
-		return;
-	for (uint32 i = 1; i < n && visibilitymap_pin_ok(block + i, *vmbuffer); i++)
-		(void) visibilitymap_clear(rel, block + i, *vmbuffer, VISIBILITYMAP_VALID_BITS);
-	store_vm_log(rel, *vmbuffer);
+	Page		page = BufferGetPage(*vmbuffer);
+	uint8		mask;
+
+	Assert(visibilitymap_pin_ok(block, *vmbuffer));
+	LockBuffer(*vmbuffer, BUFFER_LOCK_EXCLUSIVE);
+	if (*bits_of(page, block, &mask) & mask)
+	{
+		START_CRIT_SECTION();
+		for (uint32 i = 0; i < n && visibilitymap_pin_ok(block + i, *vmbuffer); i++)
+		{
+			uint8	   *byte = bits_of(page, block + i, &mask);
+
+			*byte &= ~mask;
+		}
+		MarkBufferDirty(*vmbuffer);
+		if (RelationNeedsWAL(rel))
+			log_newpage_buffer(*vmbuffer, false);
+		END_CRIT_SECTION();
+	}
+	LockBuffer(*vmbuffer, BUFFER_LOCK_UNLOCK);
 }
 
 void
 store_vm_set(Relation rel, BlockNumber block, XLogRecPtr lsn, Buffer vmbuffer)
 {
 	Page		page = BufferGetPage(vmbuffer);
-	uint32		in_page = block % VM_BLOCKS_PER_PAGE;
-	char	   *byte = PageGetContents(page) + in_page / VM_BLOCKS_PER_BYTE;
+	uint8		mask;
+	uint8	   *byte = bits_of(page, block, &mask);
 
 	Assert(visibilitymap_pin_ok(block, vmbuffer));
 	LockBuffer(vmbuffer, BUFFER_LOCK_EXCLUSIVE);
-	*byte |= VISIBILITYMAP_VALID_BITS << in_page % VM_BLOCKS_PER_BYTE * BITS_PER_HEAPBLOCK;
+	*byte |= mask;
 	if (RelationNeedsWAL(rel) && PageGetLSN(page) < lsn)
 		PageSetLSN(page, lsn);
 	MarkBufferDirty(vmbuffer);

@@ -23,7 +23,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(new_node own_carrier add_index_checks indexes_agree sound
   read_pages page_kind write_page write_pages relation_file leaf_get leaf_set
-  send_query returned has_debug_points need_debug_points need_backup_tools settle_restored sparse_leaves add_twice log_lacks
+  send_query returned has_debug_points need_debug_points need_backup_tools settle_restored sparse_leaves add_twice log_lacks wal_of
   PAGE_META PAGE_LEAF PAGE_DIRECTORY PAGE_MODEL PAGE_LOG PAGE_FREE PAGE_HISTORY);
 
 use constant {
@@ -418,6 +418,26 @@ sub log_lacks
 	my @lines = grep { /$pattern/ } split(/\n/, slurp_file($node->logfile));
 
 	is(join("\n", @lines[ 0 .. ($#lines < 4 ? $#lines : 4) ]), '', $what);
+}
+
+=item wal_of(node, lsn, table)
+
+The records since an LSN that change a table, one a line, as pg_waldump shows them; switches to a new WAL file.  One test: there are some.
+
+=cut
+
+sub wal_of
+{
+	my ($node, $from, $table) = @_;
+	my ($out, $err);
+
+	$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+	my $to = $node->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+	run_log([ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-s', $from, '-e', $to ], '>', \$out, '2>', \$err);
+	my ($file) = $node->safe_psql('postgres', "SELECT pg_relation_filepath('$table')") =~ m{^base/(\d+/\d+)$};
+	my @lines = grep { m{/$file } } split /\n/, $out;
+	ok(@lines > 0, "pg_waldump has read what became of $table");
+	return join("\n", @lines);
 }
 
 1;
