@@ -376,6 +376,21 @@ RETURNS SETOF record
 COMMENT ON FUNCTION kyro.verify_progress() IS
 	'how far each running kyro.verify() has come; helper of view kyro.stat_progress_verify';
 
+CREATE FUNCTION kyro.seal_progress(
+	OUT pid int,
+	OUT datid oid,
+	OUT relid oid,
+	OUT command text,
+	OUT phase text,
+	OUT blocks_total bigint,
+	OUT blocks_done bigint,
+	OUT rows_done bigint,
+	OUT batches_done bigint)
+RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'kyro_seal_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION kyro.seal_progress() IS
+	'how far each running seal or move of sealed rows has come; helper of view kyro.stat_progress_seal';
+
 -- inspection
 
 CREATE FUNCTION kyro.model(
@@ -712,6 +727,14 @@ CREATE VIEW kyro.stat_progress_verify AS
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
 COMMENT ON VIEW kyro.stat_progress_verify IS 'how far each running kyro.verify() has come';
 GRANT SELECT ON kyro.stat_progress_verify TO PUBLIC;
+
+CREATE VIEW kyro.stat_progress_seal AS
+	SELECT p.pid, p.datid, d.datname, p.relid, p.command, p.phase, p.blocks_total, p.blocks_done, p.rows_done, p.batches_done
+	FROM kyro.seal_progress() p
+	LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
+COMMENT ON VIEW kyro.stat_progress_seal IS
+	'how far each running kyro.snapshot(), kyro.seal or kyro.compact has come, the autopilot''s included';
+GRANT SELECT ON kyro.stat_progress_seal TO PUBLIC;
 
 CREATE VIEW kyro.stat_runs AS
 	SELECT n.nspname AS schemaname, c.relname, c.oid AS relid,

@@ -149,7 +149,7 @@ kyro_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	call.report.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	kyro_progress_begin(PG_GETARG_OID(0));
+	kyro_progress_begin(KYRO_VERIFY, PG_GETARG_OID(0));
 	kyro_each_target(PG_GETARG_OID(0), KYRO_TARGET_OWN, verify_target, &call);
 	if (get_rel_relkind(PG_GETARG_OID(0)) == RELKIND_PARTITIONED_INDEX)
 		verify_tree(PG_GETARG_OID(0), &call);

@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "debug_point.h"
+#include "progress.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(kyro_seal);
@@ -185,6 +186,8 @@ kyro_seal(PG_FUNCTION_ARGS)
 	foreach(lc, tables)
 	{
 		what.from = 0;
+		kyro_progress_begin(KYRO_SEAL, lfirst_oid(lc));
+		kyro_progress_batches(rows, batches);
 		do
 		{
 			uint64		sealed;
@@ -195,11 +198,13 @@ kyro_seal(PG_FUNCTION_ARGS)
 			sealed = seal_batch(lfirst_oid(lc), &what);
 			rows += sealed;
 			batches += sealed > 0;
+			kyro_progress_batches(rows, batches);
 			what.from = what.next;
 			next_transaction(context);
 			MemoryContextReset(context);
 			DEBUG_POINT("seal-batch-done");
 		} while (what.next != 0);
+		kyro_progress_end();
 	}
 
 	ereport(NOTICE,
@@ -269,6 +274,7 @@ take_step(Oid relid, const StoreStep *step, uint64 batch, MemoryContext context,
 			done->held += what.losers;
 			done->batches++;
 			VacuumCostBalance += (STORE_RUN_END(&run) - run.first) * VacuumCostPageDirty;
+			kyro_progress_batches(done->rows, done->batches);
 		}
 		close_batch(rel, context);
 		if (pause != NULL)
@@ -308,11 +314,14 @@ store_compact(Oid relid, uint64 batch, MemoryContext context, void (*pause) (Oid
 	MemoryContextSwitchTo(context);
 	close_batch(rel, context);
 	DEBUG_POINT("compact-planned");
+	kyro_progress_begin(KYRO_COMPACT, relid);
+	kyro_progress_batches(done->rows, done->batches);
 	foreach(lc, steps)
 	{
 		if (!take_step(relid, (StoreStep *) lfirst(lc), batch, context, pause, done))
 			break;
 	}
+	kyro_progress_end();
 
 	/* remove what was moved from its old place, and cut the file off */
 	rel = done->rows > moved ? open_vacuumed(relid, context) : open_batch(relid);

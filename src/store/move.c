@@ -18,6 +18,7 @@
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 
+#include "progress.h"
 #include "store/store.h"
 
 /*
@@ -81,6 +82,7 @@ store_move_collect(Relation rel, StoreTable *table, Snapshot snapshot, const Sto
 	StorePage	p = {0};
 	BlockNumber next = 0;
 
+	kyro_progress_phase(KYRO_PHASE_READ, InvalidOid, what->end);
 	for (BlockNumber block = what->from; block < what->end; block++)
 	{
 		OffsetNumber rows[MaxHeapTuplesPerPage];
@@ -89,6 +91,7 @@ store_move_collect(Relation rel, StoreTable *table, Snapshot snapshot, const Sto
 		int			n;
 
 		CHECK_FOR_INTERRUPTS();
+		kyro_progress_done(block);
 		if (i == table->nruns)
 			break;
 		run = &table->runs[i];

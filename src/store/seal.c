@@ -58,6 +58,7 @@
 
 #include "debug_point.h"
 #include "patience.h"
+#include "progress.h"
 #include "store/handler.h"
 #include "store/store.h"
 
@@ -123,6 +124,7 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 	int			next_run = store_first_run_ending_after(table, start);
 	bool		wrapped = false;
 
+	kyro_progress_phase(KYRO_PHASE_READ, InvalidOid, end);
 	while (!wrapped || block < start)
 	{
 		OffsetNumber rows[MaxHeapTuplesPerPage];
@@ -130,6 +132,7 @@ collect(Relation rel, StoreTable *table, Snapshot snapshot, const StoreSeal *wha
 		int			i;
 
 		CHECK_FOR_INTERRUPTS();
+		kyro_progress_done(what->pages ? block : wrapped ? end - start + block : block - start);
 		if (block >= end)
 		{
 			if (start == 0 || what->pages)
@@ -347,6 +350,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		CommandId	cid = GetCurrentCommandId(true);
 		StoreMoves *moves = store_moves_begin();
 
+		kyro_progress_step(KYRO_PHASE_WRITE);
 		any = store_writer_write(w, what->place, U64FromFullTransactionId(fxid), run, &reused, store_moves_put, moves);
 		what->no_place = !any;
 		if (!any)
@@ -358,6 +362,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		table = store_open(rel);
 		store_list_add(rel, table->list_room, run, what->move ? table->seal_from : what->next);
 		DEBUG_POINT("seal-listed");
+		kyro_progress_step(KYRO_PHASE_INDEX);
 		insert_into_indexes(rel, run);
 		DEBUG_POINT("seal-indexed");
 
@@ -367,6 +372,7 @@ seal(Relation rel, StoreSeal *what, StoreRun *run)
 		 */
 		if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF && RelationNeedsWAL(rel))
 			XLogFlush(XactLastRecEnd);
+		kyro_progress_step(KYRO_PHASE_STAMP);
 		what->losers = store_stamp(rel, moves, snapshot, xid, cid);
 		DEBUG_POINT("seal-stamped");
 		store_moves_end(moves);
@@ -536,6 +542,7 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 	int64		rows = 0;
 	int64		pages = 0;
 	Interval   *duration;
+	int			batches = 0;
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
@@ -574,6 +581,8 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 		if (lfirst_oid(lc) != PG_GETARG_OID(0) && get_rel_relkind(lfirst_oid(lc)) == '\0')
 			continue;			/* dropped meanwhile */
 		rel = store_seal_open(lfirst_oid(lc));
+		kyro_progress_begin(KYRO_SNAPSHOT, lfirst_oid(lc));
+		kyro_progress_batches(rows, batches);
 		what.sealed = 0;
 		if (store_seal(rel, &what, &run))
 		{
@@ -585,11 +594,13 @@ kyro_snapshot(PG_FUNCTION_ARGS)
 			duration->time += run.duration;
 			first = run.first;
 			rows += what.sealed;
+			batches++;
 			pages += STORE_RUN_END(&run) - run.first;
 			what.rows -= Min(what.rows, run.rows);
 		}
 		else
 			note_earlier_call(rel);
+		kyro_progress_end();
 		table_close(rel, NoLock);
 		if (what.rows == 0)
 			break;

@@ -38,6 +38,7 @@
 
 #include "debug_point.h"
 #include "guc.h"
+#include "progress.h"
 #include "rmi/kyro_rmi.h"
 #include "store/store.h"
 #include "worker/worker.h"
@@ -141,6 +142,7 @@ seal(const WorkerTask *task, WorkerResult *result)
 
 	if (task->after != NULL)
 		what.older_than = moment_before(task->after);
+	kyro_progress_begin(KYRO_SEAL, task->relid);
 	do
 	{
 		Relation	rel;
@@ -160,11 +162,13 @@ seal(const WorkerTask *task, WorkerResult *result)
 		pgstat_report_stat(false);
 		rows += what.sealed;
 		batches += what.sealed > 0;
+		kyro_progress_batches(rows, batches);
 		what.from = what.next;
 		pause_work(NULL);
 		if (what.next != 0 && !task->urgent)
 			busy = worker_server_is_busy();
 	} while (what.next != 0 && kyro_autopilot && busy == NULL);
+	kyro_progress_end();
 
 	result->what = psprintf("sealed " UINT64_FORMAT " rows, batches: " UINT64_FORMAT "%s%s", rows, batches,
 							busy != NULL ? "; then stepped back: " : "", busy != NULL ? busy : "");

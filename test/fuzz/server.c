@@ -982,7 +982,7 @@ server_load(const uint8_t **data, size_t *left, void (*mend) (Page page, BlockNu
 /* ---- progress: nobody looks ---- */
 
 void
-kyro_progress_begin(Oid relid)
+kyro_progress_begin(KyroCommand command, Oid relid)
 {
 }
 

@@ -128,7 +128,7 @@ SELECT is((SELECT string_agg(t, ', ') FROM unnest(ARRAY['kyro.epochs', 'kyro.his
 	OR NOT has_table_privilege('public', t, 'SELECT')), NULL, 'its tables can be read by all and written by none');
 
 -- views
-SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
+SELECT has_view('kyro', v, 'view kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_progress_seal', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT columns_are('kyro', 'stat_tables', ARRAY['schemaname', 'relname', 'relid', 'state', 'size', 'log_rows', 'log_bytes', 'runs', 'sealed_bytes', 'sealed_rows', 'live_rows', 'touched_rows',
 	'last_seal', 'mmap_reads', 'buffer_reads', 'verified_pages', 'ledger_copies', 'seals', 'rows_sealed', 'seal_seconds', 'seal_wal_bytes', 'failed_seals',
 	'last_error_at', 'last_error', 'counted_since']);
@@ -142,6 +142,7 @@ SELECT columns_are('kyro', 'stat_indexes', ARRAY['schemaname', 'relname', 'index
 	'samples', 'us_p50', 'us_p99', 'us_p999', 'rebuild_samples', 'rebuild_us_p50', 'rebuild_us_p99', 'rebuild_us_p999',
 	'counted_since']);
 SELECT columns_are('kyro', 'stat_progress_verify', ARRAY['pid', 'datid', 'datname', 'relid', 'indexrelid', 'phase', 'unit', 'total', 'done']);
+SELECT columns_are('kyro', 'stat_progress_seal', ARRAY['pid', 'datid', 'datname', 'relid', 'command', 'phase', 'blocks_total', 'blocks_done', 'rows_done', 'batches_done']);
 SELECT columns_are('kyro', 'stat_worker', ARRAY['database', 'pid', 'relid', 'relation', 'action', 'why', 'started', 'finished', 'result', 'error', 'failures', 'next']);
 SELECT columns_are('kyro', 'stat_policies', ARRAY['schemaname', 'relname', 'relid', 'policy_of', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'state', 'log_rows', 'log_bytes', 'last_seal', 'due', 'due_at', 'compact', 'compact_due']);
 SELECT columns_are('kyro', 'policies', ARRAY['relation', 'seal_after', 'seal_rows', 'seal_bytes', 'min_rows', 'batch', 'compact']);
@@ -176,7 +177,7 @@ SELECT is_empty($$SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d 
 CREATE ROLE contract_nobody;
 SELECT ok(has_schema_privilege('contract_nobody', 'kyro', 'USAGE'), 'everybody may use schema kyro');
 SELECT ok(NOT has_schema_privilege('contract_nobody', 'kyro', 'CREATE'), 'nobody may create in it');
-SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_worker', 'stat_policies', 'build_info']) v;
+SELECT ok(has_table_privilege('contract_nobody', 'kyro.' || v, 'SELECT'), 'everybody may read kyro.' || v) FROM unnest(ARRAY['stat_indexes', 'stat_tables', 'stat_runs', 'stat_progress_verify', 'stat_progress_seal', 'stat_worker', 'stat_policies', 'build_info']) v;
 SELECT ok(has_function_privilege('contract_nobody', f::regprocedure, 'EXECUTE') = may, 'PUBLIC and ' || f)
 	FROM (VALUES ('kyro.rebuild(regclass)', true), ('kyro.warmup(regclass)', true), ('kyro.verify(regclass, boolean)', true), ('kyro.model(regclass)', true),
 		('kyro.snapshot(regclass, bigint)', true), ('kyro.set_policy(regclass, interval, bigint, bigint, bigint, bigint, boolean)', true), ('kyro.drop_policy(regclass)', true), ('kyro.worker_records()', true), ('kyro.estimated_rows(regclass)', true), ('kyro.on_drop()', false), ('kyro.health()', false), ('kyro.advise(name)', true), ('kyro.predict_index(regclass)', true), ('kyro.predict_table(regclass)', true), ('kyro.table_counters(oid)', true), ('kyro.index_counters(oid)', true), ('kyro.index_latency(oid, boolean)', true), ('kyro.stat_reset(regclass)', false), ('kyro.sees_table(oid)', true), ('kyro.table_runs(regclass)', true), ('kyro.table_shape(regclass)', true), ('kyro.index_shape(regclass)', true), ('kyro.model_leaves(regclass)', false), ('kyro.export_model(regclass)', false), ('kyro.training_keys(regclass)', false), ('kyro.import_model(regclass, bytea)', true), ('kyro.model_history(regclass)', true),

@@ -89,6 +89,7 @@ INSERT INTO priv_calls VALUES
 ('+ + + + +', 'advise(name)', $$SELECT * FROM kyro.advise()$$),
 ('+ + + + +', 'worker_records()', $$SELECT * FROM kyro.worker_records()$$),
 ('+ + + + +', 'verify_progress()', $$SELECT * FROM kyro.verify_progress()$$),
+('+ + + + +', 'seal_progress()', $$SELECT * FROM kyro.seal_progress()$$),
 ('+ + + + +', 'compact_pays(bigint,bigint,bigint,bigint,bigint,bigint)', $$SELECT kyro.compact_pays(1, 1, 1, 1, 1, 1)$$),
 ('+ + + + +', 'build_info_row()', $$SELECT * FROM kyro.build_info_row()$$),
 ('22012 + + + +', 'sees_table(oid)', $$SELECT 1 / kyro.sees_table('priv_t'::regclass)::int$$),
@@ -216,6 +217,7 @@ INSERT INTO priv_calls VALUES
 ('22012 + + + +', 'stat_policies', $$SELECT 1 / count(*) FROM kyro.stat_policies WHERE relname = 'priv_t'$$),
 ('+ + + + +', 'stat_worker', 'TABLE kyro.stat_worker'),
 ('+ + + + +', 'stat_progress_verify', 'TABLE kyro.stat_progress_verify'),
+('+ + + + +', 'stat_progress_seal', 'TABLE kyro.stat_progress_seal'),
 ('+ + + + +', 'build_info', 'TABLE kyro.build_info'),
 ('+ + + + +', 'policies', 'TABLE kyro.policies'),
 ('- - - - +', 'policies', 'DELETE FROM kyro.policies');
