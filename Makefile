@@ -13,6 +13,7 @@
 #   make check-image  the image of the Dockerfile: built and run, by buildah on a fresh Debian (needs root)
 #   make check-metrics   the metrics with a real Prometheus (installs it and its exporter)
 #   make check-pgxn   PGXN's client installs and removes it from a zip (installs the client)
+#   make check-backups-17, check-backups-18, check-deb-17, check-deb-18   the same on PostgreSQL 17 or 18, as check-17
 #   make check-17, check-18   all tests on PostgreSQL 17 or 18, in a small Debian of its own (fetches it)
 #   make check-upgrade   pg_upgrade from PostgreSQL 15 to 17 to 18, there too
 #   make check-valgrind   run a part of the tests under valgrind's memcheck (builds a server once)
@@ -41,7 +42,7 @@
 
 PGXS_TARGETS = all install uninstall installdirs installcheck clean distclean
 
-.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-app check-asan check-backups check-core check-day check-deb check-gateway check-image check-load check-metrics check-pgxn check-upgrade check-valgrind crashloop \
+.PHONY: $(PGXS_TARGETS) check check-17 check-18 check-app check-asan check-backups check-backups-17 check-backups-18 check-core check-day check-deb check-deb-17 check-deb-18 check-gateway check-image check-load check-metrics check-pgxn check-upgrade check-valgrind crashloop \
 	fuzz fuzz-sql indent soak static bench bench-plots demo demo-stop gateway verify-version META.json sbom
 
 all:
@@ -81,12 +82,20 @@ check-core:
 check-deb:
 	@tools/check-deb.sh
 
+# its mounts go with those of the root
+check-deb-17 check-deb-18:
+	@tools/in-root.sh $(@:check-deb-%=%) env KYRO_IN_NAMESPACE=1 tools/check-deb.sh
+
 sbom: all
 	@tools/sbom.sh
 
+BACKUPS = tools/setup.sh backups && KYRO_BACKUPS=1 PARTS=tap TESTS="both_pgbackrest both_barman both_pgbouncer both_partman" tools/check.sh
+
 check-backups:
-	@tools/setup.sh backups
-	@KYRO_BACKUPS=1 PARTS=tap TESTS="both_pgbackrest both_barman both_pgbouncer both_partman" tools/check.sh
+	@$(BACKUPS)
+
+check-backups-17 check-backups-18:
+	@tools/in-root.sh $(@:check-backups-%=%) sh -c '$(BACKUPS)'
 
 check-app:
 	@tools/check-gateway.sh app

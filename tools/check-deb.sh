@@ -73,7 +73,7 @@ apt_sources() {
 fresh_root() {
   make_base && cp -a "$ROOTFS" "$W/root" &&
     mount -t proc proc "$W/root/proc" && mount --rbind /dev "$W/root/dev" &&
-    apt_sources >"$W/root/etc/apt/sources.list" &&
+    apt_sources >"$W/root/etc/apt/sources.list" && apt-config dump Acquire::Check-Valid-Until >"$W/root/etc/apt/apt.conf.d/00valid" &&
     mkdir "$W/root/packages" && cp "$W"/build/postgresql-*-kyrodb_*.deb "$W/root/packages/" &&
     cp "$ROOT/debian/tests/smoke" "$W/root/packages/"
 }

@@ -6,7 +6,7 @@
 #   /usr/lib/postgresql: for tests on a version that the system has not, and of
 #   upgrades.  Made by debootstrap when it is not there (2 GB, a few minutes)
 #   and kept.  Needs root, and network the first time.  What the command leaves
-#   in build/check comes back to this tree.
+#   in build/check and the like comes back to this tree.
 #
 #   ROOTFS=dir   where it is (default ${XDG_CACHE_HOME:-~/.cache}/kyrodb/trixie or forky)
 #   MIRROR=url   of Debian (default: where this system gets its packages)
@@ -104,9 +104,10 @@ chroot "$ROOTFS" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
   ${JOBS:+JOBS="$JOBS"} ${PARTS:+PARTS="$PARTS"} ${TESTS:+TESTS="$TESTS"} ${KEEP:+KEEP="$KEEP"} ${ASSERTS:+ASSERTS="$ASSERTS"} \
   sh -c 'cd "$1" && shift && exec "$@"' sh "/${work##*/}" "$@"
 rc=$?
-if [ -d "$work/build/check" ]; then
+for logs in "$work"/build/check*; do
+  [ -d "$logs" ] || continue
   mkdir -p "$ROOT/build"
-  rm -rf "$ROOT/build/check"
-  cp -r "$work/build/check" "$ROOT/build/" && chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build"
-fi
+  rm -rf "$ROOT/build/${logs##*/}"
+  cp -r "$logs" "$ROOT/build/" && chown -R "$(stat -c %u:%g "$ROOT")" "$ROOT/build"
+done
 exit $rc

@@ -28,7 +28,7 @@ case $purpose in
   backups)
     tools=(pgbackrest barman rsync pgbouncer)
     server=("postgresql-$PG_MAJOR-partman") ;;
-  deb) tools=(debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
+  deb) tools=(build-essential debhelper dpkg-dev fakeroot lintian debootstrap python3 libxxhash-dev postgresql-server-dev-all) ;;
   day) tools=(prometheus-postgres-exporter) ;;
   image) tools=(buildah debootstrap) ;;
   metrics) tools=(prometheus prometheus-postgres-exporter) ;;
