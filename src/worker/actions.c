@@ -173,14 +173,14 @@ seal(const WorkerTask *task, WorkerResult *result)
 	result->what = psprintf("sealed " UINT64_FORMAT " rows, batches: " UINT64_FORMAT "%s%s", rows, batches,
 							busy != NULL ? "; then stepped back: " : "", busy != NULL ? busy : "");
 	if (busy != NULL)
-		result->next = GetCurrentTimestamp() + (int64) kyro_autopilot_naptime * USECS_PER_SEC;
+		result->next = worker_naptimes_later(GetCurrentTimestamp(), 1);
 	else if (rows == 0)
 	{
-		int64		wait = (int64) kyro_autopilot_naptime * NOTHING_NAPTIMES * USECS_PER_SEC;
+		TimestampTz now = GetCurrentTimestamp();
 
+		result->next = worker_naptimes_later(now, NOTHING_NAPTIMES);
 		if (what.older_than != DT_NOEND)
-			wait = Max(wait, (GetCurrentTimestamp() - what.older_than) / NOTHING_PARTS);
-		result->next = GetCurrentTimestamp() + wait;
+			result->next = Max(result->next, now + (now - what.older_than) / NOTHING_PARTS);
 	}
 }
 
@@ -281,7 +281,7 @@ compact(const WorkerTask *task, WorkerResult *result)
 	 * time
 	 */
 	if (done.after * 10 > done.before * 9)
-		result->next = GetCurrentTimestamp() + (int64) kyro_autopilot_naptime * NOTHING_NAPTIMES * USECS_PER_SEC;
+		result->next = worker_naptimes_later(GetCurrentTimestamp(), NOTHING_NAPTIMES);
 }
 
 void

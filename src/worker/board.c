@@ -383,6 +383,12 @@ worker_put_off(const WorkerTask *task, TimestampTz next, const char *why)
 	return put_off;
 }
 
+TimestampTz
+worker_naptimes_later(TimestampTz moment, int naptimes)
+{
+	return moment + (int64) naptimes * kyro_autopilot_naptime * USECS_PER_SEC;
+}
+
 /*
  * Record a failure.  The next try waits 2 naptimes after the first failure, and twice
  * as long after each further one, up to LONGEST_BACKOFF.  The lock is held exclusively.
@@ -390,15 +396,15 @@ worker_put_off(const WorkerTask *task, TimestampTz next, const char *why)
 static void
 fail(Record *r, const char *error)
 {
-	int64		wait;
+	TimestampTz next;
 
 	r->pid = 0;
 	r->failures++;
 	r->finished = GetCurrentTimestamp();
 	if (r->started == 0 || r->action == WORKER_VISIT)
 		r->started = r->finished;
-	wait = (int64) kyro_autopilot_naptime * 1000 << Min(r->failures, 12);
-	r->next = TimestampTzPlusMilliseconds(r->finished, Min(wait, LONGEST_BACKOFF));
+	next = worker_naptimes_later(r->finished, 1 << Min(r->failures, 12));
+	r->next = Min(next, TimestampTzPlusMilliseconds(r->finished, LONGEST_BACKOFF));
 	set_text(r->text, error, TEXT_SPACE);
 }
 

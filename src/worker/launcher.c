@@ -86,18 +86,17 @@ rows_written(Oid database)
 static bool
 is_due(const Database *d, int64 writes, TimestampTz now)
 {
-	int64		naptime = (int64) kyro_autopilot_naptime * 1000;
-	int64		wait;
+	int			naptimes;
 
 	if (d->visited == 0 || d->visited > now)
 		return true;
 	if (d->next != DT_NOEND && d->next <= now)
 		return true;
-	wait = naptime * (d->failures > 0 ? 1 << Min(d->failures, 6) :
-					  writes == d->writes ? AT_LEAST_EVERY :
-					  d->has_extension ? 1 : WITHOUT_EXTENSION);
+	naptimes = d->failures > 0 ? 1 << Min(d->failures, 6) :
+		writes == d->writes ? AT_LEAST_EVERY :
+		d->has_extension ? 1 : WITHOUT_EXTENSION;
 	/* a little less, or a visit every naptime would become one every other */
-	return d->visited + (wait - naptime / 4) * 1000 <= now;
+	return worker_naptimes_later(d->visited, naptimes) - kyro_autopilot_naptime * USECS_PER_SEC / 4 <= now;
 }
 
 static bool
@@ -239,7 +238,7 @@ reap(void)
 		d->next = DT_NOEND;
 		if (visit.sent_away)
 		{
-			d->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
+			d->next = worker_naptimes_later(GetCurrentTimestamp(), 1);
 			continue;
 		}
 		d->failures++;
@@ -297,7 +296,7 @@ kyro_launcher_main(Datum arg)
 	 * wait a naptime first: if a worker has crashed the server, it might do
 	 * so again at once
 	 */
-	next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
+	next_look = worker_naptimes_later(GetCurrentTimestamp(), 1);
 	while (!ShutdownRequestPending)
 	{
 		long		timeout = -1;
@@ -307,7 +306,7 @@ kyro_launcher_main(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
-			next_look = Min(next_look, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L));
+			next_look = Min(next_look, worker_naptimes_later(GetCurrentTimestamp(), 1));
 		}
 		reap();
 		if (kyro_autopilot)
@@ -317,7 +316,7 @@ kyro_launcher_main(Datum arg)
 			if (next_look <= now)
 			{
 				look();
-				next_look = TimestampTzPlusMilliseconds(now, kyro_autopilot_naptime * 1000L);
+				next_look = worker_naptimes_later(now, 1);
 			}
 			send_workers();
 			timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_look);

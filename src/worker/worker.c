@@ -256,12 +256,6 @@ in_task(void *arg)
 		errcontext("kyrodb worker: %s", verb(task));
 }
 
-static TimestampTz
-next_naptime(void)
-{
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kyro_autopilot_naptime * 1000L);
-}
-
 /* Did a task end to let another session go first?  That is no failure. */
 static bool
 stepped_back(const ErrorData *error)
@@ -310,7 +304,7 @@ attempt(MemoryContext cxt, const WorkerTask *task, void (*f) (void *arg), void *
 			worker_failed(MyDatabaseId, task, error->message);
 		}
 		else if (task->action != WORKER_VISIT)
-			worker_succeeded(task, stepped_back(error) ? next_naptime() : 0, psprintf("stepped back: %s", error->message));
+			worker_succeeded(task, stepped_back(error) ? worker_naptimes_later(GetCurrentTimestamp(), 1) : 0, psprintf("stepped back: %s", error->message));
 		AbortOutOfAnyTransaction();
 		FlushErrorState();
 		QueryCancelPending = false;
@@ -355,7 +349,7 @@ is_put_off(WorkerTask *task)
 
 	if (why == NULL)
 		return false;
-	task->urgent = !worker_put_off(task, next_naptime(), psprintf("stepped back: %s", why));
+	task->urgent = !worker_put_off(task, worker_naptimes_later(GetCurrentTimestamp(), 1), psprintf("stepped back: %s", why));
 	return !task->urgent;
 }
 
@@ -415,7 +409,7 @@ visit(bool first)
 		case DONE:
 			break;
 		case STEPPED_BACK:
-			worker_visited(true, next_naptime());
+			worker_visited(true, worker_naptimes_later(GetCurrentTimestamp(), 1));
 			return;
 		case FAILED:
 			return;

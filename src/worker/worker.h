@@ -137,6 +137,9 @@ extern void worker_failed(Oid database, const WorkerTask *task, const char *erro
 /* The server crashed during a task that had failed so many times before. */
 extern void worker_crashed(Oid database, const WorkerTask *task, int failures);
 
+/* So many times kyro.autopilot_naptime after a moment.  Needs no shared memory. */
+extern TimestampTz worker_naptimes_later(TimestampTz moment, int naptimes);
+
 /* When a task may be tried again; 0 if at any time. */
 extern TimestampTz worker_not_before(Oid database, const WorkerTask *task);
 
