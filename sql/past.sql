@@ -608,6 +608,7 @@ DECLARE
 	changed text;
 	key int[];
 	target text;
+	parts oid[];
 BEGIN
 	IF tbl IS NULL OR dry_run IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'arguments of kyro.restore_to must not be NULL';
@@ -626,6 +627,7 @@ BEGIN
 	-- Nobody else writes, nor locks rows; or truncates the table, which would take away what an older snapshot
 	-- than the lock sees.
 	EXECUTE format('LOCK TABLE %s IN %s MODE', tbl, CASE WHEN dry_run THEN 'ACCESS SHARE' ELSE 'EXCLUSIVE' END);
+	parts := kyro.history_parts(tbl);
 	changed := CASE WHEN moment IS NULL THEN kyro.past_changes(tbl, epoch) ELSE kyro.past_changes(tbl, moment) END;
 	SELECT * INTO h FROM kyro.histories x WHERE x.relation = tbl;
 	-- rows of one key are updated, so that what refers to them stays
@@ -641,6 +643,10 @@ BEGIN
 			'SELECT count(*) FILTER (WHERE s.step = ''insert''), count(*) FILTER (WHERE s.step = ''update''), count(*) FILTER (WHERE s.step = ''delete'')
 			FROM kyro.restore_steps(NULL::%s, $1, $2) AS s', tbl)
 			INTO inserted, updated, deleted USING changed, key;
+		-- A partition was attached while the query waited for a lock: what it found there was not a part of the table.
+		IF kyro.history_parts(tbl) <> parts THEN
+			SELECT * INTO inserted, updated, deleted FROM kyro.restore(tbl, epoch, moment, dry_run);
+		END IF;
 		RETURN;
 	END IF;
 	-- One statement, for keys are checked at its end: what rows refer to may be among what comes.  What

@@ -179,6 +179,44 @@ changes_since(FunctionCallInfo fcinfo, Oid relid)
 }
 
 /*
+ * Take a snapshot and, in SPI, open the query for take().
+ *
+ * Any snapshot that is not older than the epoch gives the same result.  But one that is older than our locks might see the
+ * effect of TRUNCATE on the table or a partition, which also removes what old snapshots see, and not its record in the
+ * history.  And a partition can be attached while we wait for a lock: what the query finds in it was not a part of the table,
+ * or has been truncated since.  Then we begin again, with a history that knows of it.
+ */
+static Portal
+open_query(FunctionCallInfo fcinfo, Relation rel, const char *name)
+{
+	Oid			relid = RelationGetRelid(rel);
+	bool		partitioned = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+
+	for (;;)
+	{
+		List	   *parts = partitioned ? find_all_inheritors(relid, AccessShareLock, NULL) : NIL;
+		Portal		portal;
+
+		CHECK_FOR_INTERRUPTS();
+		PushActiveSnapshot(GetLatestSnapshot());
+		SPI_connect();
+		portal = SPI_cursor_open_with_args(NULL, psprintf("WITH changed AS MATERIALIZED ("
+														  " SELECT c.image, c.n, row_number() OVER () - 1 AS id FROM (%s) AS c)"
+														  " SELECT today.r, changed.id, changed.n,"
+														  " CASE WHEN changed.n > 0 THEN kyro.image_row(NULL::%s, changed.image) END"
+														  " FROM (SELECT (x.*)::%s AS r, kyro.row_image(x.*) AS image FROM %s %s AS x) AS today"
+														  " FULL JOIN changed ON changed.image = today.image",
+														  changes_since(fcinfo, relid), name, name, partitioned ? "" : "ONLY", name),
+										   0, NULL, NULL, NULL, true, CURSOR_OPT_NO_SCROLL);
+		if (!partitioned || list_difference_oid(find_all_inheritors(relid, NoLock, NULL), parts) == NIL)
+			return portal;
+		SPI_cursor_close(portal);
+		SPI_finish();
+		PopActiveSnapshot();
+	}
+}
+
+/*
  * kyro.as_of(NULL::tbl, epoch text), kyro.as_of(NULL::tbl, moment timestamptz) returns setof
  * the table's rows: those that had been committed when the epoch was made, or at that
  * moment.
@@ -210,9 +248,6 @@ kyro_as_of(PG_FUNCTION_ARGS)
 				 errhint("Use kyro.as_of(NULL::name_of_the_table, epoch).")));
 	rel = table_open(relid, AccessShareLock);
 	check_privileges(relid);
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		(void) find_all_inheritors(relid, AccessShareLock, NULL);	/* before there is a
-																	 * snapshot, too */
 	check_recorded(relid);
 	h = event_history(relid, false);
 	if (h->root != relid)
@@ -229,23 +264,7 @@ kyro_as_of(PG_FUNCTION_ARGS)
 	SetUserIdAndSecContext(h->owner, context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
 	level = event_pin_settings();
 
-	/*
-	 * Any snapshot that is not older than the epoch gives the same result.
-	 * But one that is older than our locks might see the effect of TRUNCATE
-	 * on the table, which also removes what old snapshots see, and not its
-	 * record in the history.
-	 */
-	PushActiveSnapshot(GetLatestSnapshot());
-	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, psprintf("WITH changed AS MATERIALIZED ("
-													  " SELECT c.image, c.n, row_number() OVER () - 1 AS id FROM (%s) AS c)"
-													  " SELECT today.r, changed.id, changed.n,"
-													  " CASE WHEN changed.n > 0 THEN kyro.image_row(NULL::%s, changed.image) END"
-													  " FROM (SELECT (x.*)::%s AS r, kyro.row_image(x.*) AS image FROM %s %s AS x) AS today"
-													  " FULL JOIN changed ON changed.image = today.image",
-													  changes_since(fcinfo, relid), name, name,
-													  rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY", name),
-									   0, NULL, NULL, NULL, true, CURSOR_OPT_NO_SCROLL);
+	portal = open_query(fcinfo, rel, name);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);

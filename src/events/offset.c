@@ -89,7 +89,10 @@ check_sequence(Oid seqid)
 				 errhint("Use ALTER SEQUENCE ... INCREMENT BY 1 NO CYCLE CACHE 1.")));
 }
 
-/* The next number of a sequence; the transaction gets an xid before that (E1). */
+/*
+ * The next number of a sequence; the transaction gets an xid before that (E1).  Readers begin after 0, and
+ * for those who call this, too, it stands for no event.
+ */
 static int64
 next_offset(Oid seqid)
 {
@@ -98,6 +101,12 @@ next_offset(Oid seqid)
 	check_sequence(seqid);
 	(void) GetTopTransactionId();
 	offset = nextval_internal(seqid, false);
+	if (offset < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sequence \"%s\" cannot number the events of a log", get_rel_name(seqid)),
+				 errdetail("Offsets are greater than 0, and it has given " INT64_FORMAT ".", offset),
+				 errhint("Use ALTER SEQUENCE ... MINVALUE 1 RESTART.")));
 	DEBUG_POINT("log-offset-taken");
 	event_wake_at_commit(seqid, offset);
 	return offset;

@@ -300,3 +300,8 @@ SELECT try('m', 1, 5);
 ALTER TABLE whole ATTACH PARTITION m FOR VALUES FROM (1) TO (10);
 SELECT try('m', 2, 5), try('m', 3, 50);
 SELECT show('m');
+-- offsets are greater than 0, which stands for no event
+SELECT kyro.create_log('below');
+ALTER SEQUENCE below_offset_seq MINVALUE -5 RESTART 0;
+SELECT kyro.append('below', '1');
+SELECT kyro.append('below', '1');
