@@ -642,6 +642,29 @@ tuple_problem_again(StoreVerify *v, BlockNumber block, OffsetNumber offset)
 	return tuple_problem(v, v->again, block, offset);
 }
 
+/*
+ * Does the map say that all rows of a log page are visible to all, and the page does not?  Writers, who go by the page,
+ * would leave the bit set.  Looked at under the page's lock: who holds that exclusively changes both.
+ */
+static bool
+map_contradicts(StoreVerify *v, BlockNumber block)
+{
+	Buffer		vmbuffer = InvalidBuffer;
+	bool		result = false;
+
+	if (store_vm_test(v->rel, block, &vmbuffer))
+	{
+		Buffer		buffer = ReadBuffer(v->rel, block);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		result = !PageIsAllVisible(BufferGetPage(buffer)) && store_vm_test(v->rel, block, &vmbuffer);
+		UnlockReleaseBuffer(buffer);
+	}
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+	return result;
+}
+
 static void
 verify_log_page(StoreVerify *v, BlockNumber block)
 {
@@ -662,6 +685,8 @@ verify_log_page(StoreVerify *v, BlockNumber block)
 		VERIFY_REPORT(v, block, "page has too many items");
 		return;
 	}
+	if (!PageIsAllVisible(v->page) && map_contradicts(v, block))
+		VERIFY_REPORT(v, block, "the visibility map says that all rows are visible to all, and the page does not");
 	for (OffsetNumber offset = FirstOffsetNumber; offset <= max; offset++)
 	{
 		ItemId		item = PageGetItemId(v->page, offset);
