@@ -27,7 +27,7 @@ ROOTFS=${ROOTFS:-${XDG_CACHE_HOME:-$HOME/.cache}/kyrodb/$SUITE}
 # shellcheck disable=SC2016	# apt's variable
 MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)}
 PACKAGES=postgresql-$NEW,postgresql-server-dev-$NEW,postgresql-$NEW-pgtap,postgresql-$NEW-repack,libtap-parser-sourcehandler-pgtap-perl
-PACKAGES=$PACKAGES,gcc,libc6-dev,make,libxxhash-dev,libipc-run-perl,procps
+PACKAGES=$PACKAGES,postgresql-$NEW-pgvector,gcc,libc6-dev,make,libxxhash-dev,libipc-run-perl,procps
 
 [ -n "$MIRROR" ] || die "set MIRROR to an archive of Debian"
 if [ "$(id -u)" != 0 ]; then

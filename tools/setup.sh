@@ -24,7 +24,9 @@ case $purpose in
     # 30 kB, for a guard; later Debians have another version
     [ "$PG_MAJOR" != 15 ] || tools+=(pg-bsd-indent)
     server=("postgresql-server-dev-$PG_MAJOR" "postgresql-$PG_MAJOR" "postgresql-$PG_MAJOR-pgtap" "postgresql-$PG_MAJOR-repack"
-            libtap-parser-sourcehandler-pgtap-perl) ;;
+            libtap-parser-sourcehandler-pgtap-perl)
+    # Debian 12 does not have it
+    [ "$PG_MAJOR" = 15 ] || server+=("postgresql-$PG_MAJOR-pgvector") ;;
   backups)
     tools=(pgbackrest barman rsync pgbouncer)
     server=("postgresql-$PG_MAJOR-partman") ;;

@@ -46,7 +46,10 @@ run_document('started', $_)
   foreach 'README.md', map { "docs/$_.md" } qw(operating model_format reference backups upgrading leaving);
 is( $node->safe_psql('started', "SELECT count(*) FROM pg_extension WHERE extname = 'kyrodb'"),
 	'0', 'the last document has removed the extension');
-foreach my $name (qw(event_log key_value time_travel))
+my @alone = qw(event_log key_value time_travel);
+# it has to be installed, and is tested by both_vectors
+push @alone, 'vectors' if $node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'});
+foreach my $name (@alone)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $name");
 	$node->safe_psql($name, 'CREATE EXTENSION kyrodb');
