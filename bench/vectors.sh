@@ -8,13 +8,13 @@
 #   -n N        rows (default 20000)
 #   -d N        dimensions (default 64)
 #   -q N        searches (default 200)
-#   -r N        interleaved rounds of them (default 5)
+#   -r N        interleaved rounds of them (default 3)
 #   -O FILE     CSV, appended (default results/vectors-<date>.csv)
 
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
-rows=20000 dimensions=64 searches=200 rounds=5 csv=""
+rows=20000 dimensions=64 searches=200 rounds=3 csv=""
 command="bench/vectors.sh $*"
 while getopts n:d:q:r:O: option; do
   case $option in
@@ -39,7 +39,7 @@ run_psql -f "$SRC/bench/cpu.sql"
 run_psql <<SQL
 CREATE EXTENSION vector;
 CREATE FUNCTION bench.vec(n bigint, salt int) RETURNS vector IMMUTABLE LANGUAGE sql AS \$\$
-	SELECT array_agg(((hashint8extended(n % 100, d) & 1023) + (hashint8extended(n, salt * 1000 + d) & 2047))::real / 1024 ORDER BY d)::vector
+	SELECT array_agg(((hashint8extended(n % 100, d) & 1023) + (hashint8extended(n, salt * 1000 + d) & 1023))::real / 1024 ORDER BY d)::vector
 	FROM generate_series(1, $dimensions) d \$\$;
 CREATE UNLOGGED TABLE bench.source AS SELECT g AS id, (g % 10)::int AS grp, bench.vec(g, 1) AS e FROM generate_series(1, $rows) g;
 CREATE UNLOGGED TABLE bench.query AS SELECT n, bench.vec(n * 7919, 2) AS v, NULL::bigint[] AS nearest, NULL::bigint[] AS of_group FROM generate_series(1, $searches) n;
