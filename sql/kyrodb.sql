@@ -643,6 +643,24 @@ RETURNS record
 COMMENT ON FUNCTION kyro.index_counters(index oid) IS
 	'what was counted for a kyro_rmi index; helper of view kyro.stat_indexes';
 
+CREATE FUNCTION kyro.shared_directory_bytes(index oid) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'kyro_shared_directory_bytes' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION kyro.shared_directory_bytes(index oid) IS
+	'shared memory that the copy of a kyro_rmi index''s directory takes, NULL if there is none; helper of view kyro.stat_indexes';
+
+CREATE FUNCTION kyro.shared_directories(
+	OUT size bigint,
+	OUT used bigint,
+	OUT copies int,
+	OUT replaced int,
+	OUT made bigint,
+	OUT evicted bigint,
+	OUT refused bigint)
+RETURNS record
+	AS 'MODULE_PATHNAME', 'kyro_shared_directories_row' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION kyro.shared_directories() IS
+	'the shared memory for copies of indexes'' directories, of all databases: bytes, copies in use and replaced, and how many were made, evicted and refused since the server was started (NULL unless preloaded)';
+
 CREATE FUNCTION kyro.index_latency(
 	index oid,
 	during_rebuild boolean,
@@ -693,6 +711,7 @@ CREATE VIEW kyro.stat_indexes AS
 		   shape.carrier, shape.leaves, shape.directory_pages, shape.model_pages,
 		   shape.splits_since, shape.splits, shape.rebuilds, shape.tuples,
 		   shape.trained_at, shape.eps_max, shape.eps_p50, shape.eps_p99, shape.directory_bytes, shape.model_bytes,
+		   kyro.shared_directory_bytes(s.indexrelid) AS shared_directory_bytes,
 		   counters.lookups, counters.compared, counters.compared_sum, counters.found_at_prediction, counters.found_beside,
 		   counters.landings_off, counters.pages_walked, counters.without_model, counters.landings_off_since, counters.searches_since,
 		   counters.inserts_append, counters.inserts_run, counters.inserts_merge, counters.inserts_split, counters.inserts_bulk,
@@ -913,6 +932,10 @@ AS $$
 		FROM server s, indexes i
 		JOIN pg_class c ON c.oid = i.indexrelid AND c.relpersistence = 'p'
 		WHERE s.preloaded AND NOT s.standby AND i.carrier = 'generic' AND current_setting('kyro.resource_manager')::boolean
+		UNION ALL
+		SELECT 3, 'server', format('the shared memory for directories of indexes was too small: %s copies had to go, for %s there was no room; restart the server after the command', d.evicted, d.refused),
+			   format('ALTER SYSTEM SET kyro.shared_directories = %L', pg_size_pretty(2 * d.size))
+		FROM kyro.shared_directories() d WHERE d.evicted > 0 OR d.refused > 0
 		UNION ALL
 		SELECT 3, 'index ' || i.name, format('%s of its %s pages were split since its model was trained', i.splits_since, i.leaves) ||
 				coalesce(format('; %s searches have landed beside the right page', nullif(i.landings_off_since, 0)), ''),

@@ -12,12 +12,15 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "debug_point.h"
 #include "guc.h"
 
 int			kyro_directory_cache = 64 * 1024;
+
+int			kyro_shared_directories = 64 * 1024;
 
 int			kyro_table_cache = 64 * 1024;
 
@@ -190,6 +193,18 @@ kyro_guc_init(void)
 							&kyro_directory_cache,
 							64 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	/*
+	 * memory is requested when the server starts; who loads the library later
+	 * has none
+	 */
+	DefineCustomIntVariable("kyro.shared_directories",
+							"Sets the shared memory for copies of learned index directories that all sessions use.",
+							"Only if kyrodb is in shared_preload_libraries. Zero: each session has copies of its own.",
+							&kyro_shared_directories,
+							64 * 1024, 0, MAX_KILOBYTES,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("kyro.table_cache",
 							"Sets the memory a session may keep for what it knows of kyro tables.",

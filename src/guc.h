@@ -14,6 +14,9 @@
 /* kyro.directory_cache: most a backend keeps of learned directories, in kB. */
 extern int	kyro_directory_cache;
 
+/* kyro.shared_directories: shared memory for such copies, in kB; fixed when the server starts. */
+extern int	kyro_shared_directories;
+
 /* kyro.table_cache: most a backend keeps of kyro tables between transactions, in kB. */
 extern int	kyro_table_cache;
 

@@ -15,6 +15,7 @@
 #include "guc.h"
 #include "hooks/hooks.h"
 #include "keys/keys.h"
+#include "rmi/dirshare.h"
 #include "rmi/handler.h"
 #include "rmi/kyro_rmi.h"
 #include "store/handler.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	usage_init();
 	rmi_handler_init();
 	rmi_rmgr_init();
+	rmi_share_init();
 	store_handler_init();
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();

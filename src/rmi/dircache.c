@@ -10,14 +10,18 @@
  * the overlay is full it is merged into the array and the model trained
  * again, here, from what is at hand.
  *
- * A backend's first few lookups go through the shared directory pages; the
- * copy is made when an index turns out to be used.  Copies live in a hash
- * table of our own keyed by the index's file, in a context of our own,
+ * If it can be, the array and the model are shared with all other sessions
+ * (dirshare.c), and only the overlay is the backend's own.  A shared copy is
+ * pinned from its first use in a transaction to the transaction's end.
+ *
+ * The first few lookups go through the pages of the directory; the copy is
+ * made when an index turns out to be used.  What is known of indexes lives in a
+ * hash table of our own keyed by the index's file, in a context of our own,
  * because the relation cache may drop what hangs on it at any invalidation.
- * Their total is bounded by kyro.directory_cache; the least recently used
+ * Its total is bounded by kyro.directory_cache; the least recently used
  * ones go first, and an index whose directory alone is above the bound is
- * always read through the shared pages.  What is kept of an index without a
- * copy counts as well: nothing tells us that an index was dropped.
+ * always read through the pages, unless there is a shared copy.  What is kept of
+ * an index without a copy counts as well: nothing tells us that an index was dropped.
  *
  * IDENTIFICATION
  *	  src/rmi/dircache.c
@@ -26,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "lib/ilist.h"
 #include "storage/bufmgr.h"
 #include "utils/hsearch.h"
@@ -35,16 +40,17 @@
 #include "guc.h"
 #include "model/learned.h"
 #include "rmi/directory.h"
+#include "rmi/dirshare.h"
 #include "rmi/splitlog.h"
 #include "usage/usage.h"
 
 /*
- * Lookups through the shared pages before a copy is made.  Each of them takes
+ * Lookups through the directory's pages before a copy is made.  Each of them takes
  * 1 to 2 us more than one in the copy, and the copy costs 0.1 us per leaf.
- * After this many the two costs are equal, so no session pays more than twice
- * the least.
+ * After this many the two costs are equal, so nobody pays more than twice
+ * the least: no session, or if the copy will be shared, all of them together.
  */
-#define RMI_SHARED_PROBES(entries)	Max(4, (entries) / 16)
+#define RMI_PAGE_PROBES(entries)	Max(4, (entries) / 16)
 
 #define RMI_OVERLAY_MIN		32
 #define RMI_OVERLAY_MAX		1024
@@ -54,13 +60,6 @@
 
 /* So much may be kept whatever the setting, or each lookup would read a meta page. */
 #define RMI_ENTRIES_MIN		((Size) 1024 * 1024)
-
-typedef struct RmiDirEntry
-{
-	int64		key;
-	BlockNumber block;
-	Buffer		recent;
-} RmiDirEntry;
 
 typedef struct RmiOverlayEntry
 {
@@ -78,20 +77,25 @@ struct RmiDir
 	RmiMetaData meta;			/* as last read */
 	LeafShape	shape;			/* of the leaf last found */
 	dlist_node	by_use;
-	Size		bytes;			/* of copy and overlay */
+	Size		bytes;			/* of an own copy, and of the overlay */
 
 	uint32		probes;			/* lookups without a copy */
-	bool		loaded;
+	bool		loaded;			/* there is a copy */
 	bool		too_big;
+	bool		damaged;		/* what was read for the copy: it is not for
+								 * others */
 	bool		loading;		/* a copy is being made: do not start another */
-	bool		want_merge;		/* noticed while pages were locked; done at
-								 * the next lookup */
-	uint32		n;				/* leaves in the copy */
-	uint32		nkeys;			/* those before the NULL pages */
-	RmiDirEntry *e;
-	uint64	   *tids;			/* low tids; NULL if all are 0 */
-	LearnedModel *model;		/* NULL: binary search */
-	uint32		log_seen;		/* split log entries taken in */
+	bool		settled;		/* a lookup has nothing to see to first: a
+								 * copy, */
+	bool		want_merge;		/* merging the overlay, as was noticed while
+								 * pages were locked, or */
+	uint32		news;			/* shared copies that came since this number */
+
+	bool		shared;			/* the copy is in shared memory, */
+	bool		pinned;			/* and stays until it is unpinned */
+	RmiSharePin pin;
+	dlist_node	by_pin;			/* in dirs_pinned, if so */
+	RmiDirCopy	c;
 
 	RmiOverlayEntry *over;
 	uint32		nover;
@@ -103,7 +107,9 @@ static MemoryContext dirs_cxt = NULL;
 static dlist_head dirs_by_use = DLIST_STATIC_INIT(dirs_by_use); /* the one used last
 																 * comes first */
 static Size dirs_bytes = 0;		/* of all entries and copies */
-static RmiDir *dir_last = NULL; /* the one used last */
+static RmiDir *dir_last = NULL; /* the one used last, in this transaction if
+								 * it may have to be pinned */
+static dlist_head dirs_pinned = DLIST_STATIC_INIT(dirs_pinned);
 
 static inline bool
 same_locator(KyroLocator a, KyroLocator b)
@@ -118,11 +124,51 @@ dir_is_of(const RmiDir *dir, Relation index)
 		same_locator(dir->locator, kyro_locator(index));
 }
 
+/* Note that the shared copy is pinned. */
+static void
+dir_note_pinned(RmiDir *dir)
+{
+	dir->pinned = true;
+	dlist_push_head(&dirs_pinned, &dir->by_pin);
+}
+
+static void
+dir_unpin(RmiDir *dir)
+{
+	if (dir->pinned)
+	{
+		dlist_delete(&dir->by_pin);
+		dir->pinned = false;
+		rmi_share_unpin(&dir->pin);
+	}
+}
+
+/* Nobody holds on to a shared copy when a transaction has ended. */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			while (!dlist_is_empty(&dirs_pinned))
+				dir_unpin(dlist_head_element(RmiDir, by_pin, &dirs_pinned));
+			dir_last = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
 static void
 dir_drop(RmiDir *dir)
 {
 	if (dir_last == dir)
 		dir_last = NULL;
+	dir_unpin(dir);
 	dirs_bytes -= RMI_ENTRY_BYTES + dir->bytes;
 	dlist_delete(&dir->by_use);
 	MemoryContextDelete(dir->cxt);
@@ -148,6 +194,25 @@ dir_set_bytes(RmiDir *dir, Size bytes)
 	dirs_bytes += bytes;
 	dirs_bytes -= dir->bytes;
 	dir->bytes = bytes;
+}
+
+/* Forget the copy and the overlay, keep the entry. */
+static void
+dir_reset(RmiDir *dir)
+{
+	dir_unpin(dir);
+	MemoryContextReset(dir->cxt);
+	dir_set_bytes(dir, 0);
+	dir->probes = 0;
+	dir->loaded = false;
+	dir->too_big = false;
+	dir->damaged = false;
+	dir->settled = false;
+	dir->want_merge = false;
+	dir->shared = false;
+	memset(&dir->c, 0, sizeof(dir->c));
+	dir->over = NULL;
+	dir->nover = dir->over_size = 0;
 }
 
 /*
@@ -196,6 +261,8 @@ rmi_dir(Relation index)
 	{
 		HASHCTL		ctl;
 
+		if (rmi_share_enabled())
+			RegisterXactCallback(at_xact_end, NULL);
 		dirs_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb directories",
 										 ALLOCSET_DEFAULT_SIZES);
 		ctl.keysize = sizeof(KyroLocator);
@@ -229,6 +296,16 @@ rmi_dir(Relation index)
 		dirs_bytes += RMI_ENTRY_BYTES;
 	}
 	dlist_move_head(&dirs_by_use, &dir->by_use);
+	if (dir->shared && !dir->pinned)
+	{
+		/* first used in this transaction */
+		if (rmi_share_pin(&dir->pin))
+			dir_note_pinned(dir);
+		else
+			dir_reset(dir);
+	}
+	if (!dir->shared && dir->news != rmi_share_news())
+		dir->settled = false;
 	dir_last = dir;
 	return dir;
 }
@@ -253,23 +330,96 @@ rmi_dir_shape(RmiDir *dir)
 
 /* ---- the copy ---- */
 
-/* Forget the copy and the overlay, keep the entry. */
-static void
-dir_reset(RmiDir *dir)
+/* May this session share its copy for the index with others? */
+static bool
+may_share(Relation index)
 {
-	MemoryContextReset(dir->cxt);
-	dir_set_bytes(dir, 0);
-	dir->probes = 0;
-	dir->loaded = false;
-	dir->too_big = false;
-	dir->n = dir->nkeys = 0;
-	dir->e = NULL;
-	dir->tids = NULL;
-	dir->model = NULL;
-	dir->log_seen = 0;
-	dir->over = NULL;
-	dir->nover = dir->over_size = 0;
-	dir->want_merge = false;
+	return rmi_share_enabled() && kyro_directory_cache > 0 &&
+		index->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+	/* others do not see the file before the commit */
+		index->rd_createSubid == InvalidSubTransactionId &&
+		kyro_new_file_subid(index) == InvalidSubTransactionId;
+}
+
+static RmiShareId
+share_id(Relation index, const RmiMetaData *meta)
+{
+	RmiShareId	id;
+
+	id.relid = RelationGetRelid(index);
+	id.locator = kyro_locator(index);
+	id.index_id = meta->index_id;
+	id.generation = meta->generation;
+	id.number = meta->rebuilds;
+	return id;
+}
+
+/* Go over to a shared copy, which has been pinned. */
+static void
+dir_attach(RmiDir *dir, const RmiSharePin *pin, const RmiDirCopy *copy)
+{
+	dir_reset(dir);
+	dir->c = *copy;
+	dir->loaded = dir->shared = true;
+	dir->pin = *pin;
+	dir_note_pinned(dir);
+}
+
+/*
+ * Go over to the shared copy of the directory that dir->meta describes, unless what
+ * this backend has knows more splits.  Returns what there is.
+ */
+static RmiShareFound
+dir_find_shared(Relation index, RmiDir *dir)
+{
+	RmiShareId	id = share_id(index, &dir->meta);
+	RmiSharePin pin;
+	RmiDirCopy	copy;
+	RmiShareFound found = rmi_share_find(&id, &pin, &copy);
+
+	if (found == RMI_SHARE_SAME)
+	{
+		if (!dir->loaded || dir->c.log_seen < copy.log_seen)
+			dir_attach(dir, &pin, &copy);
+		else
+			rmi_share_unpin(&pin);
+	}
+	return found;
+}
+
+/* Share the copy that this backend has made.  It stays its own if there is no room. */
+static void
+dir_share(Relation index, RmiDir *dir)
+{
+	RmiShareId	id = share_id(index, &dir->meta);
+	RmiSharePin pin;
+	RmiDirCopy	copy = dir->c;
+
+	if (!dir->damaged && rmi_share_put(&id, &copy, &pin))
+		dir_attach(dir, &pin, &copy);
+}
+
+/* Copies have come or gone since this backend has looked, which has none or one of its own. */
+static void
+dir_hear_news(Relation index, RmiDir *dir)
+{
+	dir->news = rmi_share_news();
+	if (dir_find_shared(index, dir) == RMI_SHARE_OTHER)
+	{
+		/* so one of the two has been replaced */
+		RmiMetaData meta;
+
+		rmi_read_meta(index, &meta);
+		if (meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id)
+		{
+			dir_reset(dir);
+			rmi_blocks_forget();
+		}
+		dir->meta = meta;
+		(void) dir_find_shared(index, dir);
+	}
+	if (dir->loaded && !dir->shared)
+		dir_share(index, dir);
 }
 
 /* Make the arrays from an ascending list; train a model unless given one. */
@@ -281,41 +431,41 @@ dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model)
 	Size		model_bytes;
 	Size		bytes;
 
-	dir->n = list->n;
-	dir->nkeys = list->n;
-	dir->e = palloc_extended((Size) list->n * sizeof(RmiDirEntry), MCXT_ALLOC_HUGE);
+	dir->c.n = list->n;
+	dir->c.nkeys = list->n;
+	dir->c.e = palloc_extended((Size) list->n * sizeof(RmiDirEntry), MCXT_ALLOC_HUGE);
 	for (uint32 i = 0; i < list->n; i++)
 	{
 		const RmiDirItem *it = &list->items[i];
 
-		dir->e[i].key = it->key;
-		dir->e[i].block = it->block;
-		dir->e[i].recent = InvalidBuffer;
+		dir->c.e[i].key = it->key;
+		dir->c.e[i].block = it->block;
+		dir->c.e[i].recent = InvalidBuffer;
 		if (it->tid & RMI_ITEM_NULL)
-			dir->nkeys = Min(dir->nkeys, i);
+			dir->c.nkeys = Min(dir->c.nkeys, i);
 		if (it->tid & ~RMI_ITEM_NULL)
 			need_tids = true;
 	}
 	bytes = (Size) list->n * sizeof(RmiDirEntry);
 	if (need_tids)
 	{
-		dir->tids = palloc_extended((Size) list->n * sizeof(uint64), MCXT_ALLOC_HUGE);
+		dir->c.tids = palloc_extended((Size) list->n * sizeof(uint64), MCXT_ALLOC_HUGE);
 		for (uint32 i = 0; i < list->n; i++)
-			dir->tids[i] = list->items[i].tid & ~RMI_ITEM_NULL;
+			dir->c.tids[i] = list->items[i].tid & ~RMI_ITEM_NULL;
 		bytes += (Size) list->n * sizeof(uint64);
 	}
 
-	if (model != NULL && model->nentries == dir->nkeys)
+	if (model != NULL && model->nentries == dir->c.nkeys)
 	{
-		dir->model = palloc_extended(model->bytes, MCXT_ALLOC_HUGE);
-		memcpy(dir->model, model, model->bytes);
+		dir->c.model = palloc_extended(model->bytes, MCXT_ALLOC_HUGE);
+		memcpy(dir->c.model, model, model->bytes);
 		bytes += model->bytes;
 	}
-	else if (model == NULL && dir->nkeys > 0)
+	else if (model == NULL && dir->c.nkeys > 0)
 	{
-		model_bytes = learned_bytes(dir->nkeys);
-		dir->model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
-		rmi_train_leaves(dir->model, &dir->e[0].key, sizeof(RmiDirEntry), dir->nkeys, 0);
+		model_bytes = learned_bytes(dir->c.nkeys);
+		dir->c.model = palloc_extended(model_bytes, MCXT_ALLOC_HUGE);
+		rmi_train_leaves(dir->c.model, &dir->c.e[0].key, sizeof(RmiDirEntry), dir->c.nkeys, 0);
 		bytes += model_bytes;
 	}
 	dir_set_bytes(dir, bytes);
@@ -366,9 +516,39 @@ dir_add(RmiDir *dir, KyroFence low, BlockNumber block)
 	return true;
 }
 
-/* Merge the overlay into the copy; without one, start it anew. */
+/* Make the copy from an ascending list, shared if possible; too big, and none, if there is no room. */
 static void
-dir_merge_overlay(RmiDir *dir)
+dir_make(Relation index, RmiDir *dir, const RmiFenceList *list, const LearnedModel *model, uint32 log_seen)
+{
+	Size		bytes = (Size) list->n * (sizeof(RmiDirEntry) + sizeof(uint64));
+	bool		share = may_share(index) && !dir->damaged && rmi_share_fits(bytes + learned_bytes(list->n));
+	Size		limit = (Size) kyro_directory_cache * 1024;
+
+	if (share || dir_make_room(dir, bytes))
+	{
+		dir_install(dir, list, model);
+		dir->c.log_seen = log_seen;
+		if (share)
+			dir_share(index, dir);
+		if (!share || dir->shared)
+			return;
+		/* there was no room for all sessions; is there for this one? */
+		if (dir->bytes <= limit)
+		{
+			dir_drop_oldest(dir, 0, limit);
+			return;
+		}
+		dir_reset(dir);
+	}
+	dir->too_big = true;
+}
+
+/*
+ * Merge the overlay into the copy; without one, start it anew.  Not if another session
+ * has done that with the same splits: then all go over to its copy.
+ */
+static void
+dir_merge_overlay(Relation index, RmiDir *dir)
 {
 	RmiFenceList list;
 	uint32		i = 0,
@@ -379,21 +559,28 @@ dir_merge_overlay(RmiDir *dir)
 		dir->nover = 0;
 		return;
 	}
-	list.size = dir->n + dir->nover;
+	if (dir->shared)
+	{
+		uint32		seen = dir->c.log_seen;
+
+		if (dir_find_shared(index, dir) == RMI_SHARE_SAME && dir->c.log_seen > seen)
+			return;
+	}
+	list.size = dir->c.n + dir->nover;
 	list.n = 0;
 	list.items = palloc_extended((Size) list.size * sizeof(RmiDirItem), MCXT_ALLOC_HUGE);
-	while (i < dir->n || o < dir->nover)
+	while (i < dir->c.n || o < dir->nover)
 	{
 		KyroFence	low = KYRO_FENCE_MIN;
 		int			cmp = 1;
 
-		if (i < dir->n)
+		if (i < dir->c.n)
 		{
-			low = (KyroFence) {dir->e[i].key, dir->tids ? dir->tids[i] : 0, i >= dir->nkeys};
+			low = (KyroFence) {dir->c.e[i].key, dir->c.tids ? dir->c.tids[i] : 0, i >= dir->c.nkeys};
 			cmp = o < dir->nover ? kyro_fence_cmp(low, dir->over[o].low) : -1;
 		}
 		if (cmp < 0)
-			rmi_fences_add(&list, low, dir->e[i++].block);
+			rmi_fences_add(&list, low, dir->c.e[i++].block);
 		else
 		{
 			/* the overlay is newer */
@@ -404,33 +591,45 @@ dir_merge_overlay(RmiDir *dir)
 		}
 	}
 	{
-		uint32		log_seen = dir->log_seen;
-		bool		fits = dir_make_room(dir, (Size) list.n * (sizeof(RmiDirEntry) + sizeof(uint64)));
+		uint32		log_seen = dir->c.log_seen;
+		bool		damaged = dir->damaged;
 
 		/* the index may have outgrown what the copy may have; log_seen 0 then */
 		dir_reset(dir);
-		if (fits)
-		{
-			dir->log_seen = log_seen;
-			dir_install(dir, &list, NULL);
-		}
-		else
-			dir->too_big = true;
+		dir->damaged = damaged;
+		dir_make(index, dir, &list, NULL, log_seen);
 	}
 	pfree(list.items);
 }
 
+/* Take in the entries of the split log that meta has and the copy does not know. */
 static void
-dir_add_log(RmiDir *dir, const RmiFenceList *log)
+dir_add_log(Relation index, RmiDir *dir, const RmiMetaData *meta)
 {
-	for (uint32 i = 0; i < log->n; i++)
+	RmiFenceList log;
+	uint32		from = dir->c.log_seen;
+
+	if (meta->log_entries <= from)
+		return;
+	rmi_fences_init(&log);
+	rmi_log_read(index, meta, from, &log);
+	for (uint32 i = 0; i < log.n; i++)
 	{
-		if (!dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block))
+		const RmiDirItem *it = &log.items[i];
+
+		/* when the overlay was merged, all may have become known */
+		if (from + i < dir->c.log_seen)
+			continue;
+		if (!dir_add(dir, rmi_item_fence(it), it->block))
 		{
-			dir_merge_overlay(dir);
-			(void) dir_add(dir, rmi_item_fence(&log->items[i]), log->items[i].block);
+			dir_merge_overlay(index, dir);
+			(void) dir_add(dir, rmi_item_fence(it), it->block);
 		}
+		dir->c.log_seen = from + i + 1;
 	}
+	/* what is damaged cannot be read another time */
+	dir->c.log_seen = Max(dir->c.log_seen, meta->log_entries);
+	pfree(log.items);
 }
 
 static void
@@ -439,19 +638,22 @@ dir_load_guts(Relation index, RmiDir *dir)
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "kyrodb directory load",
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	RmiFenceList list,
-				log;
+	RmiFenceList list;
 	LearnedModel *model = NULL;
 	bool		ok = false;
 
 	dir_reset(dir);
 	for (int attempt = 0; attempt < 3 && !ok; attempt++)
 	{
+		Size		bytes;
 		bool		stale;
 
 		rmi_read_meta(index, &dir->meta);
 		DEBUG_POINT_POLL("rmi-dir-load");
-		if (!dir_make_room(dir, (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64))))
+		if (may_share(index) && dir_find_shared(index, dir) == RMI_SHARE_SAME)
+			break;
+		bytes = (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64));
+		if (!(may_share(index) && rmi_share_fits(bytes)) && !dir_make_room(dir, bytes))
 		{
 			dir->too_big = true;
 			break;
@@ -461,31 +663,34 @@ dir_load_guts(Relation index, RmiDir *dir)
 		if (!ok && !stale)
 		{
 			/* damaged; the chain knows better, at the price of reading it */
+			dir->damaged = true;
 			list.n = 0;
 			rmi_fences_from_chain(index, dir->meta.index_id, &list);
 			dir->meta.dir_keys = 0;
 			ok = true;
 		}
 		else if (ok)
+		{
 			model = rmi_model_read(index, &dir->meta, true);
+			dir->damaged = model == NULL && dir->meta.generation != 0;
+		}
 	}
 	if (ok)
 	{
-		rmi_fences_init(&log);
-		rmi_log_read(index, &dir->meta, 0, &log);
+		uint32		seen = 0;
+
 		/* a long log is merged in at once; else the model on disk serves */
-		if (log.n >= RMI_OVERLAY_MAX / 2)
+		if (dir->meta.log_entries >= RMI_OVERLAY_MAX / 2)
 		{
-			for (uint32 i = 0; i < log.n; i++)
-				rmi_fences_add(&list, rmi_item_fence(&log.items[i]), log.items[i].block);
-			log.n = 0;
+			seen = dir->meta.log_entries;
+			rmi_log_read(index, &dir->meta, 0, &list);
 			model = NULL;
 		}
 		rmi_fences_sort(&list);
-		dir_install(dir, &list, model);
-		dir->log_seen = dir->meta.log_entries;
-		dir_add_log(dir, &log);
+		dir_make(index, dir, &list, model, seen);
 	}
+	if (dir->loaded)
+		dir_add_log(index, dir, &dir->meta);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }
@@ -500,6 +705,7 @@ dir_load(Relation index, RmiDir *dir)
 	if (dir->loading)
 		return;
 	dir->loading = true;
+	rmi_share_count_anew(dir->relid);
 	PG_TRY();
 	{
 		dir_load_guts(index, dir);
@@ -530,16 +736,12 @@ rmi_dir_refresh(Relation index)
 	}
 	else if (!dir->loaded && !dir->too_big)
 		dir_load(index, dir);
-	else if (meta.log_entries > dir->log_seen)
+	else if (meta.log_entries > dir->c.log_seen)
 	{
-		RmiFenceList log;
-
-		rmi_fences_init(&log);
-		rmi_log_read(index, &meta, dir->log_seen, &log);
-		dir->log_seen = meta.log_entries;
 		dir->meta = meta;
-		dir_add_log(dir, &log);
-		pfree(log.items);
+		if (dir->shared)
+			(void) dir_find_shared(index, dir);
+		dir_add_log(index, dir, &meta);
 	}
 }
 
@@ -548,7 +750,7 @@ rmi_dir_refresh(Relation index)
 static inline KyroFence
 dir_fence(const RmiDir *dir, uint32 i)
 {
-	return (KyroFence) {dir->e[i].key, dir->tids ? dir->tids[i] : 0, i >= dir->nkeys};
+	return (KyroFence) {dir->c.e[i].key, dir->c.tids ? dir->c.tids[i] : 0, i >= dir->c.nkeys};
 }
 
 /* Last position in lo .. hi - 1 whose fence is <= target (< if strictly); lo - 1 if none. */
@@ -580,49 +782,66 @@ dir_find(const RmiDir *dir, KyroFence target, bool strictly)
 				hi;
 	int64		i;
 
-	if (target.isnull || dir->model == NULL || dir->nkeys == 0)
+	if (target.isnull || dir->c.model == NULL || dir->c.nkeys == 0)
 	{
-		if (dir->model == NULL)
+		if (dir->c.model == NULL)
 			usage_index(dir->relid)->no_model++;
-		return dir_search(dir, target, strictly, 0, dir->n);
+		return dir_search(dir, target, strictly, 0, dir->c.n);
 	}
 
 	/* the last entry with this key or a smaller one */
-	w = learned_predict(dir->model, target.key);
+	w = learned_predict(dir->c.model, target.key);
 	lo = w.lo;
 	hi = w.hi;
 	while (lo < hi)
 	{
 		uint32		mid = lo + (hi - lo + 1) / 2;
 
-		if (dir->e[mid].key <= target.key)
+		if (dir->c.e[mid].key <= target.key)
 			lo = mid;
 		else
 			hi = mid - 1;
 	}
 	i = lo;
-	if (dir->e[i].key < target.key ||
-		(dir->e[i].key == target.key && kyro_fence_cmp(dir_fence(dir, i), target) < (strictly ? 0 : 1)))
+	if (dir->c.e[i].key < target.key ||
+		(dir->c.e[i].key == target.key && kyro_fence_cmp(dir_fence(dir, i), target) < (strictly ? 0 : 1)))
 		return i;
 	/* entries of one key over several leaves, or below the first */
 	return dir_search(dir, target, strictly, 0, i);
 }
 
-void
-rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
+/* See to what a lookup finds to be done first. */
+static pg_noinline void
+dir_settle(Relation index, RmiDir *dir)
 {
-	if (unlikely(dir->want_merge))
+	if (dir->want_merge)
 	{
 		dir->want_merge = false;
-		dir_merge_overlay(dir);
+		dir_merge_overlay(index, dir);
 	}
-	if (unlikely(!dir->loaded))
+	if (!dir->shared && dir->news != rmi_share_news() && may_share(index))
+		dir_hear_news(index, dir);
+	if (!dir->loaded)
 	{
-		if (!dir->too_big && ++dir->probes > RMI_SHARED_PROBES(dir->meta.dir_entries))
-			dir_load(index, dir);
+		if (!dir->too_big)
+		{
+			uint32		most = RMI_PAGE_PROBES(dir->meta.dir_entries);
+
+			dir->probes++;
+			if (dir->probes > most || (may_share(index) && rmi_share_count(dir->relid) > most))
+				dir_load(index, dir);
+		}
 		if (!dir->loaded)
 			usage_index(dir->relid)->no_model++;
 	}
+	dir->settled = dir->loaded;
+}
+
+void
+rmi_dir_lookup(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLanding *landing)
+{
+	if (unlikely(!dir->settled))
+		dir_settle(index, dir);
 	rmi_dir_peek(index, dir, target, strictly, landing);
 }
 
@@ -654,6 +873,7 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 {
 	int64		i;
 
+	Assert(dir->pinned || !dir->shared);
 	landing->recent = InvalidBuffer;
 	landing->slot = landing->overlay = -1;
 	landing->block = RMI_FIRST_LEAF;
@@ -661,12 +881,12 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 	landing->at = 0;
 
 	/* growing keys: the leaf opened last */
-	if (dir->nover > 0 && dir->loaded && dir->n > 0)
+	if (dir->nover > 0 && dir->loaded && dir->c.n > 0)
 	{
 		const RmiOverlayEntry *last = &dir->over[dir->nover - 1];
 
 		if (kyro_fence_cmp(last->low, target) < (strictly ? 0 : 1) &&
-			kyro_fence_cmp(last->low, dir_fence(dir, dir->n - 1)) >= 0)
+			kyro_fence_cmp(last->low, dir_fence(dir, dir->c.n - 1)) >= 0)
 		{
 			landing_overlay(dir, dir->nover - 1, landing);
 			return;
@@ -679,11 +899,11 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 		if (likely(i >= 0))
 		{
 			landing->slot = i;
-			landing->block = dir->e[i].block;
-			landing->recent = dir->e[i].recent;
+			landing->block = dir->c.e[i].block;
+			landing->recent = *(volatile Buffer *) &dir->c.e[i].recent;
 			landing->low = dir_fence(dir, i);
-			if (i + 1 < dir->nkeys && target.key < dir->e[i + 1].key)
-				landing->at = fraction(dir->e[i].key, dir->e[i + 1].key, target.key);
+			if (i + 1 < dir->c.nkeys && target.key < dir->c.e[i + 1].key)
+				landing->at = fraction(dir->c.e[i].key, dir->c.e[i + 1].key, target.key);
 		}
 	}
 	else if (!rmi_directory_probe(index, &dir->meta, target, strictly, landing) &&
@@ -716,7 +936,7 @@ rmi_dir_peek(Relation index, RmiDir *dir, KyroFence target, bool strictly, RmiLa
 bool
 rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low)
 {
-	if (landing->slot <= 0 || (uint32) landing->slot >= dir->n)
+	if (landing->slot <= 0 || (uint32) landing->slot >= dir->c.n)
 		return false;
 	*low = dir_fence(dir, n < (uint32) landing->slot ? landing->slot - n : 0);
 	return true;
@@ -725,9 +945,9 @@ rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low)
 void
 rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf)
 {
-	if (landing->slot >= 0 && (uint32) landing->slot < dir->n &&
-		dir->e[landing->slot].block == landing->block)
-		dir->e[landing->slot].recent = buf;
+	if (landing->slot >= 0 && (uint32) landing->slot < dir->c.n &&
+		dir->c.e[landing->slot].block == landing->block)
+		dir->c.e[landing->slot].recent = buf;
 	else if (landing->overlay >= 0 && (uint32) landing->overlay < dir->nover &&
 			 dir->over[landing->overlay].block == landing->block)
 		dir->over[landing->overlay].recent = buf;
@@ -737,18 +957,21 @@ void
 rmi_dir_note_page(Relation index, RmiDir *dir, KyroFence low, BlockNumber block)
 {
 	if (!dir_add(dir, low, block))
+	{
 		dir->want_merge = true;
+		dir->settled = false;
+	}
 }
 
 /* For kyro.trace() and kyro.model(): what the last lookup stood on. */
 const LearnedModel *
 rmi_dir_model(const RmiDir *dir)
 {
-	return dir->loaded ? dir->model : NULL;
+	return dir->loaded ? dir->c.model : NULL;
 }
 
 uint32
 rmi_dir_entries(const RmiDir *dir)
 {
-	return dir->loaded ? dir->n : 0;
+	return dir->loaded ? dir->c.n : 0;
 }

@@ -39,6 +39,13 @@ static Change *changes;
 static int	nchanges,
 			max_changes;
 static object_access_hook_type previous_access;
+static UsageOnDrop on_drop;
+
+void
+usage_set_on_drop(UsageOnDrop function)
+{
+	on_drop = function;
+}
 
 static void
 note(Oid database, Oid relid, bool made)
@@ -98,7 +105,11 @@ remove_what_is_gone(XactEvent event)
 		if (event == XACT_EVENT_COMMIT ? !c->stays :
 			event == XACT_EVENT_PREPARE ? c->made && !c->stays :
 			c->made)
+		{
 			usage_remove(c->key);
+			if (on_drop != NULL)
+				on_drop(c->key.database, c->key.relid);
+		}
 	}
 	nchanges = 0;
 }

@@ -175,6 +175,13 @@ extern void usage_seal_failed(Oid table, const char *message);
 
 /* ---- drops.c ---- */
 
+/*
+ * Register at start who else is to know when a relation was dropped, or a database (relid
+ * InvalidOid): about as it is committed, or later or never, as drops.c says.  May raise no error.
+ */
+typedef void (*UsageOnDrop) (Oid database, Oid relid);
+extern void usage_set_on_drop(UsageOnDrop function);
+
 /* Remove entries of relations of this database that do not exist.  In a transaction. */
 extern void usage_sweep(void);
 

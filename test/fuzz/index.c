@@ -31,6 +31,7 @@
 #include "preload.h"
 #include "keys/keys.h"
 #include "rmi/build.h"
+#include "rmi/dirshare.h"
 #include "store/store.h"
 
 extern Datum kyro_verify(PG_FUNCTION_ARGS);
@@ -53,6 +54,60 @@ keys_problem(Oid index)
 }
 
 bool		kyro_resource_manager = true;
+
+/* ---- dirshare.c of a server without shared copies ---- */
+
+bool
+rmi_share_enabled(void)
+{
+	return false;
+}
+
+bool
+rmi_share_fits(Size bytes)
+{
+	return false;
+}
+
+uint32
+rmi_share_news(void)
+{
+	return 0;
+}
+
+uint32
+rmi_share_count(Oid relid)
+{
+	return 0;
+}
+
+void
+rmi_share_count_anew(Oid relid)
+{
+}
+
+RmiShareFound
+rmi_share_find(const RmiShareId *id, RmiSharePin *pin, RmiDirCopy *copy)
+{
+	return RMI_SHARE_NONE;
+}
+
+bool
+rmi_share_put(const RmiShareId *id, RmiDirCopy *copy, RmiSharePin *pin)
+{
+	return false;
+}
+
+bool
+rmi_share_pin(const RmiSharePin *pin)
+{
+	return false;
+}
+
+void
+rmi_share_unpin(const RmiSharePin *pin)
+{
+}
 
 bool
 kyro_preloaded(void)

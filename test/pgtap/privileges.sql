@@ -11,6 +11,8 @@ GRANT CREATE ON SCHEMA public TO priv_owner;
 SET ROLE priv_owner;
 CREATE TABLE priv_t (id bigint PRIMARY KEY WITH (kyro_rmi), k bigint, v text) USING kyro;
 CREATE INDEX priv_k ON priv_t USING kyro_rmi (k);
+-- so that there is a shared copy of its directory
+SELECT kyro.warmup('priv_k') > 0 AS warm;
 CREATE UNIQUE INDEX priv_b ON priv_t USING kyro_rmi (id);
 INSERT INTO priv_t SELECT g, g * 3, 'v' || g FROM generate_series(1, 5000) g;
 SELECT kyro.set_policy('priv_t', seal_rows => 1000000);
@@ -96,6 +98,8 @@ INSERT INTO priv_calls VALUES
 ('22012 + + + +', 'index_counters(oid)', $$SELECT 1 / (lookups IS NOT NULL)::int FROM kyro.index_counters('priv_k'::regclass)$$),
 ('22012 + + + +', 'table_counters(oid)', $$SELECT 1 / (seals IS NOT NULL)::int FROM kyro.table_counters('priv_t'::regclass)$$),
 ('22012 + + + +', 'index_latency(oid,boolean)', $$SELECT 1 / (count(le) > 0)::int FROM kyro.index_latency('priv_k'::regclass, false)$$),
+('22012 + + + +', 'shared_directory_bytes(oid)', $$SELECT 1 / (coalesce(kyro.shared_directory_bytes('priv_k'::regclass), 0) > 0)::int$$),
+('+ + + + +', 'shared_directories()', $$SELECT * FROM kyro.shared_directories()$$),
 ('+ + + + +', 'leave_index(regclass,text)', $$SELECT * FROM kyro.leave_index('priv_k')$$),
 -- event logs
 ('- - + - +', 'create_log(text,regtype,text,text)', $$SELECT kyro.create_log('priv_new')$$),

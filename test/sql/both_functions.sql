@@ -149,7 +149,9 @@ DROP OWNED BY regress_kyro_reader;
 DROP ROLE regress_kyro_reader;
 
 -- progress of CREATE INDEX and the settings are there
-SELECT name, boot_val, unit, vartype, context FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%' ORDER BY name;
+SELECT name, boot_val, unit, vartype, context FROM pg_settings WHERE name LIKE 'kyro.%' AND name NOT LIKE 'kyro.debug%' AND name <> 'kyro.shared_directories' ORDER BY name;
+-- it can only be set where the library is preloaded, and not later
+SELECT boot_val, unit, vartype, (context = 'postmaster') = (SELECT size IS NOT NULL FROM kyro.shared_directories()) AS fixed FROM pg_settings WHERE name = 'kyro.shared_directories';
 SET kyro.directory_cache = 0;
 SELECT count(*) FROM t WHERE k > 0 AND k < 1000000000000000;
 SELECT oracle_compare('t', oracle_conds('t'), 2, 0, 3);
