@@ -264,7 +264,7 @@ rmi_dir(Relation index)
 		if (rmi_share_enabled())
 			RegisterXactCallback(at_xact_end, NULL);
 		dirs_cxt = AllocSetContextCreate(TopMemoryContext, "kyrodb directories",
-										 ALLOCSET_DEFAULT_SIZES);
+										 ALLOCSET_SMALL_SIZES);
 		ctl.keysize = sizeof(KyroLocator);
 		ctl.entrysize = sizeof(RmiDir);
 		ctl.hcxt = dirs_cxt;
@@ -819,7 +819,8 @@ dir_settle(Relation index, RmiDir *dir)
 		dir->want_merge = false;
 		dir_merge_overlay(index, dir);
 	}
-	if (!dir->shared && dir->news != rmi_share_news() && may_share(index))
+	/* not while a chain is walked for a copy of our own, because the directory is damaged */
+	if (!dir->shared && !dir->loading && dir->news != rmi_share_news() && may_share(index))
 		dir_hear_news(index, dir);
 	if (!dir->loaded)
 	{
@@ -945,6 +946,7 @@ rmi_dir_before(RmiDir *dir, const RmiLanding *landing, uint32 n, KyroFence *low)
 void
 rmi_dir_note_buffer(RmiDir *dir, const RmiLanding *landing, Buffer buf)
 {
+	Assert(dir->pinned || !dir->shared);
 	if (landing->slot >= 0 && (uint32) landing->slot < dir->c.n &&
 		dir->c.e[landing->slot].block == landing->block)
 		dir->c.e[landing->slot].recent = buf;
