@@ -2,7 +2,7 @@
 # sessions whose allocations fail at many places (RLIMIT_DATA, and RLIMIT_AS
 # so that maps fail).  An allocation that fails is 53200 and no more: the same
 # session goes on correctly when it has memory again.  And what idle sessions
-# keep is bounded by kyro.directory_cache.
+# keep is bounded by kyro.directory_cache; so there is no shared memory for directories here.
 #
 # KYRO_LOAD_SECONDS makes it longer: more steps, 200 sessions.
 use strict;
@@ -14,7 +14,7 @@ use KyroTest;
 use Test::More;
 
 my $long = $ENV{KYRO_LOAD_SECONDS} // 0;
-my $node = new_node('memory', conf => "max_connections = 230\nwal_consistency_checking = ''\nmaintenance_work_mem = 1MB\nwork_mem = 64kB\nlog_temp_files = 0\nmax_parallel_workers_per_gather = 0\n");
+my $node = new_node('memory', conf => "max_connections = 230\nwal_consistency_checking = ''\nmaintenance_work_mem = 1MB\nwork_mem = 64kB\nlog_temp_files = 0\nmax_parallel_workers_per_gather = 0\nkyro.shared_directories = 0\n");
 add_index_checks($node, 'postgres');
 
 # ---- builds, seals and compactions that spill ----
