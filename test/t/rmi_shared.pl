@@ -136,9 +136,9 @@ is(copies($node), '1+0', 'of which none keeps the old one');
 
 # ---- other files, and none ----
 
-$b->query_safe("BEGIN; TRUNCATE t; INSERT INTO t SELECT hashint8extended(g, 0) FROM generate_series(1, 60000) g; " . look_up('t', 2000));
 my $same = q{SELECT made, copies, replaced, evicted FROM kyro.shared_directories()};
 my $shown = $node->safe_psql('postgres', $same);
+$b->query_safe("BEGIN; TRUNCATE t; INSERT INTO t SELECT hashint8extended(g, 0) FROM generate_series(1, 60000) g; " . look_up('t', 2000));
 is($b->query_safe(look_up('t', 2000)), 2000, 'a transaction looks up in a file of its own');
 is($node->safe_psql('postgres', $same), $shown, 'without a copy for others');
 $b->query_safe('ROLLBACK');
