@@ -12,7 +12,8 @@ use PostgreSQL::Test::BackgroundPsql;
 use KyroTest;
 use Test::More;
 
-my $node = new_node('rmi_gaps');
+# without shared directories, so that each session loads its own
+my $node = new_node('rmi_gaps', conf => "kyro.shared_directories = 0\n");
 add_index_checks($node, 'postgres');
 need_debug_points($node);
 $node->safe_psql('postgres', q{
