@@ -30,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "lib/ilist.h"
 #include "storage/bufmgr.h"
@@ -97,6 +98,8 @@ struct RmiDir
 	dlist_node	by_pin;			/* in dirs_pinned, if so */
 	RmiDirCopy	c;
 
+	uint32		log_seen;		/* split log entries taken in, by the copy or
+								 * by the overlay */
 	RmiOverlayEntry *over;
 	uint32		nover;
 	uint32		over_size;		/* allocated */
@@ -211,6 +214,7 @@ dir_reset(RmiDir *dir)
 	dir->want_merge = false;
 	dir->shared = false;
 	memset(&dir->c, 0, sizeof(dir->c));
+	dir->log_seen = 0;
 	dir->over = NULL;
 	dir->nover = dir->over_size = 0;
 }
@@ -299,7 +303,7 @@ rmi_dir(Relation index)
 	if (dir->shared && !dir->pinned)
 	{
 		/* first used in this transaction */
-		if (rmi_share_pin(&dir->pin))
+		if (kyro_directory_cache > 0 && rmi_share_pin(&dir->pin))
 			dir_note_pinned(dir);
 		else
 			dir_reset(dir);
@@ -330,7 +334,7 @@ rmi_dir_shape(RmiDir *dir)
 
 /* ---- the copy ---- */
 
-/* May this session share its copy for the index with others? */
+/* May this process use a shared copy for the index? */
 static bool
 may_share(Relation index)
 {
@@ -339,6 +343,13 @@ may_share(Relation index)
 	/* others do not see the file before the commit */
 		index->rd_createSubid == InvalidSubTransactionId &&
 		kyro_new_file_subid(index) == InvalidSubTransactionId;
+}
+
+/* May it give its own to others?  Not a parallel worker: it does not know what is not committed. */
+static bool
+may_give(Relation index)
+{
+	return may_share(index) && !IsParallelWorker();
 }
 
 static RmiShareId
@@ -360,6 +371,7 @@ dir_attach(RmiDir *dir, const RmiSharePin *pin, const RmiDirCopy *copy)
 {
 	dir_reset(dir);
 	dir->c = *copy;
+	dir->log_seen = copy->log_seen;
 	dir->loaded = dir->shared = true;
 	dir->pin = *pin;
 	dir_note_pinned(dir);
@@ -379,7 +391,7 @@ dir_find_shared(Relation index, RmiDir *dir)
 
 	if (found == RMI_SHARE_SAME)
 	{
-		if (!dir->loaded || dir->c.log_seen < copy.log_seen)
+		if (!dir->loaded || dir->log_seen < copy.log_seen)
 			dir_attach(dir, &pin, &copy);
 		else
 			rmi_share_unpin(&pin);
@@ -395,7 +407,7 @@ dir_share(Relation index, RmiDir *dir)
 	RmiSharePin pin;
 	RmiDirCopy	copy = dir->c;
 
-	if (!dir->damaged && rmi_share_put(&id, &copy, &pin))
+	if (!dir->damaged && may_give(index) && rmi_share_put(&id, &copy, &pin))
 		dir_attach(dir, &pin, &copy);
 }
 
@@ -404,6 +416,12 @@ static void
 dir_hear_news(Relation index, RmiDir *dir)
 {
 	dir->news = rmi_share_news();
+	if (dir->too_big)
+	{
+		/* there may be room now, after as many look-ups as are worth a copy */
+		dir->too_big = false;
+		dir->probes = 0;
+	}
 	if (dir_find_shared(index, dir) == RMI_SHARE_OTHER)
 	{
 		/* so one of the two has been replaced */
@@ -521,13 +539,13 @@ static void
 dir_make(Relation index, RmiDir *dir, const RmiFenceList *list, const LearnedModel *model, uint32 log_seen)
 {
 	Size		bytes = (Size) list->n * (sizeof(RmiDirEntry) + sizeof(uint64));
-	bool		share = may_share(index) && !dir->damaged && rmi_share_fits(bytes + learned_bytes(list->n));
+	bool		share = may_give(index) && !dir->damaged && rmi_share_fits(bytes + learned_bytes(list->n));
 	Size		limit = (Size) kyro_directory_cache * 1024;
 
 	if (share || dir_make_room(dir, bytes))
 	{
 		dir_install(dir, list, model);
-		dir->c.log_seen = log_seen;
+		dir->c.log_seen = dir->log_seen = log_seen;
 		if (share)
 			dir_share(index, dir);
 		if (!share || dir->shared)
@@ -561,9 +579,9 @@ dir_merge_overlay(Relation index, RmiDir *dir)
 	}
 	if (dir->shared)
 	{
-		uint32		seen = dir->c.log_seen;
+		uint32		seen = dir->log_seen;
 
-		if (dir_find_shared(index, dir) == RMI_SHARE_SAME && dir->c.log_seen > seen)
+		if (dir_find_shared(index, dir) == RMI_SHARE_SAME && dir->log_seen > seen)
 			return;
 	}
 	list.size = dir->c.n + dir->nover;
@@ -591,7 +609,7 @@ dir_merge_overlay(Relation index, RmiDir *dir)
 		}
 	}
 	{
-		uint32		log_seen = dir->c.log_seen;
+		uint32		log_seen = dir->log_seen;
 		bool		damaged = dir->damaged;
 
 		/* the index may have outgrown what the copy may have; log_seen 0 then */
@@ -607,7 +625,7 @@ static void
 dir_add_log(Relation index, RmiDir *dir, const RmiMetaData *meta)
 {
 	RmiFenceList log;
-	uint32		from = dir->c.log_seen;
+	uint32		from = dir->log_seen;
 
 	if (meta->log_entries <= from)
 		return;
@@ -618,17 +636,17 @@ dir_add_log(Relation index, RmiDir *dir, const RmiMetaData *meta)
 		const RmiDirItem *it = &log.items[i];
 
 		/* when the overlay was merged, all may have become known */
-		if (from + i < dir->c.log_seen)
+		if (from + i < dir->log_seen)
 			continue;
 		if (!dir_add(dir, rmi_item_fence(it), it->block))
 		{
 			dir_merge_overlay(index, dir);
 			(void) dir_add(dir, rmi_item_fence(it), it->block);
 		}
-		dir->c.log_seen = from + i + 1;
+		dir->log_seen = from + i + 1;
 	}
 	/* what is damaged cannot be read another time */
-	dir->c.log_seen = Max(dir->c.log_seen, meta->log_entries);
+	dir->log_seen = Max(dir->log_seen, meta->log_entries);
 	pfree(log.items);
 }
 
@@ -653,7 +671,7 @@ dir_load_guts(Relation index, RmiDir *dir)
 		if (may_share(index) && dir_find_shared(index, dir) == RMI_SHARE_SAME)
 			break;
 		bytes = (Size) dir->meta.dir_entries * (sizeof(RmiDirEntry) + sizeof(uint64));
-		if (!(may_share(index) && rmi_share_fits(bytes)) && !dir_make_room(dir, bytes))
+		if (!(may_give(index) && rmi_share_fits(bytes)) && !dir_make_room(dir, bytes))
 		{
 			dir->too_big = true;
 			break;
@@ -736,7 +754,7 @@ rmi_dir_refresh(Relation index)
 	}
 	else if (!dir->loaded && !dir->too_big)
 		dir_load(index, dir);
-	else if (meta.log_entries > dir->c.log_seen)
+	else if (meta.log_entries > dir->log_seen)
 	{
 		dir->meta = meta;
 		if (dir->shared)
@@ -819,7 +837,11 @@ dir_settle(Relation index, RmiDir *dir)
 		dir->want_merge = false;
 		dir_merge_overlay(index, dir);
 	}
-	/* not while a chain is walked for a copy of our own, because the directory is damaged */
+
+	/*
+	 * not while a chain is walked for a copy of our own, because the
+	 * directory is damaged
+	 */
 	if (!dir->shared && !dir->loading && dir->news != rmi_share_news() && may_share(index))
 		dir_hear_news(index, dir);
 	if (!dir->loaded)
@@ -829,7 +851,7 @@ dir_settle(Relation index, RmiDir *dir)
 			uint32		most = RMI_PAGE_PROBES(dir->meta.dir_entries);
 
 			dir->probes++;
-			if (dir->probes > most || (may_share(index) && rmi_share_count(dir->relid) > most))
+			if (dir->probes > most || (may_give(index) && rmi_share_count(dir->relid) > most))
 				dir_load(index, dir);
 		}
 		if (!dir->loaded)

@@ -4,7 +4,8 @@
  *	  Copies of directories in shared memory, one of an index for all sessions.
  *
  * README.md, "Shared copies", has the argument.  A copy lies in pages of one
- * piece of memory, next to one another.  A slot describes it, and is never
+ * piece of memory, next to one another; a list of the slots in the order of their
+ * pages tells what is free.  A slot describes it, and is never
  * given back, so a session may look at it at any time.  The slot's state is one
  * word: its version, which grows with each copy it describes, whether that was
  * retired, and how often it is pinned.  Everything else is protected by one lock,
@@ -23,7 +24,6 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#include "utils/freepage.h"
 #include "utils/hsearch.h"
 
 #include "guc.h"
@@ -36,6 +36,9 @@
 #define VERSION_SHIFT	21
 
 #define NO_SLOT			PG_UINT32_MAX
+
+/* The unit in which memory is given out. */
+#define SHARE_PAGE		4096
 
 /* Counters of look-ups without a copy; an index has one by its OID. */
 #define COUNTERS		1024
@@ -74,7 +77,8 @@ typedef struct Control
 	pg_atomic_uint32 counters[COUNTERS];
 	uint32		nslots;
 	uint32		first_free;
-	Size		pages;			/* in all; the first one has `manager` */
+	uint32		nplaced;		/* slots that have memory */
+	Size		pages;			/* in all */
 	Size		used_pages;
 	uint64		made;
 	uint64		evicted;
@@ -85,7 +89,7 @@ typedef struct Control
 static Control *control;		/* NULL: there are no shared copies */
 static HTAB *entries;
 static char *area;				/* the pages */
-static FreePageManager *manager;
+static uint32 *placed;			/* slots that have memory, by first_page */
 static LWLock *lock;
 
 static shmem_request_hook_type previous_request;
@@ -96,7 +100,7 @@ static shmem_startup_hook_type previous_startup;
 static Size
 area_pages(void)
 {
-	return Max((Size) kyro_shared_directories * 1024 / FPM_PAGE_SIZE, 8);
+	return Max((Size) kyro_shared_directories * 1024 / SHARE_PAGE, 8);
 }
 
 /* Copies at most: if they are smaller than four pages on average, the memory is not used up. */
@@ -121,7 +125,8 @@ request(void)
 		return;
 	RequestAddinShmemSpace(control_size());
 	RequestAddinShmemSpace(hash_estimate_size(number_of_slots(), sizeof(Entry)));
-	RequestAddinShmemSpace(add_size(mul_size(area_pages(), FPM_PAGE_SIZE), FPM_PAGE_SIZE));
+	RequestAddinShmemSpace(mul_size(number_of_slots(), sizeof(uint32)));
+	RequestAddinShmemSpace(add_size(mul_size(area_pages(), SHARE_PAGE), SHARE_PAGE));
 	RequestNamedLWLockTranche("kyrodb:directories", 1);
 }
 
@@ -140,9 +145,9 @@ startup(void)
 	ctl.entrysize = sizeof(Entry);
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	entries = ShmemInitHash("kyrodb shared directories", number_of_slots(), number_of_slots(), &ctl, HASH_ELEM | HASH_BLOBS);
-	memory = ShmemInitStruct("kyrodb shared directories, copies", (area_pages() + 1) * FPM_PAGE_SIZE, &found);
-	area = (char *) TYPEALIGN(FPM_PAGE_SIZE, memory);
-	manager = (FreePageManager *) area;
+	memory = ShmemInitStruct("kyrodb shared directories, copies", (area_pages() + 1) * SHARE_PAGE, &found);
+	area = (char *) TYPEALIGN(SHARE_PAGE, memory);
+	placed = ShmemInitStruct("kyrodb shared directories, places", number_of_slots() * sizeof(uint32), &found);
 	control = ShmemInitStruct("kyrodb shared directories, control", control_size(), &found);
 	if (!found)
 	{
@@ -161,11 +166,10 @@ startup(void)
 			s->next_free = i + 1 < control->nslots ? i + 1 : NO_SLOT;
 			s->npages = 0;
 		}
+		control->nplaced = 0;
 		control->pages = area_pages();
-		control->used_pages = 1;
+		control->used_pages = 0;
 		control->made = control->evicted = control->refused = 0;
-		FreePageManagerInitialize(manager, area);
-		FreePageManagerPut(manager, 1, control->pages - 1);
 	}
 	lock = &(GetNamedLWLockTranche("kyrodb:directories"))->lock;
 	LWLockRelease(AddinShmemInitLock);
@@ -177,10 +181,16 @@ rmi_share_enabled(void)
 	return control != NULL;
 }
 
+static inline Size
+pages_for(Size bytes)
+{
+	return (bytes + SHARE_PAGE - 1) / SHARE_PAGE;
+}
+
 bool
 rmi_share_fits(Size bytes)
 {
-	return control != NULL && fpm_size_to_pages(bytes) < control->pages;
+	return control != NULL && pages_for(bytes) <= control->pages;
 }
 
 uint32
@@ -229,15 +239,39 @@ pin_slot(Slot *s, uint64 version)
 	return true;
 }
 
+/* The first in the list of places that does not begin before a page.  Locked. */
+static uint32
+place_of(Size page)
+{
+	uint32		lo = 0,
+				hi = control->nplaced;
+
+	while (lo < hi)
+	{
+		uint32		mid = lo + (hi - lo) / 2;
+
+		if (control->slots[placed[mid]].first_page < page)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 /* Give back the memory of a copy that is retired, and that nobody has pinned.  Locked. */
 static void
 free_slot(Slot *s)
 {
+	uint32		at;
+
 	Assert((pg_atomic_read_u64(&s->state) & (RETIRED | PINS)) == RETIRED && s->npages > 0);
 #ifdef CLOBBER_FREED_MEMORY
-	memset(area + s->first_page * FPM_PAGE_SIZE, 0x7F, s->npages * FPM_PAGE_SIZE);
+	memset(area + s->first_page * SHARE_PAGE, 0x7F, s->npages * SHARE_PAGE);
 #endif
-	FreePageManagerPut(manager, s->first_page, s->npages);
+	at = place_of(s->first_page);
+	Assert(placed[at] == s - control->slots);
+	control->nplaced--;
+	memmove(&placed[at], &placed[at + 1], (control->nplaced - at) * sizeof(uint32));
 	control->used_pages -= s->npages;
 	s->npages = 0;
 	s->next_free = control->first_free;
@@ -278,50 +312,102 @@ is_found(Slot *s)
 	return s->npages > 0 && (pg_atomic_read_u64(&s->state) & RETIRED) == 0;
 }
 
+/* Where what is free before a place begins, and ends: there may be nothing.  Locked. */
+static Size
+gap_begin(uint32 at)
+{
+	const Slot *before = at > 0 ? &control->slots[placed[at - 1]] : NULL;
+
+	return before != NULL ? before->first_page + before->npages : 0;
+}
+
+static Size
+gap_end(uint32 at)
+{
+	return at < control->nplaced ? control->slots[placed[at]].first_page : control->pages;
+}
+
+/* The place of the smallest gap of so many pages; NO_SLOT if there is none.  Locked. */
+static uint32
+find_gap(Size npages)
+{
+	uint32		best = NO_SLOT;
+	Size		smallest = 0;
+
+	for (uint32 at = 0; at <= control->nplaced; at++)
+	{
+		Size		gap = gap_end(at) - gap_begin(at);
+
+		if (gap >= npages && (best == NO_SLOT || gap < smallest))
+		{
+			best = at;
+			smallest = gap;
+		}
+	}
+	return best;
+}
+
+/* For how long the copy at a place was not used. */
+static uint32
+age_of(uint32 at)
+{
+	return pg_atomic_read_u32(&control->clock) - pg_atomic_read_u32(&control->slots[placed[at]].used);
+}
+
 /*
- * Retire those that were not used for longest, and are not pinned, until there is a slot,
- * and so many pages next to one another.  False, with nothing done, if there are
- * not so many that could be had.  Locked.
+ * Retire copies that are next to one another, so that there is a slot, and so many pages:
+ * of all that would do, and are not pinned, those the youngest of which was not used for
+ * longest.  False, with nothing done, if there are none.  Locked.
  */
 static bool
 make_room(Size npages)
 {
-	Size		have = control->pages - control->used_pages;
-	uint32		clock = pg_atomic_read_u32(&control->clock);
+	uint32		first = 0,
+				n = 0,
+				best = 0;		/* the youngest's age of these n */
+	uint32		lo = 0,
+				youngest = PG_UINT32_MAX;
 
-	for (uint32 i = 0; i < control->nslots; i++)
+	for (uint32 hi = 0; hi < control->nplaced; hi++)
 	{
-		Slot	   *s = &control->slots[i];
+		Slot	   *s = &control->slots[placed[hi]];
 
-		if (is_found(s) && (pg_atomic_read_u64(&s->state) & PINS) == 0)
-			have += s->npages;
-	}
-	if (have < npages)
-		return false;
-
-	while (control->first_free == NO_SLOT || fpm_largest(manager) < npages)
-	{
-		Slot	   *oldest = NULL;
-		uint32		age = 0;
-
-		for (uint32 i = 0; i < control->nslots; i++)
+		if (!is_found(s) || (pg_atomic_read_u64(&s->state) & PINS) != 0)
 		{
-			Slot	   *s = &control->slots[i];
-			uint32		unused = clock - pg_atomic_read_u32(&s->used);
-
-			if (is_found(s) && (pg_atomic_read_u64(&s->state) & PINS) == 0 && (oldest == NULL || unused > age))
+			lo = hi + 1;
+			youngest = PG_UINT32_MAX;
+			continue;
+		}
+		youngest = Min(youngest, age_of(hi));
+		/* do the first ones have to go? */
+		while (lo < hi && gap_end(hi + 1) - gap_begin(lo + 1) >= npages)
+		{
+			if (age_of(lo++) == youngest)
 			{
-				oldest = s;
-				age = unused;
+				youngest = age_of(hi);
+				for (uint32 i = lo; i < hi; i++)
+					youngest = Min(youngest, age_of(i));
 			}
 		}
-		if (oldest == NULL)
-			return false;
-		/* it may have been pinned just now; then it goes a little later */
-		remove_entry((Key) {oldest->database, oldest->id.relid});
-		control->evicted++;
+		if (gap_end(hi + 1) - gap_begin(lo) >= npages && (n == 0 || youngest > best))
+		{
+			first = lo;
+			n = hi - lo + 1;
+			best = youngest;
+		}
 	}
-	return true;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		Slot	   *s = &control->slots[placed[first]];
+
+		remove_entry((Key) {s->database, s->id.relid});
+		control->evicted++;
+		/* it may have been pinned just now; then it goes a little later */
+		if (s->npages > 0)
+			first++;
+	}
+	return n > 0;
 }
 
 /* The copy that sessions find for an index.  Locked. */
@@ -458,20 +544,27 @@ find_as_good(const RmiShareId *id, RmiDirCopy *copy, RmiSharePin *pin)
 static Slot *
 take_slot(Size bytes)
 {
-	Size		npages = fpm_size_to_pages(bytes);
-	Size		first_page;
+	Size		npages = pages_for(bytes);
+	uint32		at = find_gap(npages);
 	Slot	   *s;
 	uint64		state;
 
-	if ((control->first_free == NO_SLOT || fpm_largest(manager) < npages) && !make_room(npages))
-		return NULL;
-	if (!FreePageManagerGet(manager, npages, &first_page))
-		return NULL;
+	if (control->first_free == NO_SLOT || at == NO_SLOT)
+	{
+		if (!make_room(npages))
+			return NULL;
+		at = find_gap(npages);
+		if (control->first_free == NO_SLOT || at == NO_SLOT)
+			return NULL;
+	}
 	s = &control->slots[control->first_free];
 	control->first_free = s->next_free;
 	control->used_pages += npages;
-	s->first_page = first_page;
+	s->first_page = gap_begin(at);
 	s->npages = npages;
+	memmove(&placed[at + 1], &placed[at], (control->nplaced - at) * sizeof(uint32));
+	placed[at] = s - control->slots;
+	control->nplaced++;
 	state = pg_atomic_read_u64(&s->state);
 	Assert((state & (RETIRED | PINS)) == RETIRED);
 	pg_atomic_write_u64(&s->state, (((state >> VERSION_SHIFT) + 1) << VERSION_SHIFT) | RETIRED | 1);
@@ -521,7 +614,7 @@ rmi_share_put(const RmiShareId *id, RmiDirCopy *copy, RmiSharePin *pin)
 	/* nobody else knows the slot, and nothing here fails or stops */
 	s->database = MyDatabaseId;
 	s->id = *id;
-	write_copy(area + s->first_page * FPM_PAGE_SIZE, copy, &s->copy);
+	write_copy(area + s->first_page * SHARE_PAGE, copy, &s->copy);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	found = find_as_good(id, copy, pin);
@@ -594,7 +687,7 @@ rmi_share_bytes(Oid relid)
 	LWLockAcquire(lock, LW_SHARED);
 	s = find_slot(relid);
 	if (s != NULL)
-		bytes = (uint64) s->npages * FPM_PAGE_SIZE;
+		bytes = (uint64) s->npages * SHARE_PAGE;
 	LWLockRelease(lock);
 	return bytes;
 }
@@ -602,18 +695,14 @@ rmi_share_bytes(Oid relid)
 void
 rmi_share_totals(RmiShareTotals *totals)
 {
-	uint32		slots = 0;
-
 	memset(totals, 0, sizeof(RmiShareTotals));
 	if (control == NULL)
 		return;
 	LWLockAcquire(lock, LW_SHARED);
-	for (uint32 i = 0; i < control->nslots; i++)
-		slots += control->slots[i].npages > 0;
-	totals->size = (uint64) control->pages * FPM_PAGE_SIZE;
-	totals->used = (uint64) control->used_pages * FPM_PAGE_SIZE;
+	totals->size = (uint64) control->pages * SHARE_PAGE;
+	totals->used = (uint64) control->used_pages * SHARE_PAGE;
 	totals->copies = (uint32) hash_get_num_entries(entries);
-	totals->replaced = slots - totals->copies;
+	totals->replaced = control->nplaced - totals->copies;
 	totals->made = control->made;
 	totals->evicted = control->evicted;
 	totals->refused = control->refused;

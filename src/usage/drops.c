@@ -48,6 +48,14 @@ usage_set_on_drop(UsageOnDrop function)
 }
 
 static void
+remove_key(UsageKey key)
+{
+	usage_remove(key);
+	if (on_drop != NULL)
+		on_drop(key.database, key.relid);
+}
+
+static void
 note(Oid database, Oid relid, bool made)
 {
 	if (nchanges == max_changes)
@@ -105,11 +113,7 @@ remove_what_is_gone(XactEvent event)
 		if (event == XACT_EVENT_COMMIT ? !c->stays :
 			event == XACT_EVENT_PREPARE ? c->made && !c->stays :
 			c->made)
-		{
-			usage_remove(c->key);
-			if (on_drop != NULL)
-				on_drop(c->key.database, c->key.relid);
-		}
+			remove_key(c->key);
 	}
 	nchanges = 0;
 }
@@ -162,7 +166,7 @@ usage_sweep(void)
 			ConditionalLockRelationOid(keys[i].relid, AccessShareLock))
 		{
 			if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(keys[i].relid)))
-				usage_remove(keys[i]);
+				remove_key(keys[i]);
 			UnlockRelationOid(keys[i].relid, AccessShareLock);
 		}
 	}
