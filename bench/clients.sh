@@ -11,14 +11,14 @@
 #   -r N        interleaved runs, of which the median counts (default 3)
 #   -c "N..."   numbers of clients (default "1 4 16")
 #   -w N        transactions per second of each writer of "tails" (default 200)
-#   -s WHAT     any of: clients writers tails memory (default all)
+#   -s WHAT     any of: clients connects writers tails memory (default all)
 #   -O FILE     CSV, appended (default results/index-<date>.csv)
 
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 rows=10000000 seconds=20 rounds=3 clients="1 4 16" rate=200 csv=""
-what="clients writers tails memory"
+what="clients connects writers tails memory"
 command="bench/clients.sh $*"
 while getopts n:t:r:c:w:s:O: option; do
   case $option in
@@ -32,7 +32,7 @@ sets=("$@")
 [ ${#sets[@]} -gt 0 ] || sets=(dense uniform)
 case $rows$seconds$rounds${clients// /}$rate in *[!0-9]*) die "-n, -t, -r, -c and -w are numbers" ;; esac
 for w in $what "${sets[@]}"; do
-  case $w in clients | writers | tails | memory | dense | uniform) ;; *) die "no such measurement or set: $w" ;; esac
+  case $w in clients | connects | writers | tails | memory | dense | uniform) ;; *) die "no such measurement or set: $w" ;; esac
 done
 csv=${csv:-$ROOT/bench/results/index-$(date +%Y-%m-%d).csv}
 csv_columns "$csv" "$INDEX_COLUMNS"
@@ -109,17 +109,33 @@ measure_writers() {
   done
 }
 
-# percentiles SCENE VARIANT: of the time of point reads while the scene goes on
+# percentiles BEFORE AFTER VARIANT OPTION...: of the time of point reads by one client;
+# the measures are "BEFORE p50AFTER" and so on.
 percentiles() {
-  local p x n
+  local p x n before=$1 after=$2 v=$3
+  shift 3
 
   rm -f "$W"/logs/reader*
-  bench_pgbench -c 1 -T "$seconds" -f "$W/uniform.pgbench" -l --log-prefix="$W/logs/reader"
+  bench_pgbench -c 1 -T "$seconds" -f "$W/uniform.pgbench" -l --log-prefix="$W/logs/reader" "$@"
   cat "$W"/logs/reader* | awk '{print $3}' | sort -n >"$W/times"
   n=$(wc -l <"$W/times")
   for p in 500:p50 990:p99 999:p99.9; do
     x=$(sed -n "$((n * ${p%:*} / 1000 + 1))p" "$W/times")
-    note "point read ${p#*:}, $1" us "$2" "${x:-NULL}"
+    note "$before ${p#*:}$after" us "$v" "${x:-NULL}"
+  done
+}
+
+# The first point read of a session, which fills the session's caches: one for each
+# connection, whose making does not count.
+measure_connects() {
+  local round v
+
+  for ((round = 1; round <= rounds; round++)); do
+    for v in btree kyro_rmi; do
+      fill $v
+      [ $v = btree ] || bench_psql -o /dev/null -c "SELECT kyro.warmup('bench.t_$v')"
+      percentiles "first point read of a session" "" $v -C
+    done
   done
 }
 
@@ -136,21 +152,21 @@ measure_tails() {
         kyro_rmi) rebuild="SELECT kyro.rebuild('bench.t_kyro_rmi')" ;;
       esac
       fill $v
-      percentiles idle $v
+      percentiles "point read" ", idle" $v
       writers=()
       for w in insert update; do
         as_server "$BIN/pgbench" -h "$W" -U postgres -n -M prepared -D n="$rows" -c 1 -R "$rate" -T 3600 \
           -f "$W/$w.pgbench" postgres >/dev/null 2>&1 &
         writers+=($!)
       done
-      percentiles "2 writers" $v
+      percentiles "point read" ", 2 writers" $v
       : >"$W/rebuilds"
       (while [ -e "$W/rebuilds" ]; do
         bench_psql -o /dev/null -c "$rebuild" || exit
         echo >>"$W/rebuilds.$v"
       done) &
       rebuilder=$!
-      percentiles "2 writers and rebuild" $v
+      percentiles "point read" ", 2 writers and rebuild" $v
       rm "$W/rebuilds"
       wait "$rebuilder" || die "failed: $rebuild"
       # the writers end with their connections
@@ -203,7 +219,7 @@ for set in "${sets[@]}"; do
   make_scripts
   bench_psql -c 'TRUNCATE bench.param' -c "INSERT INTO bench.param
     VALUES ('$set', '$([ "$set" = dense ] && echo key || echo random)', $rows, $rounds, 0, 90, '{}')"
-  for w in clients writers tails memory; do
+  for w in clients connects writers tails memory; do
     case " $what " in
       *" $w "*)
         say "bench: $set: $w, load $(load)"
