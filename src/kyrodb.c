@@ -42,6 +42,7 @@ _PG_init(void)
 	rmi_handler_init();
 	rmi_rmgr_init();
 	rmi_share_init();
+	rmi_checked_init();
 	store_handler_init();
 	store_set_bulk_insert(&rmi_bulk);
 	kyro_onconflict_init();

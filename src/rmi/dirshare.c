@@ -181,10 +181,11 @@ rmi_share_enabled(void)
 	return control != NULL;
 }
 
+/* At least one, also for a copy of nothing. */
 static inline Size
 pages_for(Size bytes)
 {
-	return (bytes + SHARE_PAGE - 1) / SHARE_PAGE;
+	return Max(1, (bytes + SHARE_PAGE - 1) / SHARE_PAGE);
 }
 
 bool

@@ -439,10 +439,13 @@ extern bool rmi_prefetch_leaf(Relation index, KyroFence target, bool strictly, R
 
 /* ---- checked.c ---- */
 
-/* Is the checksum of a locked leaf right?  Computed only if this backend has not seen it before. */
+/* From _PG_init(): asks for the memory if the server is just starting. */
+extern void rmi_checked_init(void);
+
+/* Is the checksum of a locked leaf right?  Computed only if nobody is known to have seen it before. */
 extern bool rmi_leaf_sum_ok(Buffer buf);
 
-/* Has this backend seen that it is right?  Note that it is.  Both with the buffer locked. */
+/* Has somebody seen that it is right?  Note that it is.  Both with the buffer locked. */
 extern bool rmi_leaf_is_checked(Buffer buf);
 extern void rmi_leaf_note_checked(Buffer buf);
 
