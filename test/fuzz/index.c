@@ -54,6 +54,7 @@ keys_problem(Oid index)
 }
 
 bool		kyro_resource_manager = true;
+int			ParallelWorkerNumber = -1;
 
 /* ---- dirshare.c of a server without shared copies ---- */
 
