@@ -5,8 +5,8 @@
  *
  * For who inserts without unique checks.  Entries are sorted; those of one
  * leaf are put into a copy of it, without a lock, and the copy then replaces
- * the leaf in one record.  So readers meet a locked leaf only while it is
- * replaced.
+ * the leaf in one record, which has the entries or, if that is shorter, the
+ * leaf.  So readers meet a locked leaf only while it is replaced.
  *
  * Nobody is kept away from the leaf meanwhile: readers remove entries of dead
  * rows (kill.c), and nothing here counts on there being no writers.  If the leaf is not
@@ -42,6 +42,7 @@ typedef struct RmiBulk
 	RmiSortItem items[RMI_BULK_BATCH];
 	char		before[BLCKSZ]; /* a copy of the leaf */
 	char		leaf[BLCKSZ];	/* the same with entries put in */
+	RmiEntries	entries;		/* these */
 } RmiBulk;
 
 /*
@@ -65,31 +66,6 @@ rmi_bulk_put(void *bulk, Datum value, bool isnull, ItemPointer tid)
 
 	rmi_sort_put(b->sort, isnull, isnull ? 0 : rmi_key_from_datum(rmi_key_type(b->index), value),
 				 kyro_tid_from_pointer(tid), true);
-}
-
-/*
- * Put an entry into the copy of its leaf, without splitting it; false if that
- * cannot be.
- */
-static bool
-put_in_leaf(RmiBulk *b, KyroEntry e, bool edge)
-{
-	RmiWork    *w = rmi_work();
-
-	if (edge && leaf_append(b->leaf, e, false))
-		return true;
-	switch (leaf_insert_kind(b->leaf, e, edge))
-	{
-		case LEAF_INS_RUN:
-			return leaf_run_add(b->leaf, e, false);
-		case LEAF_INS_MERGE:
-			if (leaf_merge(b->leaf, w->leaf, w->scratch) != 1)
-				return false;
-			memcpy(b->leaf, w->leaf, BLCKSZ);
-			return leaf_run_add(b->leaf, e, false);
-		default:
-			return false;
-	}
 }
 
 static inline KyroFence
@@ -119,14 +95,15 @@ static int
 fill_copy(RmiBulk *b, bool in_hand)
 {
 	Page		leaf = b->leaf;
-	bool		edge = !leaf_has_high(leaf) || (leaf_high(leaf).isnull && !leaf_low(leaf).isnull);
+	bool		edge = rmi_leaf_at_edge(leaf);
+	RmiWork    *w = rmi_work();
 	const RmiSortItem *item;
 	int			taken = 0;
 
 	while (!(in_hand && taken == b->n) && (item = entry_at(b, taken)) != NULL &&
 		   item->isnull == leaf_low(leaf).isnull &&
 		   (!leaf_has_high(leaf) || kyro_fence_cmp(fence_of(item), leaf_high(leaf)) < 0) &&
-		   put_in_leaf(b, (KyroEntry) {item->key, item->tid}, edge))
+		   rmi_leaf_put(leaf, (KyroEntry) {item->key, item->tid}, edge, w->leaf, w->scratch))
 		taken++;
 	return taken;
 }
@@ -140,6 +117,26 @@ is_unchanged(Page page, const char *copy)
 {
 	return memcmp(page, copy, leaf_lower(page)) == 0 &&
 		memcmp((char *) page + leaf_upper(page), copy + leaf_upper(page), BLCKSZ - leaf_upper(page)) == 0;
+}
+
+/*
+ * The change of the leaf that puts so many entries into it: they themselves, if that is
+ * less to log than what the leaf has become.
+ */
+static RmiOp
+change_of(RmiBulk *b, int n)
+{
+	int64		key = leaf_header_const(b->before)->low_key;
+
+	b->entries.n = b->entries.len = 0;
+	for (int i = 0; i < n && b->entries.len <= sizeof(b->entries.data); i++)
+	{
+		rmi_entries_add(&b->entries, key, (KyroEntry) {b->items[i].key, b->items[i].tid});
+		key = b->items[i].key;
+	}
+	if (b->entries.len > sizeof(b->entries.data) || b->entries.len >= (uint32) (leaf_lower(b->leaf) + BLCKSZ - leaf_upper(b->leaf)))
+		return (RmiOp) {.kind = RMI_OP_IMAGE, .image = b->leaf};
+	return (RmiOp) {.kind = RMI_OP_INSERT, .entries = &b->entries, .image = b->leaf};
 }
 
 /*
@@ -163,7 +160,9 @@ fill_leaf(RmiBulk *b, bool locked)
 	if (taken > 0)
 	{
 		RmiChange	c;
+		RmiOp		op;
 
+		op = change_of(b, taken);
 		if (!locked)
 		{
 			DEBUG_POINT("rmi-bulk-copied");
@@ -176,7 +175,7 @@ fill_leaf(RmiBulk *b, bool locked)
 		}
 		rmi_leaf_finish(b->leaf);
 		rmi_change_begin(&c, b->index, carrier);
-		rmi_change_apply(&c, buf, &(RmiOp) {.kind = RMI_OP_IMAGE, .image = b->leaf});
+		rmi_change_apply(&c, buf, &op);
 		DEBUG_CRASH("rmi-bulk-record");
 		rmi_change_finish(&c);
 		DEBUG_CRASH("rmi-bulk-logged");

@@ -137,8 +137,9 @@ typedef enum RmiOpKind
 	RMI_OP_LOG_NEXT,			/* split log page: next := block */
 	RMI_OP_FREE,				/* make it a free page; its block is block,
 								 * its index index_id */
-	RMI_OP_RELEASE				/* the same for a free page that is unswept,
+	RMI_OP_RELEASE,				/* the same for a free page that is unswept,
 								 * when nobody has it pinned */
+	RMI_OP_INSERT				/* rmi_leaf_put() of all that entries has */
 } RmiOpKind;
 
 /*
@@ -155,6 +156,14 @@ typedef struct RmiGaps
 	uint8		data[BLCKSZ / 2];
 } RmiGaps;
 
+/* Entries in order, as they are logged: each by what it has more than the one before it. */
+typedef struct RmiEntries
+{
+	uint32		n;
+	uint32		len;			/* of data; above its size: there was no room */
+	uint8		data[BLCKSZ / 4];
+} RmiEntries;
+
 /* One change of one page: everything its effect depends on. */
 typedef struct RmiOp
 {
@@ -168,11 +177,12 @@ typedef struct RmiOp
 	BlockNumber block;
 	uint32		index_id;
 	const char *image;			/* BLCKSZ bytes, complete: rmi_leaf_finish().
-								 * IMAGE, and what MERGE, SPLIT, VACUUM and
-								 * DELETE come to, if known */
+								 * IMAGE, and what MERGE, SPLIT, VACUUM,
+								 * DELETE and INSERT come to, if known */
 	const RmiMetaData *meta;
 	const RmiDirItem *item;
 	const RmiGaps *gaps;
+	const RmiEntries *entries;
 	TransactionId horizon;		/* DELETE: standbys cancel queries that may
 								 * see it run */
 	bool		catalog;		/* DELETE: the table is a catalog */
@@ -218,6 +228,15 @@ extern bool rmi_rmgr_registered;
  */
 extern bool rmi_apply(const RmiOp *op, Page page);
 
+/*
+ * Put an entry into a leaf in memory that owns it, as seals do and their replay, without splitting it.
+ * edge: more entries come at its end.  spare: BLCKSZ bytes for the time being.  False if that cannot be.
+ */
+extern bool rmi_leaf_put(Page leaf, KyroEntry e, bool edge, char *spare, void *scratch);
+
+/* Is the end of the leaf where new keys, or new NULLs, come? */
+extern bool rmi_leaf_at_edge(Page leaf);
+
 /* Before the first note; and again, for another leaf. */
 extern void rmi_gaps_init(RmiGaps *gaps);
 
@@ -226,7 +245,7 @@ extern void rmi_gaps_note(RmiGaps *gaps, bool gone);
 
 /* ---- record.c: ops as bytes ---- */
 
-/* Longest op, gaps, meta data and items aside, which follow it. */
+/* Longest op, gaps, entries, meta data and items aside, which follow it. */
 #define RMI_OP_BYTES	48
 
 /*
@@ -234,6 +253,15 @@ extern void rmi_gaps_note(RmiGaps *gaps, bool gone);
  * returns the length.  The kind itself is not part of it.
  */
 extern int	rmi_op_encode(const RmiOp *op, Page page, uint8 *out);
+
+/* Add an entry.  key: of the one before, not above it; of none, the leaf's low key. */
+extern void rmi_entries_add(RmiEntries *entries, int64 key, KyroEntry e);
+
+/*
+ * Take an entry.  e->key is that of the one before it, as above; *at, 0 for the first, goes on.  False if it is
+ * not valid, or there is none.
+ */
+extern bool rmi_entries_next(const RmiEntries *entries, uint32 *at, KyroEntry *e);
 
 /* What must follow the encoded op, or NULL. */
 extern const void *rmi_op_tail(const RmiOp *op, Size *len);
@@ -244,6 +272,7 @@ typedef struct RmiOpSpace
 	RmiMetaData meta;
 	RmiDirItem	item;
 	RmiGaps		gaps;
+	RmiEntries	entries;
 } RmiOpSpace;
 
 /*

@@ -30,6 +30,8 @@
 #define TID_LEN(b)	(((b) >> 4) & 7)	/* bytes of the tid, 0 to 6 */
 #define TID_WIDE	128			/* 16 bits for the row's number */
 
+#define ENTRY_BYTES	15
+
 /* A leaf as an op that lays it out anew has met it. */
 typedef struct LeafState
 {
@@ -54,10 +56,17 @@ bytes_of(uint64 v)
 	return v == 0 ? 0 : (64 - __builtin_clzll(v) + 7) / 8;
 }
 
-static int
-entry_encode(KyroEntry e, Page page, uint8 *out)
+static inline int64
+low_key(Page page)
 {
-	uint64		key = (uint64) e.key - (uint64) leaf_header_const(page)->low_key;
+	return leaf_header_const(page)->low_key;
+}
+
+/* Write an entry whose key is not below `from`; returns the length, at most ENTRY_BYTES. */
+static int
+entry_encode(KyroEntry e, int64 from, uint8 *out)
+{
+	uint64		key = (uint64) e.key - (uint64) from;
 	uint64		row = e.tid & 0xFFFF;
 	bool		wide = row >> ROW_BITS != 0;
 	uint64		tid = wide ? e.tid : e.tid >> 16 << ROW_BITS | row;
@@ -70,8 +79,9 @@ entry_encode(KyroEntry e, Page page, uint8 *out)
 	return 1 + klen + tlen;
 }
 
-static bool
-entry_decode(KyroEntry *e, Page page, const uint8 *data, Size len)
+/* Read one; returns how many of len bytes it takes, 0 if it is not valid. */
+static int
+entry_take(KyroEntry *e, int64 from, const uint8 *data, Size len)
 {
 	uint64		key = 0;
 	uint64		tid = 0;
@@ -79,18 +89,49 @@ entry_decode(KyroEntry *e, Page page, const uint8 *data, Size len)
 				tlen;
 
 	if (len < 1)
-		return false;
+		return 0;
 	klen = KEY_LEN(data[0]);
 	tlen = TID_LEN(data[0]);
-	if (klen > 8 || tlen > 6 || len != (Size) (1 + klen + tlen))
-		return false;
+	if (klen > 8 || tlen > 6 || len < (Size) (1 + klen + tlen))
+		return 0;
 	memcpy(&key, data + 1, klen);
 	memcpy(&tid, data + 1 + klen, tlen);
-	e->key = (int64) ((uint64) leaf_header_const(page)->low_key + key);
+	e->key = (int64) ((uint64) from + key);
 	if (!(data[0] & TID_WIDE))
 		tid = tid >> ROW_BITS << 16 | (tid & ((1 << ROW_BITS) - 1));
 	e->tid = tid;
-	return tid <= KYRO_TID_MAX;
+	return tid <= KYRO_TID_MAX ? 1 + klen + tlen : 0;
+}
+
+static bool
+entry_decode(KyroEntry *e, Page page, const uint8 *data, Size len)
+{
+	return len > 0 && (Size) entry_take(e, low_key(page), data, len) == len;
+}
+
+void
+rmi_entries_add(RmiEntries *entries, int64 key, KyroEntry e)
+{
+	uint8		bytes[ENTRY_BYTES];
+	int			len = entry_encode(e, key, bytes);
+
+	entries->n++;
+	if (entries->len + len <= sizeof(entries->data))
+	{
+		memcpy(entries->data + entries->len, bytes, len);
+		entries->len += len;
+	}
+	else
+		entries->len = sizeof(entries->data) + 1;
+}
+
+bool
+rmi_entries_next(const RmiEntries *entries, uint32 *at, KyroEntry *e)
+{
+	int			len = entry_take(e, e->key, entries->data + *at, entries->len - *at);
+
+	*at += len;
+	return len > 0;
 }
 
 static int
@@ -110,18 +151,24 @@ rmi_op_encode(const RmiOp *op, Page page, uint8 *out)
 	{
 		case RMI_OP_APPEND:
 			out[at++] = LOGGED_ENCODER();
-			at += entry_encode(op->entry, page, out + at);
+			at += entry_encode(op->entry, low_key(page), out + at);
 			break;
 
 		case RMI_OP_RUN_ADD:
-			at += entry_encode(op->entry, page, out);
+			at += entry_encode(op->entry, low_key(page), out);
 			break;
 
 		case RMI_OP_MERGE:
 			state = state_of(page, LOGGED_ENCODER());
 			at = put(out, at, &state, sizeof(state));
 			if (op->add)
-				at += entry_encode(op->entry, page, out + at);
+				at += entry_encode(op->entry, low_key(page), out + at);
+			break;
+
+		case RMI_OP_INSERT:
+			state = state_of(page, LOGGED_ENCODER());
+			at = put(out, at, &state, sizeof(state));
+			at = put(out, at, &op->entries->n, sizeof(op->entries->n));
 			break;
 
 		case RMI_OP_SPLIT:
@@ -174,6 +221,9 @@ rmi_op_tail(const RmiOp *op, Size *len)
 		case RMI_OP_DELETE:
 			*len = op->gaps->len;
 			return op->gaps->data;
+		case RMI_OP_INSERT:
+			*len = op->entries->len;
+			return op->entries->data;
 		case RMI_OP_META:
 			*len = sizeof(*op->meta);
 			return op->meta;
@@ -242,6 +292,17 @@ rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 			op->add = len > 0;
 			if (op->add && !entry_decode(&op->entry, page, data, len))
 				return "its entry is not valid";
+			return NULL;
+
+		case RMI_OP_INSERT:
+			if ((problem = take_state(&data, &len, page)) != NULL)
+				return problem;
+			if (!take(&data, &len, &space->entries.n, sizeof(space->entries.n)) ||
+				len > sizeof(space->entries.data))
+				return "it is too short or too long";
+			space->entries.len = (uint32) len;
+			memcpy(space->entries.data, data, len);
+			op->entries = &space->entries;
 			return NULL;
 
 		case RMI_OP_SPLIT:

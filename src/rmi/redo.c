@@ -38,7 +38,8 @@ static const char *const op_names[] = {
 	[RMI_OP_LOG_ADD] = "LOG_ADD",
 	[RMI_OP_LOG_NEXT] = "LOG_NEXT",
 	[RMI_OP_FREE] = "FREE",
-	[RMI_OP_RELEASE] = "RELEASE"
+	[RMI_OP_RELEASE] = "RELEASE",
+	[RMI_OP_INSERT] = "INSERT_MANY"
 };
 
 StaticAssertDecl(lengthof(op_names) <= 16, "kinds of ops fit the info of a record");

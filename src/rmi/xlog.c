@@ -60,7 +60,7 @@ op_is_layout(const RmiOp *op)
 {
 	return op->kind == RMI_OP_IMAGE || op_frees(op) ||
 		op->kind == RMI_OP_MERGE || op->kind == RMI_OP_SPLIT ||
-		op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE;
+		op->kind == RMI_OP_VACUUM || op->kind == RMI_OP_DELETE || op->kind == RMI_OP_INSERT;
 }
 
 void
@@ -285,6 +285,48 @@ gaps_gone(void *arg, uint64_t tid)
 	return true;
 }
 
+bool
+rmi_leaf_at_edge(Page leaf)
+{
+	return !leaf_has_high(leaf) || (leaf_high(leaf).isnull && !leaf_low(leaf).isnull);
+}
+
+bool
+rmi_leaf_put(Page leaf, KyroEntry e, bool edge, char *spare, void *scratch)
+{
+	if (edge && leaf_append(leaf, e, false))
+		return true;
+	switch (leaf_insert_kind(leaf, e, edge))
+	{
+		case LEAF_INS_RUN:
+			return leaf_run_add(leaf, e, false);
+		case LEAF_INS_MERGE:
+			/* what is not put changes nothing: replay would not know */
+			if (leaf_merge(leaf, spare, scratch) != 1 || !leaf_run_add(spare, e, false))
+				return false;
+			memcpy(leaf, spare, BLCKSZ);
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Put into a leaf what a record has; false if that cannot be. */
+static bool
+put_entries(Page leaf, const RmiEntries *entries, char *spare, void *scratch)
+{
+	KyroEntry	e = {leaf_header(leaf)->low_key, 0};
+	bool		edge = rmi_leaf_at_edge(leaf);
+	uint32		at = 0;
+
+	for (uint32 i = 0; i < entries->n; i++)
+	{
+		if (!rmi_entries_next(entries, &at, &e) || !rmi_leaf_put(leaf, e, edge, spare, scratch))
+			return false;
+	}
+	return at == entries->len;
+}
+
 /* What an op makes of a leaf, in redo: the same as the function that chose the op. */
 static const char *
 compute_image(const RmiOp *op, Page page)
@@ -308,6 +350,12 @@ compute_image(const RmiOp *op, Page page)
 					return NULL;
 				leaf_header(image)->right = op->block;
 			}
+			break;
+
+		case RMI_OP_INSERT:
+			memcpy(image, page, BLCKSZ);
+			if (!put_entries(image, op->entries, w->right, w->scratch))
+				return NULL;
 			break;
 
 		case RMI_OP_VACUUM:
@@ -359,6 +407,7 @@ rmi_apply(const RmiOp *op, Page page)
 		case RMI_OP_SPLIT:
 		case RMI_OP_VACUUM:
 		case RMI_OP_DELETE:
+		case RMI_OP_INSERT:
 		case RMI_OP_IMAGE:
 			if (image == NULL)
 				image = compute_image(op, page);
