@@ -166,13 +166,16 @@ histories_to_prune(MemoryContext cxt, List *tasks, TimestampTz *next)
 	return tasks;
 }
 
-/* Add the tables that it pays to compact, if their policies say so. */
+/*
+ * Add the tables that it pays to compact, if their policies say so.  What is empty
+ * in a log is room for the seals that are due; dead rows are there after them, too.
+ */
 static List *
 tables_to_compact(MemoryContext cxt, List *tasks)
 {
 	select_rows("SELECT relid, pg_catalog.format('%I.%I', schemaname, relname),"
 				" CASE compact_due WHEN 'dead' THEN 'many of its sealed rows are dead' ELSE 'much of its log is empty' END, batch"
-				" FROM kyro.stat_policies WHERE state = 'ok' AND compact_due IS NOT NULL AND due IS NULL", 0, NULL, NULL);
+				" FROM kyro.stat_policies WHERE state = 'ok' AND compact_due IS NOT NULL AND (due IS NULL OR compact_due = 'dead')", 0, NULL, NULL);
 	for (int row = 0; row < (int) SPI_processed; row++)
 	{
 		WorkerTask *task = add_task(cxt, &tasks, WORKER_COMPACT, row);

@@ -135,6 +135,28 @@ sql(q{INSERT INTO written VALUES (0)});
 until_true(q{SELECT sealed_rows = 30000 AND live_rows = 30000 FROM kyro.stat_tables WHERE relname = 'packed'}, 'it is compacted when many of its rows are dead, too');
 is(sql(q{SELECT why FROM kyro.stat_worker WHERE relation = 'public.packed' AND action = 'compact'}), 'many of its sealed rows are dead', 'and it is said why');
 
+# a table that is always due to be sealed, because others hold the rows of its log, is compacted all the same
+sql(q{SET kyro.sealed_load = off; CREATE TABLE held (id bigint PRIMARY KEY, v text) USING kyro WITH (autovacuum_enabled = off);
+INSERT INTO held SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+SELECT kyro.snapshot('held');
+DELETE FROM held WHERE id % 5 < 2;
+VACUUM held;
+INSERT INTO held SELECT g, md5(g::text) FROM generate_series(50001, 53000) g;
+ANALYZE held});
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM held WHERE id > 50000 FOR UPDATE) s');
+sql(q{SELECT kyro.set_policy('held', seal_rows => 1000, compact => true)});
+is(sql(q{SELECT due, compact_due FROM kyro.stat_policies WHERE relname = 'held'}), 'rows|dead', 'a table is due for both');
+sql(q{INSERT INTO written VALUES (0)});
+until_true(q{SELECT sum(sealed_rows) = 30000 AND sum(live_rows) = 30000 FROM kyro.stat_tables WHERE relname = 'held'}, 'a table that is always due to be sealed is compacted');
+is(sql(q{SELECT due FROM kyro.stat_policies WHERE relname = 'held'}), 'rows', 'and is due still');
+$holder->query_safe('COMMIT');
+$holder->quit;
+sql(q{INSERT INTO written VALUES (0)});
+until_true(q{SELECT sealed_rows = 33000 AND live_rows = 33000 FROM kyro.stat_tables WHERE relname = 'held'}, 'when they let go, the rest is sealed');
+is(sql(q{SELECT count(*) FROM kyro.verify('held', deep => true)}), '0', 'and all is sound');
+sql(q{DROP TABLE held});
+
 # ---- who else is there ----
 sql($_) foreach 'CREATE DATABASE without', 'CREATE DATABASE other', 'CREATE DATABASE closed ALLOW_CONNECTIONS false';
 sql(q{CREATE EXTENSION kyrodb; CREATE TABLE o (id bigint) USING kyro; SELECT kyro.set_policy('o', seal_rows => 100);
