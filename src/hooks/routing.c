@@ -166,6 +166,7 @@ prepare(Route *r, ResultRelInfo *leaf)
 		{
 			if (leaf->ri_FdwRoutine->EndForeignInsert != NULL)
 				leaf->ri_FdwRoutine->EndForeignInsert(r->insert->ps.state, leaf);
+			leaf->ri_FdwState = NULL;
 			leaf->ri_FdwRoutine->BeginForeignInsert(r->insert, leaf);
 		}
 		r->foreign = lappend(r->foreign, leaf);
