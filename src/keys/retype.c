@@ -20,10 +20,12 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/reloptions.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaddress.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "commands/defrem.h"
@@ -77,6 +79,30 @@ unmark_column(Oid heapoid, const char *column, List *keys)
 	return keys;
 }
 
+/*
+ * Does core refuse to change the type of this column of the table itself?  It does so before it locks
+ * the table's children, so we must not wait for them.
+ */
+static bool
+is_refused(Oid relid, const char *column)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(relid, column);
+	Form_pg_attribute attribute;
+	Relation	rel;
+	bool		refused,
+				is_expression;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	rel = table_open(relid, NoLock);
+	refused = attribute->attnum <= 0 || attribute->attinhcount > 0 ||
+		has_partition_attrs(rel, bms_make_singleton(attribute->attnum - FirstLowInvalidHeapAttributeNumber), &is_expression);
+	table_close(rel, NoLock);
+	ReleaseSysCache(tuple);
+	return refused;
+}
+
 List *
 keys_before_retype(Oid relid, AlterTableStmt *statement)
 {
@@ -90,7 +116,7 @@ keys_before_retype(Oid relid, AlterTableStmt *statement)
 		ListCell   *lc2;
 
 		if (cmd->subtype != AT_AlterColumnType ||
-			(statement->objtype == OBJECT_TYPE && cmd->behavior != DROP_CASCADE))
+			(statement->objtype == OBJECT_TYPE ? cmd->behavior != DROP_CASCADE : is_refused(relid, cmd->name)))
 			continue;
 		relids = kyro_retyped_tables(relid, statement, AccessExclusiveLock);
 		foreach(lc2, relids)
