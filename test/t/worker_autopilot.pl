@@ -148,7 +148,7 @@ $holder->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM held WHERE id > 50
 sql(q{SELECT kyro.set_policy('held', seal_rows => 1000, compact => true)});
 until_true(q{SELECT due = 'rows' AND compact_due = 'dead' FROM kyro.stat_policies WHERE relname = 'held'}, 'a table is due for both');
 sql(q{INSERT INTO written VALUES (0)});
-until_true(q{SELECT EXISTS (SELECT FROM kyro.stat_runs WHERE relname = 'held' AND rows = 30000 AND live_rows = 30000)}, 'a table that is always due to be sealed is compacted');
+until_true(q{SELECT sum(rows) = 30000 FROM kyro.stat_runs WHERE relname = 'held' AND rows = live_rows}, 'a table that is always due to be sealed is compacted');
 is(sql(q{SELECT due FROM kyro.stat_policies WHERE relname = 'held'}), 'rows', 'and is due still');
 $holder->query_safe('COMMIT');
 $holder->quit;
