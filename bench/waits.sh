@@ -5,8 +5,9 @@
 #   row lock, a DELETE, an INSERT) at the pace of an application that is not at its limit, while nothing else goes
 #   on (idle), while a session copies as many rows as fast as it can from a table of no concern, with an
 #   index of its own (copy, in transactions of a batch), and while CALL kyro.seal seals all rows (seal).
-#   Microseconds from the start of a transaction to its end.  On a private cluster with a
-#   private copy of PostgreSQL.
+#   Microseconds from the start of a transaction to its end.  The clients' own commits do not wait for the
+#   disk, which the others keep busy; those of the seal do.  On a private cluster with a private copy of
+#   PostgreSQL.
 #
 #   -n N        rows, (bigint, 32-byte text), with a kyro_rmi index on the key (default 1000000)
 #   -b N        rows of a batch (default 20000)
@@ -24,7 +25,7 @@ while getopts n:b:R:c:r:O: option; do
   case $option in
     n) rows=$OPTARG ;; b) batch=$OPTARG ;; R) rate=$OPTARG ;; c) clients=$OPTARG ;; r) rounds=$OPTARG ;;
     O) csv=$(realpath -m "$OPTARG") ;;
-    *) sed -n '3,18s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '3,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 case $rows$batch$rate$clients$rounds in *[!0-9]*) die "-n, -b, -R, -c and -r are numbers" ;; esac
@@ -68,7 +69,7 @@ chmod a+r "$W"/*.sql
 
 # pace LOG SCRIPT: clients, until they are killed
 pace() {
-  as_server bash -c "cd '$W' && exec '$BIN/pgbench' -h '$W' -U postgres -n -M prepared -T 100000 -c $clients -R $rate -l --log-prefix='$1' -f '$2.sql' postgres >'$2.log' 2>&1" &
+  as_server bash -c "cd '$W' && exec env PGOPTIONS='-c synchronous_commit=off' '$BIN/pgbench' -h '$W' -U postgres -n -M prepared -T 100000 -c $clients -R $rate -l --log-prefix='$1' -f '$2.sql' postgres >'$2.log' 2>&1" &
 }
 
 # around ROUND PHASE COMMAND...: clients before, beside and until the end of the command
