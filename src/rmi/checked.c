@@ -32,13 +32,11 @@
 
 #include "debug_point.h"
 #include "rmi/kyro_rmi.h"
+#include "shmem.h"
 
 static uint32 *shared_notes;	/* of shared buffers; NULL: not yet, or no
 								 * memory */
 static uint32 *local_notes;
-
-static shmem_request_hook_type previous_request;
-static shmem_startup_hook_type previous_startup;
 
 static Size
 notes_size(void)
@@ -49,23 +47,17 @@ notes_size(void)
 static void
 request(void)
 {
-	if (previous_request)
-		previous_request();
 	RequestAddinShmemSpace(notes_size());
 }
 
 static void
-startup(void)
+attach(void)
 {
 	bool		found;
 
-	if (previous_startup)
-		previous_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared_notes = ShmemInitStruct("kyrodb leaves found sound", notes_size(), &found);
 	if (!found)
 		memset(shared_notes, 0, notes_size());
-	LWLockRelease(AddinShmemInitLock);
 }
 
 void
@@ -73,10 +65,7 @@ rmi_checked_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	kyro_shmem_add(request, attach);
 }
 
 /* Zeroed memory, or NULL.  calloc() would write to all of it, if it had it before. */

@@ -28,6 +28,7 @@
 
 #include "guc.h"
 #include "rmi/dirshare.h"
+#include "shmem.h"
 #include "usage/usage.h"
 
 /* Of a slot's state: pins in the low bits, then the mark, then the version. */
@@ -92,9 +93,6 @@ static char *area;				/* the pages */
 static uint32 *placed;			/* slots that have memory, by first_page */
 static LWLock *lock;
 
-static shmem_request_hook_type previous_request;
-static shmem_startup_hook_type previous_startup;
-
 /* ---- the memory ---- */
 
 static Size
@@ -119,8 +117,6 @@ control_size(void)
 static void
 request(void)
 {
-	if (previous_request)
-		previous_request();
 	if (kyro_shared_directories == 0)
 		return;
 	RequestAddinShmemSpace(control_size());
@@ -131,19 +127,16 @@ request(void)
 }
 
 static void
-startup(void)
+attach(void)
 {
 	HASHCTL		ctl;
 	bool		found;
 	char	   *memory;
 
-	if (previous_startup)
-		previous_startup();
 	if (kyro_shared_directories == 0)
 		return;
 	ctl.keysize = sizeof(Key);
 	ctl.entrysize = sizeof(Entry);
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	entries = ShmemInitHash("kyrodb shared directories", number_of_slots(), number_of_slots(), &ctl, HASH_ELEM | HASH_BLOBS);
 	memory = ShmemInitStruct("kyrodb shared directories, copies", (area_pages() + 1) * SHARE_PAGE, &found);
 	area = (char *) TYPEALIGN(SHARE_PAGE, memory);
@@ -172,7 +165,6 @@ startup(void)
 		control->made = control->evicted = control->refused = 0;
 	}
 	lock = &(GetNamedLWLockTranche("kyrodb:directories"))->lock;
-	LWLockRelease(AddinShmemInitLock);
 }
 
 bool
@@ -668,10 +660,7 @@ rmi_share_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	kyro_shmem_add(request, attach);
 	usage_set_on_drop(on_drop);
 }
 

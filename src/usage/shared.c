@@ -26,6 +26,7 @@
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
+#include "shmem.h"
 #include "usage/shared.h"
 
 #ifdef KYRO_DEBUG_POINTS
@@ -44,29 +45,21 @@ static HTAB *entries;			/* NULL: the library was not preloaded */
 static Control *control;		/* in shared memory, too */
 static LWLock *lock;			/* protects all of it */
 
-static shmem_request_hook_type previous_request;
-static shmem_startup_hook_type previous_startup;
-
 static void
 request(void)
 {
-	if (previous_request)
-		previous_request();
 	RequestAddinShmemSpace(add_size(hash_estimate_size(ENTRIES, sizeof(UsageEntry)), sizeof(Control)));
 	RequestNamedLWLockTranche("kyrodb:usage", 1);
 }
 
 static void
-startup(void)
+attach(void)
 {
 	HASHCTL		ctl;
 	bool		found;
 
-	if (previous_startup)
-		previous_startup();
 	ctl.keysize = sizeof(UsageKey);
 	ctl.entrysize = sizeof(UsageEntry);
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	entries = ShmemInitHash("kyrodb statistics of use", ENTRIES, ENTRIES, &ctl, HASH_ELEM | HASH_BLOBS);
 	control = ShmemInitStruct("kyrodb statistics of use, control", sizeof(Control), &found);
 	if (!found)
@@ -75,16 +68,12 @@ startup(void)
 		pg_atomic_init_u32(&control->rebuilds, 0);
 	}
 	lock = &(GetNamedLWLockTranche("kyrodb:usage"))->lock;
-	LWLockRelease(AddinShmemInitLock);
 }
 
 void
 usage_shared_init(void)
 {
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	kyro_shmem_add(request, attach);
 }
 
 bool

@@ -34,6 +34,7 @@
 
 #include "guc.h"
 #include "privilege.h"
+#include "shmem.h"
 #include "worker/worker.h"
 
 #define RECORDS			512
@@ -83,42 +84,31 @@ static Board *board;			/* NULL: the library was not preloaded */
 static LWLock *board_lock;		/* protects all of it */
 static int	my_slot = -1;
 volatile sig_atomic_t worker_was_sent_away = false;
-static shmem_request_hook_type previous_request;
-static shmem_startup_hook_type previous_startup;
 
 PG_FUNCTION_INFO_V1(kyro_worker_records);
 
 static void
 request(void)
 {
-	if (previous_request)
-		previous_request();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(Board)));
 	RequestNamedLWLockTranche("kyrodb:worker", 1);
 }
 
 static void
-startup(void)
+attach(void)
 {
 	bool		found;
 
-	if (previous_startup)
-		previous_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	board = ShmemInitStruct("kyrodb workers", sizeof(Board), &found);
 	if (!found)
 		memset(board, 0, sizeof(Board));
 	board_lock = &(GetNamedLWLockTranche("kyrodb:worker"))->lock;
-	LWLockRelease(AddinShmemInitLock);
 }
 
 void
 worker_board_init(void)
 {
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	kyro_shmem_add(request, attach);
 }
 
 bool
