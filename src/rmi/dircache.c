@@ -411,6 +411,24 @@ dir_share(Relation index, RmiDir *dir)
 		dir_attach(dir, &pin, &copy);
 }
 
+/* Read the meta page again.  If there is another directory now, forget what is known of the old one; returns whether. */
+static bool
+dir_read_meta(Relation index, RmiDir *dir)
+{
+	RmiMetaData meta;
+	bool		other;
+
+	rmi_read_meta(index, &meta);
+	other = meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id;
+	if (other)
+	{
+		dir_reset(dir);
+		rmi_blocks_forget();
+	}
+	dir->meta = meta;
+	return other;
+}
+
 /* Copies have come or gone since this backend has looked, which has none or one of its own. */
 static void
 dir_hear_news(Relation index, RmiDir *dir)
@@ -425,15 +443,7 @@ dir_hear_news(Relation index, RmiDir *dir)
 	if (dir_find_shared(index, dir) == RMI_SHARE_OTHER)
 	{
 		/* so one of the two has been replaced */
-		RmiMetaData meta;
-
-		rmi_read_meta(index, &meta);
-		if (meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id)
-		{
-			dir_reset(dir);
-			rmi_blocks_forget();
-		}
-		dir->meta = meta;
+		(void) dir_read_meta(index, dir);
 		(void) dir_find_shared(index, dir);
 	}
 	if (dir->loaded && !dir->shared)
@@ -489,6 +499,13 @@ dir_install(RmiDir *dir, const RmiFenceList *list, const LearnedModel *model)
 	dir_set_bytes(dir, bytes);
 	MemoryContextSwitchTo(old);
 	dir->loaded = true;
+}
+
+/* The low fence of a leaf in the copy. */
+static inline KyroFence
+dir_fence(const RmiDir *dir, uint32 i)
+{
+	return (KyroFence) {dir->c.e[i].key, dir->c.tids ? dir->c.tids[i] : 0, i >= dir->c.nkeys};
 }
 
 /* Add to the overlay; false if it is full. */
@@ -594,7 +611,7 @@ dir_merge_overlay(Relation index, RmiDir *dir)
 
 		if (i < dir->c.n)
 		{
-			low = (KyroFence) {dir->c.e[i].key, dir->c.tids ? dir->c.tids[i] : 0, i >= dir->c.nkeys};
+			low = dir_fence(dir, i);
 			cmp = o < dir->nover ? kyro_fence_cmp(low, dir->over[o].low) : -1;
 		}
 		if (cmp < 0)
@@ -714,7 +731,7 @@ dir_load_guts(Relation index, RmiDir *dir)
 }
 
 /*
- * Copy the shared directory.  Reading the chain, should that be necessary,
+ * Make a copy of the directory, or take one.  Reading the chain, should that be necessary,
  * looks up pages in turn and must not come back here.
  */
 static void
@@ -739,37 +756,24 @@ void
 rmi_dir_refresh(Relation index)
 {
 	RmiDir	   *dir = rmi_dir(index);
-	RmiMetaData meta;
+	bool		was_loaded = dir->loaded;
 
-	rmi_read_meta(index, &meta);
-	if (meta.generation != dir->meta.generation || meta.index_id != dir->meta.index_id)
+	if (dir_read_meta(index, dir))
 	{
-		bool		was_loaded = dir->loaded;
-
-		dir_reset(dir);
-		dir->meta = meta;
-		rmi_blocks_forget();
 		if (was_loaded)
 			dir_load(index, dir);
 	}
 	else if (!dir->loaded && !dir->too_big)
 		dir_load(index, dir);
-	else if (meta.log_entries > dir->log_seen)
+	else if (dir->meta.log_entries > dir->log_seen)
 	{
-		dir->meta = meta;
 		if (dir->shared)
 			(void) dir_find_shared(index, dir);
-		dir_add_log(index, dir, &meta);
+		dir_add_log(index, dir, &dir->meta);
 	}
 }
 
 /* ---- lookups ---- */
-
-static inline KyroFence
-dir_fence(const RmiDir *dir, uint32 i)
-{
-	return (KyroFence) {dir->c.e[i].key, dir->c.tids ? dir->c.tids[i] : 0, i >= dir->c.nkeys};
-}
 
 /* Last position in lo .. hi - 1 whose fence is <= target (< if strictly); lo - 1 if none. */
 static int64

@@ -248,6 +248,17 @@ take(const uint8 **data, Size *len, void *value, Size n)
 	return true;
 }
 
+/* Take a count, and all that follows it, into room[size]; false if it is too short or too long. */
+static bool
+take_rest(const uint8 *data, Size len, uint32 *count, uint8 *room, Size size, uint32 *rest)
+{
+	if (!take(&data, &len, count, sizeof(*count)) || len > size)
+		return false;
+	*rest = (uint32) len;
+	memcpy(room, data, len);
+	return true;
+}
+
 /* Take the state of a leaf and compare it with this one. */
 static const char *
 take_state(const uint8 **data, Size *len, Page page)
@@ -297,11 +308,8 @@ rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 		case RMI_OP_INSERT:
 			if ((problem = take_state(&data, &len, page)) != NULL)
 				return problem;
-			if (!take(&data, &len, &space->entries.n, sizeof(space->entries.n)) ||
-				len > sizeof(space->entries.data))
+			if (!take_rest(data, len, &space->entries.n, space->entries.data, sizeof(space->entries.data), &space->entries.len))
 				return "it is too short or too long";
-			space->entries.len = (uint32) len;
-			memcpy(space->entries.data, data, len);
 			op->entries = &space->entries;
 			return NULL;
 
@@ -315,11 +323,8 @@ rmi_op_decode(RmiOp *op, RmiOpKind kind, Page page, const uint8 *data, Size len,
 		case RMI_OP_DELETE:
 			if ((problem = take_state(&data, &len, page)) != NULL)
 				return problem;
-			if (!take(&data, &len, &space->gaps.removed, sizeof(space->gaps.removed)) ||
-				len > sizeof(space->gaps.data))
+			if (!take_rest(data, len, &space->gaps.removed, space->gaps.data, sizeof(space->gaps.data), &space->gaps.len))
 				return "it is too short or too long";
-			space->gaps.len = (uint32) len;
-			memcpy(space->gaps.data, data, len);
 			op->gaps = &space->gaps;
 			return NULL;
 
