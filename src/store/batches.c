@@ -141,12 +141,8 @@ moment_before(Interval *age)
 	return moment;
 }
 
-/*
- * Seal one batch in this transaction; returns how many rows were sealed.  The first
- * batch of a table sets what->end.
- */
-static uint64
-seal_batch(Oid relid, StoreSeal *what)
+void
+store_seal_batch(Oid relid, StoreSeal *what)
 {
 	Relation	rel = store_seal_open(relid);
 	StoreRun	run;
@@ -155,9 +151,9 @@ seal_batch(Oid relid, StoreSeal *what)
 	if (what->from == 0)
 		what->end = RelationGetNumberOfBlocks(rel) + 1;
 	what->sealed = 0;
-	(void) store_seal(rel, what, &run);
+	if (store_seal(rel, what, &run))
+		VacuumCostBalance += (STORE_RUN_END(&run) - run.first) * VacuumCostPageDirty;
 	table_close(rel, NoLock);
-	return what->sealed;
 }
 
 /*
@@ -190,14 +186,12 @@ kyro_seal(PG_FUNCTION_ARGS)
 		kyro_progress_batches(rows, batches);
 		do
 		{
-			uint64		sealed;
-
 			CHECK_FOR_INTERRUPTS();
 			if (is_gone(lfirst_oid(lc), relid))
 				break;
-			sealed = seal_batch(lfirst_oid(lc), &what);
-			rows += sealed;
-			batches += sealed > 0;
+			store_seal_batch(lfirst_oid(lc), &what);
+			rows += what.sealed;
+			batches += what.sealed > 0;
 			kyro_progress_batches(rows, batches);
 			what.from = what.next;
 			next_transaction(context);

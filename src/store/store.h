@@ -1101,6 +1101,12 @@ extern List *store_shrink_plan(Relation rel, uint64 batch);
 
 /* --- batches.c ------------------------------------------------------------------ */
 
+/*
+ * Seal one batch of a table in this transaction; what->sealed tells how many rows.  The
+ * first batch (what->from is 0) sets what->end.  Counts pages for the delay of VACUUM.
+ */
+extern void store_seal_batch(Oid relid, StoreSeal *what);
+
 /* What kyro.compact has done; sums over tables. */
 typedef struct StoreCompacted
 {

@@ -145,18 +145,9 @@ seal(const WorkerTask *task, WorkerResult *result)
 	kyro_progress_begin(KYRO_SEAL, task->relid);
 	do
 	{
-		Relation	rel;
-		StoreRun	run;
-
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		rel = store_seal_open(task->relid);
-		if (what.from == 0)
-			what.end = RelationGetNumberOfBlocks(rel) + 1;
-		what.sealed = 0;
-		if (store_seal(rel, &what, &run))
-			VacuumCostBalance += (STORE_RUN_END(&run) - run.first) * VacuumCostPageDirty;
-		table_close(rel, NoLock);
+		store_seal_batch(task->relid, &what);
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(cxt);
 		pgstat_report_stat(false);
