@@ -133,7 +133,7 @@ kyro_progress_batches(uint64 rows, uint64 batches)
 
 /*
  * Return one row for each backend that runs kyro.verify(), or else one of the commands that seal, made by `fill`
- * from the third column on; what it does is only for those who may see that.
+ * from the fourth column on; what it does is only for those who may see that.
  */
 static void
 return_backends(FunctionCallInfo fcinfo, bool verify, void (*fill) (const PgBackendStatus *entry, Datum *values, bool *nulls))
@@ -160,6 +160,7 @@ return_backends(FunctionCallInfo fcinfo, bool verify, void (*fill) (const PgBack
 			has_privs_of_role(GetUserId(), entry->st_userid))
 		{
 			memset(nulls, false, sizeof(nulls));
+			values[2] = ObjectIdGetDatum(entry->st_progress_command_target);
 			fill(entry, values, nulls);
 		}
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -179,7 +180,6 @@ fill_verify(const PgBackendStatus *entry, Datum *values, bool *nulls)
 {
 	int64		phase = entry->st_progress_param[PARAM_PHASE];
 
-	values[2] = ObjectIdGetDatum(entry->st_progress_command_target);
 	values[3] = ObjectIdGetDatum((Oid) entry->st_progress_param[PARAM_INDEX]);
 	nulls[3] = !OidIsValid((Oid) entry->st_progress_param[PARAM_INDEX]);
 	values[4] = phase_name(entry);
@@ -199,7 +199,6 @@ kyro_verify_progress(PG_FUNCTION_ARGS)
 static void
 fill_seal(const PgBackendStatus *entry, Datum *values, bool *nulls)
 {
-	values[2] = ObjectIdGetDatum(entry->st_progress_command_target);
 	values[3] = CStringGetTextDatum(command_names[command_of(entry)]);
 	values[4] = phase_name(entry);
 	values[5] = Int64GetDatum(entry->st_progress_param[PARAM_TOTAL]);
